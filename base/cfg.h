@@ -1,0 +1,77 @@
+/*
+ * Configuration: every folder owns an array of rows; cli/ joins them.  The
+ * loader, the checks, --help, --dump-config and docs/config.md walk the same
+ * rows.  A value comes from, in rising order: the row's default, the file
+ * (`name = value`, # comments), GENGATE_<NAME>_FILE (the value is that file's
+ * content without its last newline), GENGATE_<NAME>.
+ *
+ * Read once before the first thread, checked as a whole with every mistake
+ * listed, then const.
+ */
+#ifndef GENGATE_BASE_CFG_H
+#define GENGATE_BASE_CFG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+
+enum cfg_type {
+	CFG_STR,	/* char *; NULL when not set and without default */
+	CFG_UINT,	/* uint64_t */
+	CFG_BOOL,	/* bool; on, off, yes, no, true, false */
+	CFG_DURATION,	/* uint64_t milliseconds; written 250ms, 90s, 10m, 2h, 7d */
+	CFG_SIZE,	/* uint64_t bytes; written 512B, 64kB, 8MB, 1GB (powers of 1000) */
+	CFG_WORD,	/* int: the index of the value in .words */
+};
+
+#define CFG_SECRET   1u	/* never printed */
+#define CFG_REQUIRED 2u	/* has to be set and not empty */
+
+struct cfg_row {
+	const char *name;		/* lower case with underscores */
+	enum cfg_type type;
+	size_t offset;			/* of the member in the section's target */
+	const char *def;		/* in the written form; NULL: none */
+	uint64_t min, max;		/* for numbers, in the stored unit; max 0: no limit.
+					 * For CFG_STR: of its length in bytes */
+	const char *const *words;	/* for CFG_WORD: NULL-terminated */
+	unsigned flags;
+	const char *doc;		/* one or more sentences, for people */
+};
+
+#define CFG_END { .name = NULL }
+
+struct cfg_section {
+	const char *title;		/* for --help and docs/config.md: "Database" */
+	const struct cfg_row *rows;	/* ends with CFG_END */
+	void *target;			/* the struct that the offsets point into, zeroed */
+};
+
+struct cfg {
+	const struct cfg_section *sections;
+	size_t n_sections;
+};
+
+/*
+ * Fill every target.  path: the configuration file; NULL: none.  env: as
+ * environ.  Unknown names in the file, and unknown GENGATE_ names in env, are
+ * mistakes; so is a name given twice in the file.  Mistakes go to
+ * `mistakes`, one line each ("gengate.conf:12: max_output_bytes: \"8M\" has no
+ * unit; write it as 8MB"), all that there are; ERR_CONFIG if there is any.
+ * Strings in the targets are owned by them: cfg_clear().
+ */
+enum err_code cfg_load(const struct cfg *cfg, const char *path, char *const env[],
+	struct buf *mistakes, struct err *err) MUST_CHECK;
+void cfg_clear(const struct cfg *cfg);	/* frees the strings, secrets wiped */
+
+/* Add a mistake that only the whole shows (a combination), in the same form. */
+void cfg_mistake(struct buf *mistakes, const char *name, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+void cfg_print_help(const struct cfg *cfg, struct buf *out);		/* plain text, 80 columns */
+void cfg_print_values(const struct cfg *cfg, struct buf *out);		/* file form; secrets as "# name is set" */
+void cfg_print_markdown(const struct cfg *cfg, struct buf *out);	/* docs/config.md */
+
+#endif

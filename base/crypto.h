@@ -1,0 +1,43 @@
+/*
+ * The little cryptography that we need, all of it OpenSSL's.
+ * Every call is safe from any thread.
+ */
+#ifndef GENGATE_BASE_CRYPTO_H
+#define GENGATE_BASE_CRYPTO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+
+#define SHA256_BYTES 32
+#define SHA256_HEX_SIZE 65	/* 64 digits and the NUL */
+
+/* ERR_INTERNAL if the system has no randomness. */
+enum err_code crypto_random(void *out, size_t len, struct err *err) MUST_CHECK;
+
+enum err_code sha256(const void *p, size_t len, uint8_t out[SHA256_BYTES],
+	struct err *err) MUST_CHECK;
+
+/* All of a file from its start, by pread(2); the offset stays where it is. */
+enum err_code sha256_file(int fd, uint8_t out[SHA256_BYTES], struct err *err) MUST_CHECK;
+
+enum err_code hmac_sha256(const void *key, size_t key_len, const void *p, size_t len,
+	uint8_t out[SHA256_BYTES], struct err *err) MUST_CHECK;
+
+/* Constant time for equal lengths; the lengths themselves are no secret. */
+bool crypto_equal(const void *a, size_t a_len, const void *b, size_t b_len);
+
+/* Lower-case hexadecimal, with the NUL. */
+void hex_encode(const void *p, size_t len, char *out);
+
+/* RFC 4648: section 4 with padding, section 5 without.  Decoding is strict:
+ * right alphabet, right padding (none for url), no blanks, no stray bits;
+ * ERR_INVALID otherwise.  What it decodes is appended to `out`. */
+void base64_encode(struct buf *out, const void *p, size_t len);
+void base64url_encode(struct buf *out, const void *p, size_t len);
+enum err_code base64_decode(struct buf *out, const char *s, size_t len) MUST_CHECK;
+enum err_code base64url_decode(struct buf *out, const char *s, size_t len) MUST_CHECK;
+
+#endif

@@ -1,0 +1,38 @@
+/*
+ * Sealed tokens: a few bytes of ours that travel through other people's hands
+ * and come back unread and unchanged (AES-256-GCM, random 96-bit nonce,
+ * base64url).  The webhook URL carries one, since a vendor's signature covers
+ * the body and not the URL.
+ *
+ * A keyring has one or more keys, derived by HKDF-SHA256 from the operator's
+ * `secret_key` texts.  The first seals; any of them opens, so that a key can be
+ * replaced without losing what is under way.
+ */
+#ifndef GENGATE_BASE_TOKEN_H
+#define GENGATE_BASE_TOKEN_H
+
+#include <stddef.h>
+
+#include "base/buf.h"
+
+#define TOKEN_MAX_PLAIN 256	/* bytes that one token may carry */
+
+struct keyring;
+
+/* secrets: comma-separated, blanks around them do not count; each at least 16
+ * characters, ERR_CONFIG otherwise.  Borrowed; the keyring keeps only derived
+ * keys, wiped when it is freed.  Const after this, so any thread may use it. */
+enum err_code keyring_new(const char *secrets, struct keyring **ret, struct err *err) MUST_CHECK;
+void keyring_free(struct keyring **keys);
+
+/* purpose: a short text that is authenticated with the token ("webhook"): a
+ * token made for one purpose does not open for another. */
+enum err_code token_seal(const struct keyring *keys, const char *purpose,
+	const void *plain, size_t len, struct buf *out, struct err *err) MUST_CHECK;
+
+/* ERR_INVALID for whatever was not sealed by one of our keys for this purpose.
+ * plain holds at least TOKEN_MAX_PLAIN bytes. */
+enum err_code token_open(const struct keyring *keys, const char *purpose,
+	const char *text, size_t len, void *plain, size_t *ret_len, struct err *err) MUST_CHECK;
+
+#endif
