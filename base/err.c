@@ -18,7 +18,7 @@ static const struct {
 #undef X
 };
 
-static void
+static void __attribute__((format(printf, 3, 0)))
 format(char *text, size_t size, const char *fmt, va_list ap)
 {
 	int n = vsnprintf(text, size, fmt, ap);
