@@ -20,7 +20,8 @@ enum err_code crypto_random(void *out, size_t len, struct err *err) MUST_CHECK;
 enum err_code sha256(const void *p, size_t len, uint8_t out[SHA256_BYTES],
 	struct err *err) MUST_CHECK;
 
-/* All of a file from its start, by pread(2); the offset stays where it is. */
+/* All of a file from its start, by pread(2); the offset stays where it is.
+ * ERR_INTERNAL if the file cannot be read. */
 enum err_code sha256_file(int fd, uint8_t out[SHA256_BYTES], struct err *err) MUST_CHECK;
 
 enum err_code hmac_sha256(const void *key, size_t key_len, const void *p, size_t len,
@@ -34,7 +35,8 @@ void hex_encode(const void *p, size_t len, char *out);
 
 /* RFC 4648: section 4 with padding, section 5 without.  Decoding is strict:
  * right alphabet, right padding (none for url), no blanks, no stray bits;
- * ERR_INVALID otherwise.  What it decodes is appended to `out`. */
+ * ERR_INVALID otherwise, and `out` is as before.  What it decodes is appended
+ * to `out`, whose own error (ERR_NOMEM, ERR_TOO_BIG) is returned if it fails. */
 void base64_encode(struct buf *out, const void *p, size_t len);
 void base64url_encode(struct buf *out, const void *p, size_t len);
 enum err_code base64_decode(struct buf *out, const char *s, size_t len) MUST_CHECK;
