@@ -26,12 +26,14 @@ enum err_code keyring_new(const char *secrets, struct keyring **ret, struct err 
 void keyring_free(struct keyring **keys);
 
 /* purpose: a short text that is authenticated with the token ("webhook"): a
- * token made for one purpose does not open for another. */
+ * token made for one purpose does not open for another.  What it makes is
+ * appended to `out`.  ERR_TOO_BIG if plain or out's ceiling is passed. */
 enum err_code token_seal(const struct keyring *keys, const char *purpose,
 	const void *plain, size_t len, struct buf *out, struct err *err) MUST_CHECK;
 
 /* ERR_INVALID for whatever was not sealed by one of our keys for this purpose.
- * plain holds at least TOKEN_MAX_PLAIN bytes. */
+ * plain holds at least TOKEN_MAX_PLAIN bytes; it and *ret_len are untouched on
+ * failure. */
 enum err_code token_open(const struct keyring *keys, const char *purpose,
 	const char *text, size_t len, void *plain, size_t *ret_len, struct err *err) MUST_CHECK;
 
