@@ -27,7 +27,9 @@ const char *media_ext(enum media_type type);	/* "png", without the dot */
 
 /* Looks at the file by pread(2), bounded by 1 MiB from its start (a JPEG's size
  * stands behind its metadata).  ERR_OUTPUT_TYPE: none of the above, or an image
- * whose size is missing or 0. */
+ * whose size is missing or 0; err says what it looks like instead.
+ * ERR_INTERNAL: the file cannot be read.  The size is that of the stored pixels,
+ * before any turn that EXIF or AVIF asks for.  *ret is untouched on failure. */
 enum err_code media_probe(int fd, uint64_t file_bytes, struct media *ret,
 	struct err *err) MUST_CHECK;
 
