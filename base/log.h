@@ -3,7 +3,9 @@
  * write(2).  An event is a fixed dotted name and typed pairs; values are
  * escaped and user text is never a format.  Pairs whose name says that they
  * are secret (token, secret, key, authorization, signature, prompt, cookie,
- * password) are replaced by "[redacted]".  Safe from any thread.
+ * password, as a whole word between '_', '-' and '.', in either case) are
+ * replaced by "[redacted]".  A line has at most 16 kB: longer values end in
+ * "...[20000 bytes]".  errno is kept.  Safe from any thread.
  *
  *	log_event(LOG_INFO, "job.submitted",
  *		KV_STR("request", id), KV_INT("took_us", us));
@@ -30,7 +32,7 @@ struct kv {
 #define KV_INT(k, v)  ((struct kv){ .key = (k), .type = KV_T_INT, .num = (int64_t)(v) })
 #define KV_BOOL(k, v) ((struct kv){ .key = (k), .type = KV_T_BOOL, .num = (v) })
 
-void log_set_level(enum log_level level);	/* before the first thread */
+void log_set_level(enum log_level level);	/* default LOG_INFO; before the first thread */
 void log_set_fd(int fd);			/* default 2; before the first thread */
 bool log_wanted(enum log_level level);
 
