@@ -18,11 +18,11 @@
 #include "base/buf.h"
 
 enum cfg_type {
-	CFG_STR,	/* char *; NULL when not set and without default */
+	CFG_STR,	/* char *; NULL when empty, or not set and without default */
 	CFG_UINT,	/* uint64_t */
 	CFG_BOOL,	/* bool; on, off, yes, no, true, false */
-	CFG_DURATION,	/* uint64_t milliseconds; written 250ms, 90s, 10m, 2h, 7d */
-	CFG_SIZE,	/* uint64_t bytes; written 512B, 64kB, 8MB, 1GB (powers of 1000) */
+	CFG_DURATION,	/* uint64_t milliseconds; written 250ms, 90s, 10m, 2h, 7d; 0 */
+	CFG_SIZE,	/* uint64_t bytes; written 512B, 64kB, 8MB, 1GB (powers of 1000); 0 */
 	CFG_WORD,	/* int: the index of the value in .words */
 };
 
@@ -55,12 +55,19 @@ struct cfg {
 };
 
 /*
- * Fill every target.  path: the configuration file; NULL: none.  env: as
- * environ.  Unknown names in the file, and unknown GENGATE_ names in env, are
- * mistakes; so is a name given twice in the file.  Mistakes go to
- * `mistakes`, one line each ("gengate.conf:12: max_output_bytes: \"8M\" has no
- * unit; write it as 8MB"), all that there are; ERR_CONFIG if there is any.
- * Strings in the targets are owned by them: cfg_clear().
+ * Fill every target.  path: the configuration file, at most 1 MB; NULL: none.
+ * env: as environ; may be NULL.  Unknown names in the file, and unknown GENGATE_
+ * names in env, are mistakes (GENGATE_CONFIG and GENGATE_TEST_* are not ours to
+ * judge); so are a name given twice in the file, and GENGATE_X together with
+ * GENGATE_X_FILE.  A row named x_file is set by GENGATE_X_FILE itself.  A value
+ * in the file that the environment overrides is not looked at.
+ *
+ * Mistakes go to `mistakes`, one line each ("gengate.conf:12: max_output_bytes:
+ * \"8M\" has no unit; write it as 8MB", "GENGATE_THREADS: ..."), all that fit
+ * its ceiling; ERR_CONFIG if there is any.  The targets then hold what was
+ * right, and zero for what was wrong, so that combinations can be judged in the
+ * same go; after ERR_NOMEM they hold no strings.  Strings in the targets are
+ * owned by them: cfg_clear(), whatever came back here.
  */
 enum err_code cfg_load(const struct cfg *cfg, const char *path, char *const env[],
 	struct buf *mistakes, struct err *err) MUST_CHECK;

@@ -1,0 +1,1256 @@
+#include "config.h"
+
+#include "base/cfg.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/crypto.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#define FILE_MAX_BYTES 1000000
+#define MISTAKE_MAX_BYTES 16384
+#define QUOTE_MAX_BYTES 60	/* of a wrong value, in a mistake */
+#define NAME_MAX_BYTES 64	/* longer ones resemble none of ours */
+#define HELP_COLUMNS 80
+
+static const char env_prefix[] = "GENGATE_";
+static const char env_suffix[] = "_FILE";
+static const char blanks[] = " \t\r";
+
+enum source { FROM_DEFAULT, FROM_FILE, FROM_ENV, FROM_ENV_FILE };
+
+/* A row and what was found for it. */
+struct slot {
+	const struct cfg_row *row;
+	void *target;
+	unsigned line;			/* where it stands in the file; 0: it does not */
+	const char *env, *env_path;	/* GENGATE_X and GENGATE_X_FILE; borrowed */
+	bool given;			/* set, rightly or wrongly */
+};
+
+struct load {
+	const char *path;
+	struct slot *slots;
+	size_t n_slots;
+	struct buf *mistakes;
+	size_t n_mistakes;
+	bool nomem;
+};
+
+/* What a row's text means; the member is chosen by the row's type. */
+union value {
+	char *str;
+	uint64_t num;
+	bool on;
+	int word;
+};
+
+struct unit {
+	const char *name;
+	uint64_t scale;
+};
+
+static const struct unit duration_units[] = {
+	{ "ms", 1 }, { "s", 1000 }, { "m", 60000 }, { "h", 3600000 }, { "d", 86400000 },
+	{ NULL, 0 },
+};
+static const struct unit size_units[] = {
+	{ "B", 1 }, { "kB", 1000 }, { "MB", 1000000 }, { "GB", 1000000000 },
+	{ NULL, 0 },
+};
+
+static bool
+is_blank(char c)
+{
+	return c && strchr(blanks, c);
+}
+
+/* Locale must not decide what our names are, so no <ctype.h>. */
+static char
+lower(char c)
+{
+	return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
+
+static char
+upper(char c)
+{
+	return c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c;
+}
+
+static void
+put_upper(struct buf *out, const char *s)
+{
+	for (; *s; s++)
+		buf_putc(out, upper(*s));
+}
+
+static const struct unit *
+units_of(enum cfg_type type)
+{
+	switch (type) {
+	case CFG_DURATION:
+		return duration_units;
+	case CFG_SIZE:
+		return size_units;
+	case CFG_STR:
+	case CFG_UINT:
+	case CFG_BOOL:
+	case CFG_WORD:
+		break;
+	}
+	return NULL;
+}
+
+/* In the written form, with the largest unit that leaves no rest. */
+static void
+put_number(struct buf *out, enum cfg_type type, uint64_t n)
+{
+	const struct unit *u = units_of(type), *best = NULL;
+
+	for (; u && u->name && n; u++)
+		if (n % u->scale == 0)
+			best = u;
+	if (best)
+		n /= best->scale;
+	buf_printf(out, "%llu%s", (unsigned long long)n, best ? best->name : "");
+}
+
+static bool
+has_range(const struct cfg_row *row)
+{
+	return row->min || row->max;
+}
+
+static void
+put_range(struct buf *out, const struct cfg_row *row)
+{
+	if (!row->max)
+		buf_puts(out, "at least ");
+	else if (!row->min)
+		buf_puts(out, "at most ");
+	if (row->min || !row->max)
+		put_number(out, row->type, row->min);
+	if (row->min && row->max)
+		buf_puts(out, " to ");
+	if (row->max)
+		put_number(out, row->type, row->max);
+	if (row->type == CFG_STR)
+		buf_puts(out, " bytes");
+}
+
+static void
+put_words(struct buf *out, const struct cfg_row *row, const char *mark)
+{
+	for (size_t i = 0; row->words[i]; i++)
+		buf_printf(out, "%s%s%s%s", i ? ", " : "", mark, row->words[i], mark);
+}
+
+/* ---- mistakes ---- */
+
+static void __attribute__((format(printf, 2, 0)))
+put_va(struct buf *out, const char *fmt, va_list ap)
+{
+	va_list again;
+	char *to;
+	int n;
+
+	va_copy(again, ap);
+	n = vsnprintf(NULL, 0, fmt, again);
+	va_end(again);
+	to = n < 0 ? NULL : buf_reserve(out, (size_t)n);
+	if (!to)
+		return;
+	vsnprintf(to, (size_t)n + 1, fmt, ap);
+	out->len += (size_t)n;
+}
+
+static bool
+ends_with(const char *s, size_t len, const char *tail)
+{
+	size_t n = strlen(tail);
+
+	return len >= n && memcmp(s + len - n, tail, n) == 0;
+}
+
+/*
+ * One mistake, one line, whatever a path or name holds.  A full buffer would
+ * lose all the mistakes that it has, so the last ones are left out instead.
+ */
+static void
+put_mistake(struct buf *mistakes, struct buf *line)
+{
+	static const char more[] = "... and more mistakes\n";
+	const size_t more_len = sizeof more - 1;
+	size_t room;
+
+	if (line->err == ERR_TOO_BIG) {
+		buf_reset(line);
+		buf_puts(line, "a mistake that is too long to be told");
+	}
+	for (size_t i = 0; i < line->len; i++)
+		if ((unsigned char)line->p[i] < 0x20 || line->p[i] == 0x7f)
+			line->p[i] = '?';
+	buf_putc(line, '\n');
+	if (line->err) {
+		buf_clear(mistakes);
+		mistakes->err = line->err;
+	}
+	if (mistakes->err || ends_with(buf_str(mistakes), mistakes->len, more))
+		return;
+	room = mistakes->max - mistakes->len;
+	if (line->len + more_len <= room)
+		buf_put(mistakes, line->p, line->len);
+	else if (more_len <= room)
+		buf_put(mistakes, more, more_len);
+}
+
+void
+cfg_mistake(struct buf *mistakes, const char *name, const char *fmt, ...)
+{
+	struct buf line = BUF_INIT(MISTAKE_MAX_BYTES);
+	va_list ap;
+
+	buf_printf(&line, "%s: ", name);
+	va_start(ap, fmt);
+	put_va(&line, fmt, ap);
+	va_end(ap);
+	put_mistake(mistakes, &line);
+	buf_clear(&line);
+}
+
+static void
+load_mistake(struct load *ld, struct buf *line)
+{
+	ld->n_mistakes++;
+	put_mistake(ld->mistakes, line);
+	if (line->err)
+		ld->nomem = true;
+}
+
+/* About a line of the file, or with line 0 about all of it. */
+static void __attribute__((format(printf, 3, 4)))
+file_mistake(struct load *ld, unsigned line, const char *fmt, ...)
+{
+	struct buf text = BUF_INIT(MISTAKE_MAX_BYTES);
+	va_list ap;
+
+	buf_puts(&text, ld->path);
+	if (line)
+		buf_printf(&text, ":%u", line);
+	buf_puts(&text, ": ");
+	va_start(ap, fmt);
+	put_va(&text, fmt, ap);
+	va_end(ap);
+	load_mistake(ld, &text);
+	buf_clear(&text);
+}
+
+static void
+put_where(struct buf *out, const struct load *ld, const struct slot *slot,
+	enum source from)
+{
+	switch (from) {
+	case FROM_FILE:
+		buf_printf(out, "%s:%u: %s: ", ld->path, slot->line, slot->row->name);
+		break;
+	case FROM_ENV:
+	case FROM_ENV_FILE:
+		buf_puts(out, env_prefix);
+		put_upper(out, slot->row->name);
+		buf_printf(out, "%s: ", from == FROM_ENV_FILE ? env_suffix : "");
+		break;
+	case FROM_DEFAULT:
+		buf_printf(out, "%s: ", slot->row->name);
+		break;
+	}
+}
+
+static void __attribute__((format(printf, 4, 5)))
+slot_mistake(struct load *ld, struct slot *slot, enum source from, const char *fmt, ...)
+{
+	struct buf line = BUF_INIT(MISTAKE_MAX_BYTES);
+	va_list ap;
+
+	slot->given = true;
+	put_where(&line, ld, slot, from);
+	va_start(ap, fmt);
+	put_va(&line, fmt, ap);
+	va_end(ap);
+	load_mistake(ld, &line);
+	buf_clear(&line);
+}
+
+/* ---- from text to value ---- */
+
+/* A secret is not shown even when it is wrong: most of it may be right. */
+static void
+put_quoted(struct buf *out, const struct cfg_row *row, const char *s)
+{
+	size_t len = strlen(s);
+
+	if (row->flags & CFG_SECRET) {
+		buf_puts(out, "the value");
+		return;
+	}
+	buf_put_json_string(out, s, len > QUOTE_MAX_BYTES ? QUOTE_MAX_BYTES : len);
+	if (len > QUOTE_MAX_BYTES)
+		buf_puts(out, "...");
+}
+
+static enum err_code
+wrong(const struct cfg_row *row, const char *s, const char *what, struct buf *why)
+{
+	put_quoted(why, row, s);
+	buf_puts(why, what);
+	return ERR_INVALID;
+}
+
+static enum err_code
+check_range(const struct cfg_row *row, const char *s, uint64_t n, struct buf *why)
+{
+	if (n >= row->min && (!row->max || n <= row->max))
+		return ERR_OK;
+	wrong(row, s, row->type == CFG_STR ? " has the wrong length (" :
+		" is out of range (", why);
+	put_range(why, row);
+	buf_putc(why, ')');
+	return ERR_INVALID;
+}
+
+static enum err_code
+parse_str(const struct cfg_row *row, const char *s, union value *ret, struct buf *why)
+{
+	enum err_code rc;
+
+	ret->str = NULL;
+	if (!*s && row->flags & CFG_REQUIRED) {
+		buf_puts(why, "is required and may not be empty");
+		return ERR_INVALID;
+	}
+	if (!*s)
+		return ERR_OK;
+	rc = check_range(row, s, strlen(s), why);
+	if (rc)
+		return rc;
+	ret->str = mem_strdup(s);
+	return ret->str ? ERR_OK : ERR_NOMEM;
+}
+
+static enum err_code
+parse_uint(const struct cfg_row *row, const char *s, union value *ret, struct buf *why)
+{
+	size_t len = strlen(s);
+
+	if (!len || strspn(s, "0123456789") != len)
+		return wrong(row, s, " is not a whole number", why);
+	if (parse_u64(s, len, 0, UINT64_MAX, &ret->num))
+		return wrong(row, s, " is too large", why);
+	return check_range(row, s, ret->num, why);
+}
+
+static enum err_code
+parse_bool(const struct cfg_row *row, const char *s, union value *ret, struct buf *why)
+{
+	static const struct { const char *word; bool on; } words[] = {
+		{ "on", true }, { "yes", true }, { "true", true },
+		{ "off", false }, { "no", false }, { "false", false },
+	};
+
+	for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+		if (strcmp(words[i].word, s) == 0) {
+			ret->on = words[i].on;
+			return ERR_OK;
+		}
+	}
+	return wrong(row, s, " is neither on nor off", why);
+}
+
+static enum err_code
+parse_word(const struct cfg_row *row, const char *s, union value *ret, struct buf *why)
+{
+	for (int i = 0; row->words[i]; i++) {
+		if (strcmp(row->words[i], s) == 0) {
+			ret->word = i;
+			return ERR_OK;
+		}
+	}
+	wrong(row, s, " is not one of ", why);
+	put_words(why, row, "");
+	return ERR_INVALID;
+}
+
+static const struct unit *
+find_unit(const struct unit *u, const char *name)
+{
+	for (; u->name; u++)
+		if (strcmp(u->name, name) == 0)
+			return u;
+	return NULL;
+}
+
+/* The unit that "M", "mb" or " MB" was meant to be, or NULL. */
+static const struct unit *
+guess_unit(const struct unit *u, const char *name)
+{
+	size_t len;
+
+	name += strspn(name, blanks);
+	len = strlen(name);
+	for (; len && u->name; u++)
+		if (strncasecmp(u->name, name, len) == 0 &&
+		    (!u->name[len] || strcmp(u->name + len, "B") == 0))
+			return u;
+	return NULL;
+}
+
+static enum err_code
+wrong_unit(const struct cfg_row *row, const char *s, size_t digits, struct buf *why)
+{
+	const struct unit *u = units_of(row->type);
+	const struct unit *guess = guess_unit(u, s + digits);
+
+	/* "8M" counts as one without: what is missing is what has to be added. */
+	if (!s[digits] || (guess && strlen(guess->name) > strlen(s + digits)))
+		wrong(row, s, " has no unit; ", why);
+	else
+		wrong(row, s, " has an unknown unit; ", why);
+	if (guess && !(row->flags & CFG_SECRET) && digits <= QUOTE_MAX_BYTES) {
+		buf_printf(why, "write it as %.*s%s", (int)digits, s, guess->name);
+		return ERR_INVALID;
+	}
+	buf_puts(why, "the units are ");
+	for (size_t i = 0; u[i].name; i++)
+		buf_printf(why, "%s%s", i ? ", " : "", u[i].name);
+	return ERR_INVALID;
+}
+
+/* A number with a unit; 0 needs none. */
+static enum err_code
+parse_scaled(const struct cfg_row *row, const char *s, union value *ret, struct buf *why)
+{
+	size_t digits = strspn(s, "0123456789");
+	const struct unit *u = find_unit(units_of(row->type), s + digits);
+	uint64_t scale = u ? u->scale : 1;
+
+	if (!digits)
+		return wrong(row, s, row->type == CFG_SIZE ?
+			" is not a size such as 512B, 64kB, 8MB or 1GB" :
+			" is not a duration such as 250ms, 90s, 10m, 2h or 7d", why);
+	if (!u && (s[digits] || strspn(s, "0") != digits))
+		return wrong_unit(row, s, digits, why);
+	if (parse_u64(s, digits, 0, UINT64_MAX / scale, &ret->num))
+		return wrong(row, s, " is too large", why);
+	ret->num *= scale;
+	return check_range(row, s, ret->num, why);
+}
+
+/* ERR_INVALID: why tells what is wrong.  A string in ret is the caller's. */
+static enum err_code
+parse_value(const struct cfg_row *row, const char *s, union value *ret, struct buf *why)
+{
+	switch (row->type) {
+	case CFG_STR:
+		return parse_str(row, s, ret, why);
+	case CFG_UINT:
+		return parse_uint(row, s, ret, why);
+	case CFG_BOOL:
+		return parse_bool(row, s, ret, why);
+	case CFG_WORD:
+		return parse_word(row, s, ret, why);
+	case CFG_DURATION:
+	case CFG_SIZE:
+		return parse_scaled(row, s, ret, why);
+	}
+	return ERR_INTERNAL;
+}
+
+/* ---- targets ---- */
+
+static size_t
+member_size(enum cfg_type type)
+{
+	switch (type) {
+	case CFG_STR:
+		return sizeof(char *);
+	case CFG_BOOL:
+		return sizeof(bool);
+	case CFG_WORD:
+		return sizeof(int);
+	case CFG_UINT:
+	case CFG_DURATION:
+	case CFG_SIZE:
+		break;
+	}
+	return sizeof(uint64_t);
+}
+
+static void
+store(const struct cfg_row *row, void *target, const union value *v)
+{
+	memcpy((char *)target + row->offset, v, member_size(row->type));
+}
+
+static union value
+fetch(const struct cfg_row *row, const void *target)
+{
+	union value v = { .num = 0 };
+
+	memcpy(&v, (const char *)target + row->offset, member_size(row->type));
+	return v;
+}
+
+void
+cfg_clear(const struct cfg *cfg)
+{
+	for (size_t i = 0; i < cfg->n_sections; i++) {
+		const struct cfg_section *sec = &cfg->sections[i];
+
+		for (const struct cfg_row *row = sec->rows; row->name; row++) {
+			const union value none = { .str = NULL };
+			union value v = fetch(row, sec->target);
+
+			if (row->type != CFG_STR)
+				continue;
+			if (v.str && row->flags & CFG_SECRET)
+				mem_free_secret(v.str, strlen(v.str));
+			else
+				mem_free(v.str);
+			store(row, sec->target, &none);
+		}
+	}
+}
+
+/* ---- slots ---- */
+
+static struct slot *
+find_slot(const struct load *ld, const char *name)
+{
+	for (size_t i = 0; i < ld->n_slots; i++)
+		if (strcmp(ld->slots[i].row->name, name) == 0)
+			return &ld->slots[i];
+	return NULL;
+}
+
+/* By the name that follows GENGATE_ in the environment. */
+static struct slot *
+find_env_slot(const struct load *ld, const char *name, size_t len)
+{
+	for (size_t i = 0; i < ld->n_slots; i++) {
+		const char *ours = ld->slots[i].row->name;
+		size_t n = 0;
+
+		while (n < len && ours[n] && upper(ours[n]) == name[n])
+			n++;
+		if (n == len && !ours[n])
+			return &ld->slots[i];
+	}
+	return NULL;
+}
+
+static enum err_code
+make_slots(struct load *ld, const struct cfg *cfg)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < cfg->n_sections; i++)
+		for (const struct cfg_row *row = cfg->sections[i].rows; row->name; row++)
+			n++;
+	ld->slots = mem_calloc(n, sizeof *ld->slots);
+	if (!ld->slots)
+		return ERR_NOMEM;
+	for (size_t i = 0; i < cfg->n_sections; i++) {
+		const struct cfg_section *sec = &cfg->sections[i];
+
+		for (const struct cfg_row *row = sec->rows; row->name; row++) {
+			assert(!find_slot(ld, row->name));
+			ld->slots[ld->n_slots].row = row;
+			ld->slots[ld->n_slots++].target = sec->target;
+		}
+	}
+	return ERR_OK;
+}
+
+static void
+set_value(struct load *ld, struct slot *slot, enum source from, const char *text)
+{
+	struct buf line = BUF_INIT(MISTAKE_MAX_BYTES);
+	union value v = { .num = 0 };
+	enum err_code rc;
+
+	slot->given = true;
+	put_where(&line, ld, slot, from);
+	rc = parse_value(slot->row, text, &v, &line);
+	if (rc == ERR_OK)
+		store(slot->row, slot->target, &v);
+	else if (rc == ERR_NOMEM)
+		ld->nomem = true;
+	else
+		load_mistake(ld, &line);
+	if (line.err == ERR_NOMEM)
+		ld->nomem = true;
+	buf_clear(&line);
+}
+
+/* ---- near misses ---- */
+
+static size_t
+min_size(size_t a, size_t b)
+{
+	return a < b ? a : b;
+}
+
+/* As names are compared with ours: "Db-Pool" is nearly db_pool. */
+static char
+plain(char c)
+{
+	return c == '-' ? '_' : lower(c);
+}
+
+/*
+ * How many letters have to be added, dropped, replaced or swapped with their
+ * neighbour to get from a to b.  Only the last three rows of the table are
+ * kept: row i says what it takes from the first i letters of a.
+ */
+static size_t
+distance(const char *a, size_t a_len, const char *b, size_t b_len)
+{
+	size_t rows[3][NAME_MAX_BYTES + 1];
+
+	assert(a_len <= NAME_MAX_BYTES && b_len <= NAME_MAX_BYTES);
+	for (size_t j = 0; j <= b_len; j++)
+		rows[0][j] = j;
+	for (size_t i = 1; i <= a_len; i++) {
+		size_t *now = rows[i % 3], *last = rows[(i + 2) % 3];
+		const size_t *before = rows[(i + 1) % 3];
+
+		now[0] = i;
+		for (size_t j = 1; j <= b_len; j++) {
+			char x = plain(a[i - 1]), y = plain(b[j - 1]);
+			size_t d = min_size(last[j], now[j - 1]) + 1;
+
+			d = min_size(d, last[j - 1] + (x != y));
+			if (i > 1 && j > 1 && x == plain(b[j - 2]) && plain(a[i - 2]) == y)
+				d = min_size(d, before[j - 2] + 1);
+			now[j] = d;
+		}
+	}
+	return rows[a_len % 3][b_len];
+}
+
+/* The name that may have been meant, or NULL. */
+static const char *
+nearest_name(const struct load *ld, const char *name, size_t len)
+{
+	const char *best = NULL;
+	size_t best_d = len / 5 + 2;	/* so many are too many */
+
+	if (len > NAME_MAX_BYTES)
+		return NULL;
+	for (size_t i = 0; i < ld->n_slots; i++) {
+		const char *ours = ld->slots[i].row->name;
+		size_t ours_len = strlen(ours), d;
+
+		if (ours_len > NAME_MAX_BYTES)
+			continue;
+		d = distance(name, len, ours, ours_len);
+		/* Another word altogether is no near miss. */
+		if (d < best_d && d < ours_len) {
+			best = ours;
+			best_d = d;
+		}
+	}
+	return best;
+}
+
+/* A name from outside, if it looks like one. */
+static void
+put_unknown_name(struct buf *out, const char *prefix, const char *name, size_t len,
+	const char *letters)
+{
+	size_t n = 0;
+
+	while (n < len && name[n] && strchr(letters, name[n]))
+		n++;
+	if (n == len && len && len <= NAME_MAX_BYTES)
+		buf_printf(out, "%s%.*s is not a known name", prefix, (int)len, name);
+	else
+		buf_printf(out, "this is not a known %sname", *prefix ? "GENGATE_ " : "");
+}
+
+/*
+ * A line may be a piece of a secret that was broken into lines: base32 and
+ * base64 end in '='.  What could be such an end is not shown.
+ */
+static void
+unknown_in_file(struct load *ld, unsigned line, const char *name, const char *value)
+{
+	bool shown = *value && *value != '=';
+	struct buf what = BUF_INIT(MISTAKE_MAX_BYTES);
+	const char *near = nearest_name(ld, name, strlen(name));
+
+	put_unknown_name(&what, "", name, shown ? strlen(name) : 0,
+		"abcdefghijklmnopqrstuvwxyz0123456789_");
+	if (near)
+		buf_printf(&what, "; did you mean %s?", near);
+	if (what.err == ERR_NOMEM)
+		ld->nomem = true;
+	file_mistake(ld, line, "%s", buf_str(&what));
+	buf_clear(&what);
+}
+
+static void
+unknown_in_env(struct load *ld, const char *name, size_t len)
+{
+	struct buf line = BUF_INIT(MISTAKE_MAX_BYTES);
+	const char *near = nearest_name(ld, name, len);
+	bool by_file = false;
+
+	if (!near && ends_with(name, len, env_suffix)) {
+		near = nearest_name(ld, name, len - strlen(env_suffix));
+		by_file = true;
+	}
+	buf_puts(&line, "environment: ");
+	put_unknown_name(&line, env_prefix, name, len, "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+		"abcdefghijklmnopqrstuvwxyz0123456789_");
+	if (near) {
+		buf_printf(&line, "; did you mean %s", env_prefix);
+		put_upper(&line, near);
+		buf_printf(&line, "%s?", by_file ? env_suffix : "");
+	}
+	load_mistake(ld, &line);
+	buf_clear(&line);
+}
+
+/* ---- files ---- */
+
+/*
+ * All of a file.  ERR_CONFIG: ret_why says why not.  The room is made at once,
+ * because growing would leave copies of secrets behind.
+ */
+static enum err_code
+read_file(const char *path, struct buf *out, const char **ret_why)
+{
+	enum err_code rc = ERR_CONFIG;
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	ssize_t n = 1;
+
+	if (fd < 0) {
+		*ret_why = strerror(errno);
+		return ERR_CONFIG;
+	}
+	if (!buf_reserve(out, out->max)) {
+		rc = ERR_NOMEM;
+		goto out;
+	}
+	while (n && out->len < out->max) {
+		n = read(fd, out->p + out->len, out->max - out->len);
+		if (n < 0 && errno != EINTR) {
+			*ret_why = strerror(errno);
+			goto out;
+		}
+		out->len += n > 0 ? (size_t)n : 0;
+	}
+	if (out->len == out->max) {
+		*ret_why = "it has more than 1 MB";
+		goto out;
+	}
+	out->p[out->len] = '\0';
+	rc = ERR_OK;
+out:
+	close(fd);
+	return rc;
+}
+
+static void
+wipe(struct buf *b)
+{
+	if (b->p)
+		OPENSSL_cleanse(b->p, b->cap);
+	buf_clear(b);
+}
+
+/* Cut blanks off both ends, in place. */
+static char *
+trim(char *s)
+{
+	size_t len;
+
+	s += strspn(s, blanks);
+	len = strlen(s);
+	while (len && is_blank(s[len - 1]))
+		len--;
+	s[len] = '\0';
+	return s;
+}
+
+/* Take the quotes off, in place; false if they do not end where the value does. */
+static bool
+unquote(char **s)
+{
+	size_t len = strlen(*s);
+
+	if (**s != '"')
+		return true;
+	if (len < 2 || (*s)[len - 1] != '"')
+		return false;
+	(*s)[len - 1] = '\0';
+	++*s;
+	return true;
+}
+
+/* One line without its newline.  Nothing of it is shown that may be a value. */
+static void
+load_line(struct load *ld, char *s, unsigned line)
+{
+	char *name, *value;
+	struct slot *slot;
+
+	s = trim(s);
+	if (!*s || *s == '#')
+		return;
+	value = strchr(s, '=');
+	if (!value) {
+		file_mistake(ld, line, "this is not of the form name = value");
+		return;
+	}
+	*value++ = '\0';
+	name = trim(s);
+	value = trim(value);
+	slot = find_slot(ld, name);
+	if (!slot) {
+		unknown_in_file(ld, line, name, value);
+	} else if (slot->line) {
+		file_mistake(ld, line, "%s: is given twice, first in line %u",
+			name, slot->line);
+	} else {
+		slot->line = line;
+		if (!unquote(&value))
+			slot_mistake(ld, slot, FROM_FILE,
+				"the value begins with a double quote and does not end with one");
+		else if (!slot->given)
+			set_value(ld, slot, FROM_FILE, value);
+	}
+}
+
+static void
+load_lines(struct load *ld, struct buf *text)
+{
+	static const char bom[] = "\xef\xbb\xbf";	/* what some editors put first */
+	char *p = text->p, *end = text->p + text->len;
+
+	if (text->len >= 3 && memcmp(p, bom, 3) == 0)
+		p += 3;
+	for (unsigned line = 1; p < end; line++) {
+		char *nl = memchr(p, '\n', (size_t)(end - p));
+		char *stop = nl ? nl : end;
+
+		*stop = '\0';
+		if (strlen(p) != (size_t)(stop - p))
+			file_mistake(ld, line, "there is a zero byte in this line");
+		else
+			load_line(ld, p, line);
+		p = stop + 1;
+	}
+}
+
+static void
+load_file(struct load *ld)
+{
+	struct buf text = BUF_INIT(FILE_MAX_BYTES + 1);
+	const char *why = NULL;
+	enum err_code rc = read_file(ld->path, &text, &why);
+
+	if (rc == ERR_OK)
+		load_lines(ld, &text);
+	else if (rc == ERR_NOMEM)
+		ld->nomem = true;
+	else
+		file_mistake(ld, 0, "cannot be read: %s", why);
+	wipe(&text);
+}
+
+/* ---- environment ---- */
+
+static bool
+is_ignored(const char *name, size_t len)
+{
+	static const char config[] = "CONFIG", test[] = "TEST_";
+
+	return (len == sizeof config - 1 && memcmp(name, config, len) == 0) ||
+	       (len >= sizeof test - 1 && memcmp(name, test, sizeof test - 1) == 0);
+}
+
+/* Of a name that stands there twice the first counts, as with getenv(3). */
+static void
+assign_env(struct load *ld, const char *name, size_t len, const char *value)
+{
+	struct slot *slot;
+
+	if (is_ignored(name, len))
+		return;
+	slot = find_env_slot(ld, name, len);
+	if (slot) {
+		if (!slot->env)
+			slot->env = value;
+		return;
+	}
+	if (ends_with(name, len, env_suffix))
+		slot = find_env_slot(ld, name, len - strlen(env_suffix));
+	if (!slot)
+		unknown_in_env(ld, name, len);
+	else if (!slot->env_path)
+		slot->env_path = value;
+}
+
+/* The path itself is not shown for a secret: who mistakes GENGATE_X_FILE for
+ * GENGATE_X puts the secret there. */
+static void
+unreadable(struct load *ld, struct slot *slot, const char *why)
+{
+	if (slot->row->flags & CFG_SECRET)
+		slot_mistake(ld, slot, FROM_ENV_FILE, "its file cannot be read: %s", why);
+	else
+		slot_mistake(ld, slot, FROM_ENV_FILE, "%.4096s cannot be read: %s",
+			slot->env_path, why);
+}
+
+static void
+load_env_file(struct load *ld, struct slot *slot)
+{
+	struct buf text = BUF_INIT(FILE_MAX_BYTES + 1);
+	const char *why = NULL;
+	enum err_code rc = read_file(slot->env_path, &text, &why);
+
+	if (rc == ERR_NOMEM) {
+		ld->nomem = true;
+	} else if (rc) {
+		unreadable(ld, slot, why);
+	} else if (strlen(text.p) != text.len) {
+		unreadable(ld, slot, "there is a zero byte in it");
+	} else {
+		if (text.len && text.p[text.len - 1] == '\n')
+			text.p[--text.len] = '\0';
+		set_value(ld, slot, FROM_ENV_FILE, text.p);
+	}
+	wipe(&text);
+}
+
+static void
+load_env(struct load *ld, char *const env[])
+{
+	const size_t prefix_len = sizeof env_prefix - 1;
+
+	for (size_t i = 0; env && env[i]; i++) {
+		const char *eq = strchr(env[i], '=');
+
+		if (eq && strncmp(env[i], env_prefix, prefix_len) == 0)
+			assign_env(ld, env[i] + prefix_len,
+				(size_t)(eq - env[i]) - prefix_len, eq + 1);
+	}
+	for (size_t i = 0; i < ld->n_slots; i++) {
+		struct slot *slot = &ld->slots[i];
+
+		if (slot->env && slot->env_path)
+			slot_mistake(ld, slot, FROM_ENV,
+				"is set, and so is the same name with %s; leave one out",
+				env_suffix);
+		else if (slot->env)
+			set_value(ld, slot, FROM_ENV, slot->env);
+		else if (slot->env_path)
+			load_env_file(ld, slot);
+	}
+}
+
+static void
+load_defaults(struct load *ld)
+{
+	for (size_t i = 0; i < ld->n_slots; i++) {
+		struct slot *slot = &ld->slots[i];
+		const struct cfg_row *row = slot->row;
+
+		if (slot->given)
+			continue;
+		if (row->def)
+			set_value(ld, slot, FROM_DEFAULT, row->def);
+		else if (row->flags & CFG_REQUIRED)
+			slot_mistake(ld, slot, FROM_DEFAULT, "is required and not set");
+	}
+}
+
+/* The strongest source goes first, so that a weaker one finds its place taken
+ * and is not even looked at: an override may well be there to mend it. */
+enum err_code
+cfg_load(const struct cfg *cfg, const char *path, char *const env[],
+	struct buf *mistakes, struct err *err)
+{
+	struct load ld = { .path = path, .mistakes = mistakes };
+
+	if (make_slots(&ld, cfg))
+		return err_set(err, ERR_NOMEM, "configuration");
+	load_env(&ld, env);
+	if (path)
+		load_file(&ld);
+	load_defaults(&ld);
+	mem_free(ld.slots);
+	if (ld.nomem || mistakes->err == ERR_NOMEM) {
+		cfg_clear(cfg);
+		return err_set(err, ERR_NOMEM, "configuration");
+	}
+	if (ld.n_mistakes)
+		return err_set(err, ERR_CONFIG, "%zu mistake%s in the configuration",
+			ld.n_mistakes, ld.n_mistakes == 1 ? "" : "s");
+	return ERR_OK;
+}
+
+/* ---- what people read ---- */
+
+static const char *
+type_name(enum cfg_type type)
+{
+	switch (type) {
+	case CFG_STR:
+		return "text";
+	case CFG_UINT:
+		return "number";
+	case CFG_BOOL:
+		return "on or off";
+	case CFG_DURATION:
+		return "duration";
+	case CFG_SIZE:
+		return "size";
+	case CFG_WORD:
+		return "word";
+	}
+	return "";
+}
+
+static bool
+shows_default(const struct cfg_row *row)
+{
+	return row->def && !(row->flags & CFG_SECRET);
+}
+
+/* In columns, which are characters and not bytes. */
+static size_t
+width(const char *s, size_t len)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < len; i++)
+		n += ((unsigned char)s[i] & 0xc0) != 0x80;
+	return n;
+}
+
+/* Words in lines of 80 columns; a word that is longer has its own. */
+static void
+put_wrapped(struct buf *out, size_t first_indent, size_t indent, const char *text)
+{
+	static const char between[] = " \t\r\n";
+	size_t column = 0;
+
+	buf_printf(out, "%*s", (int)first_indent, "");
+	for (text += strspn(text, between); *text; text += strspn(text, between)) {
+		size_t len = strcspn(text, between);
+		size_t columns = width(text, len);
+
+		if (!column) {
+			column = first_indent;
+		} else if (column + 1 + columns > HELP_COLUMNS) {
+			buf_printf(out, "\n%*s", (int)indent, "");
+			column = indent;
+		} else {
+			buf_putc(out, ' ');
+			column++;
+		}
+		buf_put(out, text, len);
+		column += columns;
+		text += len;
+	}
+	buf_putc(out, '\n');
+}
+
+static void
+put_help_row(struct buf *out, const struct cfg_row *row)
+{
+	struct buf head = BUF_INIT(MISTAKE_MAX_BYTES);
+
+	buf_printf(&head, "%s (%s", row->name, type_name(row->type));
+	if (row->type == CFG_WORD) {
+		buf_puts(&head, ": ");
+		put_words(&head, row, "");
+	} else if (has_range(row)) {
+		buf_puts(&head, ", ");
+		put_range(&head, row);
+	}
+	if (row->flags & CFG_SECRET)
+		buf_puts(&head, ", secret");
+	if (row->flags & CFG_REQUIRED)
+		buf_puts(&head, ", required");
+	if (shows_default(row))
+		buf_printf(&head, ", default %s", row->def);
+	buf_putc(&head, ')');
+	put_wrapped(out, 2, 6, buf_str(&head));
+	put_wrapped(out, 6, 6, row->doc ? row->doc : "");
+	if (head.err) {
+		buf_clear(out);
+		out->err = head.err;
+	}
+	buf_clear(&head);
+}
+
+void
+cfg_print_help(const struct cfg *cfg, struct buf *out)
+{
+	for (size_t i = 0; i < cfg->n_sections; i++) {
+		const struct cfg_section *sec = &cfg->sections[i];
+
+		buf_printf(out, "%s%s:\n", i ? "\n" : "", sec->title);
+		for (const struct cfg_row *row = sec->rows; row->name; row++)
+			put_help_row(out, row);
+	}
+}
+
+/* Such that reading the line gives the same string. */
+static void
+put_str_value(struct buf *out, const char *name, const char *s)
+{
+	bool quotes = *s && (*s == '"' || is_blank(*s) || is_blank(s[strlen(s) - 1]));
+
+	if (strchr(s, '\n'))
+		buf_printf(out, "# %s is set, to more than one line\n", name);
+	else
+		buf_printf(out, quotes ? "%s = \"%s\"\n" : "%s = %s\n", name, s);
+}
+
+static bool
+is_set(const struct cfg_row *row, const union value *v)
+{
+	switch (row->type) {
+	case CFG_STR:
+		return v->str;
+	case CFG_BOOL:
+	case CFG_WORD:
+		return true;
+	case CFG_UINT:
+	case CFG_DURATION:
+	case CFG_SIZE:
+		break;
+	}
+	/* 0 may be outside the range of a row that nobody set. */
+	return v->num || row->def;
+}
+
+static void
+put_value_row(struct buf *out, const struct cfg_row *row, const union value *v)
+{
+	if (row->flags & CFG_SECRET) {
+		buf_printf(out, "# %s is %s\n", row->name, is_set(row, v) ? "set" : "not set");
+	} else if (!is_set(row, v)) {
+		/* Only an empty value takes a default away. */
+		buf_printf(out, row->def ? "%s =\n" : "# %s is not set\n", row->name);
+	} else if (row->type == CFG_STR) {
+		put_str_value(out, row->name, v->str);
+	} else {
+		buf_printf(out, "%s = ", row->name);
+		if (row->type == CFG_BOOL)
+			buf_puts(out, v->on ? "on" : "off");
+		else if (row->type == CFG_WORD)
+			buf_puts(out, row->words[v->word]);
+		else
+			put_number(out, row->type, v->num);
+		buf_putc(out, '\n');
+	}
+}
+
+void
+cfg_print_values(const struct cfg *cfg, struct buf *out)
+{
+	for (size_t i = 0; i < cfg->n_sections; i++) {
+		const struct cfg_section *sec = &cfg->sections[i];
+
+		buf_printf(out, "%s# %s\n", i ? "\n" : "", sec->title);
+		for (const struct cfg_row *row = sec->rows; row->name; row++) {
+			union value v = fetch(row, sec->target);
+
+			put_value_row(out, row, &v);
+		}
+	}
+}
+
+/* Text inside a cell: a bar would end it, a newline the table. */
+static void
+put_cell(struct buf *out, const char *s)
+{
+	for (; *s; s++) {
+		if (*s == '|')
+			buf_puts(out, "\\|");
+		else
+			buf_putc(out, *s == '\n' ? ' ' : *s);
+	}
+}
+
+static void
+put_markdown_row(struct buf *out, const struct cfg_row *row)
+{
+	buf_printf(out, "| `%s` | %s%s | ", row->name, type_name(row->type),
+		row->flags & CFG_SECRET ? ", secret" : "");
+	if (shows_default(row)) {
+		buf_putc(out, '`');
+		put_cell(out, row->def);
+		buf_putc(out, '`');
+	} else {
+		buf_puts(out, row->flags & CFG_REQUIRED ? "**required**" : "not set");
+	}
+	buf_puts(out, " | ");
+	if (row->type == CFG_WORD)
+		put_words(out, row, "`");
+	else if (has_range(row))
+		put_range(out, row);
+	buf_puts(out, " | ");
+	put_cell(out, row->doc ? row->doc : "");
+	buf_puts(out, " |\n");
+}
+
+static const char markdown_intro[] =
+	"<!-- Written by the program from its own rows: change those. -->\n"
+	"\n"
+	"# Configuration\n"
+	"\n"
+	"A value comes from the last of these that has it:\n"
+	"\n"
+	"1. the default below;\n"
+	"2. the configuration file, as `name = value`;\n"
+	"3. the file that `GENGATE_<NAME>_FILE` in the environment names, without its\n"
+	"   last newline: for secrets that are mounted as files;\n"
+	"4. `GENGATE_<NAME>` in the environment, the name in capitals.\n"
+	"\n"
+	"In the configuration file a line that begins with `#` is a comment; a `#` further on\n"
+	"belongs to the value. Blanks around name and value do not count; a value in\n"
+	"double quotes is taken as it stands between them. An empty text means \"not set\".\n"
+	"Durations are written `250ms`, `90s`, `10m`, `2h` or `7d`; sizes `512B`, `64kB`, `8MB`\n"
+	"or `1GB`, in powers of 1000; on or off may be `yes`, `no`, `true` and `false` too.\n"
+	"\n"
+	"A name that is not listed here is a mistake, in the file and in the environment, as\n"
+	"are a name twice in the file and both `GENGATE_<NAME>` and `GENGATE_<NAME>_FILE`.\n"
+	"All mistakes are told at once, before anything starts.\n";
+
+void
+cfg_print_markdown(const struct cfg *cfg, struct buf *out)
+{
+	buf_puts(out, markdown_intro);
+	for (size_t i = 0; i < cfg->n_sections; i++) {
+		const struct cfg_section *sec = &cfg->sections[i];
+
+		buf_printf(out, "\n## %s\n\n"
+			"| Name | Type | Default | Range or words | Meaning |\n"
+			"|------|------|---------|----------------|---------|\n", sec->title);
+		for (const struct cfg_row *row = sec->rows; row->name; row++)
+			put_markdown_row(out, row);
+	}
+}
