@@ -2,9 +2,10 @@
  * The HTTP client: one thread drives a curl multi handle for everybody, so
  * that connections are kept and shared.  Callers block in http_perform().
  *
- * It never follows redirects, never resends, never reads proxies from the
- * environment and never keeps cookies.  What was sent and what became of it
- * is told apart (NOT_SENT, NO_ANSWER), because a create costs money.
+ * It never follows redirects, never sends twice what may act (anything but GET
+ * and HEAD), never reads proxies from the environment and never keeps cookies.
+ * What was sent and what became of it is told apart (NOT_SENT, NO_ANSWER),
+ * because a create costs money.
  */
 #ifndef GENGATE_BASE_HTTP_H
 #define GENGATE_BASE_HTTP_H
@@ -37,7 +38,8 @@ struct http_request {
 
 	/* The body: body_fd, if it is not negative, from offset 0 by pread(2),
 	 * body_bytes of it; else body, body_bytes long; else none.
-	 * A Content-Length is always sent with a body. */
+	 * A Content-Length is always sent with a body, and with any POST or
+	 * PUT.  GET and HEAD take none: ERR_INVALID. */
 	char *body;
 	int body_fd;			/* borrowed */
 	uint64_t body_bytes;
@@ -45,7 +47,7 @@ struct http_request {
 	uint32_t connect_timeout_ms;	/* 0: the client's default, 10 s */
 	uint32_t timeout_ms;		/* for all of it; 0: the default, 30 s */
 	uint32_t idle_timeout_ms;	/* no byte for that long; 0: no such limit */
-	uint64_t max_response_bytes;	/* 0: the default, 8 MB */
+	uint64_t max_response_bytes;	/* 0: the default, 8 MB; in a file too */
 	int64_t not_after_boot_us;	/* 0: none; else not sent after clock_boot_us() */
 
 	/* The resolved address has to be public: no loopback, private, link-local,
@@ -56,6 +58,8 @@ struct http_request {
 	/* Response bytes go to this file from its offset 0 instead of memory;
 	 * -1: memory.  Borrowed. */
 	int sink_fd;
+
+	enum err_code err;		/* the first failure of a setter */
 };
 
 #define HTTP_REQUEST_INIT { .method = HTTP_GET, .body_fd = -1, .sink_fd = -1 }
@@ -67,7 +71,9 @@ void http_request_clear(struct http_request *rq);
 enum err_code http_request_set_url(struct http_request *rq, const char *url);
 enum err_code http_request_set_body(struct http_request *rq, const char *p, size_t len);
 enum err_code http_request_add_header(struct http_request *rq, const char *name,
-	const char *value);	/* ERR_INVALID: a control character in it, or too many */
+	const char *value);	/* ERR_INVALID: a control character in it, too many,
+				 * or one of the connection's own (Content-Length,
+				 * Transfer-Encoding, Expect, Connection and so on) */
 
 struct http_response {
 	long status;			/* of the final answer; 0: none came */
@@ -101,7 +107,8 @@ void http_global_cleanup(void);
 enum err_code http_client_new(const struct http_settings *settings,
 	struct http_client **ret, struct err *err) MUST_CHECK;
 
-/* Ends running transfers with ERR_STOPPING, ends the thread, frees. */
+/* Ends running transfers with ERR_STOPPING, waits for their http_perform() to
+ * return, ends the thread, frees.  Nobody may begin to use the client then. */
 void http_client_free(struct http_client **client);
 
 /* From any thread: ends running transfers and refuses new ones, ERR_STOPPING. */
@@ -109,14 +116,22 @@ void http_client_stop(struct http_client *client);
 
 /*
  * Send and wait.  Blocks for at most timeout_ms and a little; any thread.
+ * rs is cleared first, and again on failure but for what is said below.  The
+ * text in err names method, host and path; never query, headers or body.
  * ERR_OK		an answer came, whatever its status: look at rs->status
  * ERR_NOT_SENT		nothing can have reached the other side's application:
  *			name, connection, TLS, address refused, not_after passed
  * ERR_NO_ANSWER	it may have arrived: timeout, reset, broken answer
- * ERR_TOO_BIG		the answer passed max_response_bytes (status is set)
+ *			or one that could not be kept for want of memory
+ * ERR_TOO_BIG		the answer passed max_response_bytes (status and
+ *			headers are set)
  * ERR_STOPPING		the client was stopped (may have been sent)
  * ERR_INVALID		the URL or a header is not usable; nothing was sent
- * ERR_NOMEM, ERR_INTERNAL (the sink could not be written)
+ * ERR_NOMEM		nothing was sent
+ * ERR_INTERNAL		the sink could not be written (status and headers are
+ *			set), or, with status 0, libcurl refused to begin
+ * GET and HEAD may go out a second time if a kept connection ends without an
+ * answer; the others never do.
  */
 enum err_code http_perform(struct http_client *client, const struct http_request *rq,
 	struct http_response *rs, struct err *err) MUST_CHECK;
