@@ -1,0 +1,74 @@
+/*
+ * Requests, replies and routes.  The only file besides main.c that knows
+ * libfcgi.
+ */
+#ifndef GENGATE_SIM_HTTP_H
+#define GENGATE_SIM_HTTP_H
+
+#include <fcgiapp.h>
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/buf.h"
+
+#define SIM_MAX_BODY ((size_t)64 << 20)
+#define SIM_MAX_ARGS 3
+
+struct sim;
+
+struct sim_rq {
+	struct sim *sim;
+	char **env;			/* FastCGI parameters */
+	const char *method;
+	const char *path;
+	struct buf subject;		/* "METHOD /path", for the switches */
+	struct buf body;
+	char *arg[SIM_MAX_ARGS];	/* what the pattern's {} stood for */
+};
+
+struct sim_reply {
+	int status;
+	const char *type;
+	struct buf head;		/* further header lines, each with CRLF */
+	struct buf body;
+	bool drop;			/* close the connection without an answer */
+	bool cut;			/* send half of what Content-Length says */
+};
+
+struct sim_route {
+	const char *method;		/* GET also serves HEAD */
+	const char *pattern;		/* below the area's prefix; {} is a segment,
+					 * {*} at the end all that is left */
+	void (*handle)(struct sim_rq *rq, struct sim_reply *rp);
+	bool open;			/* needs no credentials */
+};
+
+struct sim_area {
+	const char *prefix;
+	const struct sim_route *routes;	/* the first that fits counts */
+	size_t n_routes;
+	/* Credentials and the area's switches; true: rp is the answer. */
+	bool (*before)(struct sim_rq *rq, const struct sim_route *route, struct sim_reply *rp);
+	void (*not_found)(struct sim_rq *rq, struct sim_reply *rp);
+};
+
+/* Accept and answer until the simulator stops.  One call per thread. */
+void sim_serve(struct sim *sim, int listen_fd);
+
+/* A FastCGI parameter; NULL when missing or empty.  Borrowed. */
+const char *rq_param(const struct sim_rq *rq, const char *name);
+
+/* A decoded member of the query; false if it is not there. */
+bool rq_query(const struct sim_rq *rq, const char *name, struct buf *ret);
+
+/* The body as JSON; NULL if it is none.  New. */
+json_t *rq_json(const struct sim_rq *rq);
+
+void reply_header(struct sim_reply *rp, const char *name, const char *value);
+void reply_json(struct sim_reply *rp, int status, json_t *json);	/* steals json */
+void reply_bytes(struct sim_reply *rp, int status, const char *type,
+	const void *p, size_t len);
+void reply_drop(struct sim_reply *rp);
+
+#endif

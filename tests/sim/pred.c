@@ -1,0 +1,498 @@
+#include "config.h"
+
+#include "tests/sim/pred.h"
+
+#include <string.h>
+
+#include "tests/sim/draw.h"
+#include "tests/sim/webhooks.h"
+
+#define N_BUCKETS 65536
+#define NEVER (INT64_MAX / 2)
+
+struct preds {
+	struct pred **all;		/* oldest first */
+	size_t n, cap;
+	struct pred *live;		/* by next_live */
+	struct pred *bucket[N_BUCKETS];
+};
+
+static const struct {
+	const char *word;
+	unsigned wish;
+} prompt_words[] = {
+	{ "[fail]", WISH_FAIL },
+	{ "[nsfw]", WISH_NSFW },
+	{ "[empty]", WISH_EMPTY },
+	{ "[null]", WISH_NULL },
+	{ "[string]", WISH_STRING },
+	{ "[object]", WISH_OBJECT },
+	{ "[data]", WISH_DATA },
+	{ "[html]", WISH_HTML },
+	{ "[404]", WISH_404 },
+	{ "[slow]", WISH_SLOW },
+	{ "[stuck]", WISH_STUCK },
+	{ "[endless]", WISH_ENDLESS },
+	{ "[video]", WISH_VIDEO },
+	{ "[foreign]", WISH_FOREIGN },
+};
+
+struct preds *
+preds_new(void)
+{
+	return mem_calloc(1, sizeof(struct preds));
+}
+
+void
+preds_reset(struct preds *ps)
+{
+	for (size_t i = 0; i < ps->n; i++)
+		pred_free(&ps->all[i]);
+	ps->n = 0;
+	ps->live = NULL;
+	memset(ps->bucket, 0, sizeof(ps->bucket));
+}
+
+void
+preds_free(struct preds **ps)
+{
+	if (!*ps)
+		return;
+	preds_reset(*ps);
+	mem_free((*ps)->all);
+	mem_free(*ps);
+	*ps = NULL;
+}
+
+struct pred *
+pred_new(void)
+{
+	return mem_calloc(1, sizeof(struct pred));
+}
+
+void
+pred_free(struct pred **pp)
+{
+	struct pred *p = *pp;
+
+	if (!p)
+		return;
+	mem_free(p->model);
+	mem_free(p->version);
+	mem_free(p->deployment);
+	mem_free(p->webhook);
+	mem_free(p->cancel_after);
+	mem_free(p->idempotency_key);
+	mem_free(p->data_uri);
+	json_decref(p->input);
+	mem_free(p);
+	*pp = NULL;
+}
+
+const char *
+pred_prompt(const struct pred *p)
+{
+	const char *s = json_string_value(json_object_get(p->input, "prompt"));
+
+	if (!s)
+		s = json_string_value(json_object_get(p->input, "text"));
+	return s ? s : "";
+}
+
+static long
+bounded(const json_t *n, long min, long max, long def)
+{
+	json_int_t v = json_is_integer(n) ? json_integer_value(n) : def;
+
+	return v < min ? min : v > max ? max : (long)v;
+}
+
+/* "16:9": the longer side has 512 pixels, the other a multiple of 8. */
+static void
+size_from_ratio(struct pred *p, const char *ratio)
+{
+	unsigned a = 1, b = 1, small;
+
+	p->width = p->height = 512;
+	if (!ratio || sscanf(ratio, "%3u:%3u", &a, &b) != 2 || !a || !b || a == b)
+		return;
+	small = a > b ? 512 * b / a : 512 * a / b;
+	small = small < 64 ? 64 : small / 8 * 8;
+	*(a > b ? &p->height : &p->width) = small;
+}
+
+static void
+read_input(struct pred *p)
+{
+	const json_t *n = json_object_get(p->input, "num_outputs");
+
+	for (size_t i = 0; i < sizeof(prompt_words) / sizeof(prompt_words[0]); i++)
+		if (strstr(pred_prompt(p), prompt_words[i].word))
+			p->wishes |= prompt_words[i].wish;
+	if (!n)
+		n = json_object_get(p->input, "num_images");
+	p->n_outputs = (unsigned)bounded(n, 1, 16, 1);
+	size_from_ratio(p, json_string_value(json_object_get(p->input, "aspect_ratio")));
+	p->width = (unsigned)bounded(json_object_get(p->input, "width"),
+		DRAW_MIN_SIDE, DRAW_MAX_SIDE, p->width);
+	p->height = (unsigned)bounded(json_object_get(p->input, "height"),
+		DRAW_MIN_SIDE, DRAW_MAX_SIDE, p->height);
+	p->seed = json_integer_value(json_object_get(p->input, "seed"));
+}
+
+static struct pred **
+bucket_of(struct preds *ps, const char *id)
+{
+	uint32_t h = 2166136261u;
+
+	for (; *id; id++)
+		h = (h ^ (unsigned char)*id) * 16777619u;
+	return &ps->bucket[h % N_BUCKETS];
+}
+
+static bool
+insert(struct preds *ps, struct pred *p)
+{
+	struct pred **bucket = bucket_of(ps, p->id);
+
+	if (ps->n == ps->cap) {
+		size_t cap = ps->cap ? ps->cap * 2 : 64;
+		struct pred **all = mem_realloc(ps->all, cap * sizeof(struct pred *));
+
+		if (!all)
+			return false;
+		ps->all = all;
+		ps->cap = cap;
+	}
+	ps->all[ps->n++] = p;
+	p->next_in_bucket = *bucket;
+	*bucket = p;
+	p->next_live = ps->live;
+	ps->live = p;
+	return true;
+}
+
+bool
+pred_start(struct sim *sim, struct pred *p)
+{
+	struct preds *ps = sim->preds;
+	const struct sim_settings *set = &sim->set;
+
+	if (ps->n >= (size_t)set->max_predictions)
+		return false;
+	read_input(p);
+	sim_new_id(p->id);
+	p->seq = ps->n;
+	p->created_us = sim_mono_us();
+	p->created_wall = sim_provider_us(sim);
+	p->start_us = p->wishes & WISH_STUCK ? NEVER :
+		p->created_us + set->starting_ms * 1000;
+	p->end_us = p->wishes & WISH_ENDLESS ? NEVER : p->start_us +
+		(p->wishes & WISH_SLOW ? set->slow_ms : set->processing_ms) * 1000;
+	p->deadline_us = p->lifetime_us ? p->created_us + p->lifetime_us : NEVER;
+	if (!insert(ps, p))
+		return false;
+	sim->n.predictions_created++;
+	pthread_cond_broadcast(&sim->due);
+	return true;
+}
+
+bool
+pred_ended(const struct pred *p)
+{
+	return p->status >= PRED_SUCCEEDED;
+}
+
+const char *
+pred_status_text(const struct pred *p)
+{
+	static const char *const text[] = {
+		"starting", "processing", "succeeded", "failed", "canceled", "aborted",
+	};
+
+	return text[p->status];
+}
+
+/* The provider's wall clock at a moment of the prediction's life. */
+static int64_t
+wall_at(const struct pred *p, int64_t mono_us)
+{
+	return p->created_wall + (mono_us - p->created_us);
+}
+
+/* An inline output is drawn once, small: it travels in every body. */
+static void
+draw_inline(struct pred *p)
+{
+	struct buf png = BUF_INIT(1 << 20), uri = BUF_INIT(1 << 20);
+
+	buf_puts(&uri, "data:image/png;base64,");
+	if (draw_png(pred_prompt(p), p->seed, 0, 64, 64, &png))
+		sim_base64(&uri, png.p, png.len);
+	p->data_uri = buf_take(&uri);
+	buf_clear(&uri);
+	buf_clear(&png);
+}
+
+static void
+end(struct sim *sim, struct pred *p, enum pred_status status, int64_t at_us)
+{
+	if (status == PRED_SUCCEEDED && p->wishes & WISH_DATA)
+		draw_inline(p);
+	p->completed_wall = wall_at(p, at_us);
+	p->end_us = at_us;
+	if (status == PRED_SUCCEEDED) {
+		/* The real one shows outputs before it says that it is done. */
+		hook_queue(sim, p, EVENT_OUTPUT);
+	}
+	p->status = status;
+	hook_queue(sim, p, EVENT_COMPLETED);
+	pthread_cond_broadcast(&sim->changed);
+}
+
+static void
+begin(struct sim *sim, struct pred *p)
+{
+	p->status = PRED_PROCESSING;
+	p->started_wall = wall_at(p, p->start_us);
+	hook_queue(sim, p, EVENT_START);
+	hook_queue(sim, p, EVENT_LOGS);
+	pthread_cond_broadcast(&sim->changed);
+}
+
+static void
+advance(struct sim *sim, struct pred *p, int64_t now_us)
+{
+	if (p->status == PRED_STARTING && p->start_us <= now_us && p->start_us < p->deadline_us)
+		begin(sim, p);
+	if (p->status == PRED_PROCESSING && p->end_us <= now_us && p->end_us < p->deadline_us)
+		end(sim, p, p->wishes & (WISH_FAIL | WISH_NSFW) ?
+			PRED_FAILED : PRED_SUCCEEDED, p->end_us);
+	if (!pred_ended(p) && p->deadline_us <= now_us) {
+		sim->n.deadlines++;
+		end(sim, p, p->status == PRED_STARTING ? PRED_ABORTED : PRED_CANCELED,
+			p->deadline_us);
+	}
+}
+
+static int64_t
+next_due(const struct pred *p)
+{
+	int64_t t = p->status == PRED_STARTING ? p->start_us : p->end_us;
+
+	return t < p->deadline_us ? t : p->deadline_us;
+}
+
+/* Move all that live; returns when the next is due. */
+static int64_t
+advance_all(struct sim *sim)
+{
+	struct pred **link = &sim->preds->live;
+	int64_t now = sim_mono_us(), due = now + 3600 * INT64_C(1000000);
+
+	while (*link) {
+		struct pred *p = *link;
+
+		advance(sim, p, now);
+		if (pred_ended(p)) {
+			*link = p->next_live;
+			p->next_live = NULL;
+			continue;
+		}
+		if (next_due(p) < due)
+			due = next_due(p);
+		link = &p->next_live;
+	}
+	return due;
+}
+
+void
+preds_advance(struct sim *sim)
+{
+	advance_all(sim);
+}
+
+void
+preds_run(struct sim *sim)
+{
+	pthread_mutex_lock(&sim->lock);
+	while (!sim->stopping)
+		sim_wait_until(sim, &sim->due, advance_all(sim));
+	pthread_mutex_unlock(&sim->lock);
+}
+
+void
+pred_cancel(struct sim *sim, struct pred *p)
+{
+	if (pred_ended(p))
+		return;
+	sim->n.canceled++;
+	end(sim, p, PRED_CANCELED, sim_mono_us());
+}
+
+struct pred *
+pred_find(struct sim *sim, const char *id)
+{
+	struct pred *p = *bucket_of(sim->preds, id);
+
+	while (p && strcmp(p->id, id) != 0)
+		p = p->next_in_bucket;
+	if (p)
+		advance(sim, p, sim_mono_us());
+	return p;
+}
+
+size_t
+preds_count(const struct sim *sim)
+{
+	return sim->preds->n;
+}
+
+struct pred *
+preds_at(const struct sim *sim, size_t i)
+{
+	return sim->preds->all[i];
+}
+
+bool
+pred_data_removed(const struct sim *sim, const struct pred *p)
+{
+	return sim_mono_us() - p->created_us > (int64_t)sim->set.data_ttl_ms * 1000;
+}
+
+static json_t *
+time_json(int64_t wall_us)
+{
+	char text[SIM_TIME_SIZE];
+
+	sim_time_text(wall_us, text);
+	return json_string(text);
+}
+
+static json_t *
+list_output(const struct sim *sim, const struct pred *p)
+{
+	/* [foreign]: a host that no gateway may fetch from (TEST-NET-1). */
+	const char *base = p->wishes & WISH_FOREIGN ? "https://192.0.2.1" : sim->base_url;
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < p->n_outputs; i++)
+		json_array_append_new(list, json_sprintf(
+			"%s/replicate/delivery/%s/out-%u.png", base, p->id, i));
+	return list;
+}
+
+static json_t *
+output_json(const struct sim *sim, const struct pred *p)
+{
+	json_t *list, *output;
+
+	if (p->wishes & WISH_NULL || pred_data_removed(sim, p))
+		return json_null();
+	if (p->wishes & WISH_EMPTY)
+		return json_array();
+	if (p->wishes & WISH_VIDEO)
+		return json_sprintf("%s/replicate/delivery/%s/out-0.mp4", sim->base_url, p->id);
+	if (p->wishes & WISH_DATA)
+		return json_pack("[s]", p->data_uri ? p->data_uri : "");
+	list = list_output(sim, p);
+	if (p->wishes & WISH_STRING)
+		output = json_incref(json_array_get(list, 0));
+	else if (p->wishes & WISH_OBJECT)
+		output = json_pack("{s:O,s:{s:O},s:i}", "image", json_array_get(list, 0),
+			"files", "all", list, "count", (int)p->n_outputs);
+	else
+		return list;
+	json_decref(list);
+	return output;
+}
+
+static json_t *
+error_json(const struct pred *p)
+{
+	if (p->status != PRED_FAILED)
+		return json_null();
+	return json_string(p->wishes & WISH_NSFW ?
+		"The input or output was flagged as sensitive. Please try again with "
+		"different inputs. (E005)" :
+		"Prediction failed: the simulator was asked to fail (E1000)");
+}
+
+static json_t *
+events_json(unsigned events)
+{
+	static const char *const names[] = { "start", "output", "logs", "completed" };
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < 4; i++)
+		if (events & 1u << i)
+			json_array_append_new(list, json_string(names[i]));
+	return list;
+}
+
+static void
+add_urls(const struct sim *sim, const struct pred *p, json_t *body)
+{
+	json_t *urls = json_object();
+	const char *base = sim->base_url;
+
+	json_object_set_new(urls, "cancel",
+		json_sprintf("%s/replicate/v1/predictions/%s/cancel", base, p->id));
+	json_object_set_new(urls, "get",
+		json_sprintf("%s/replicate/v1/predictions/%s", base, p->id));
+	json_object_set_new(urls, "web", json_sprintf("%s/replicate/p/%s", base, p->id));
+	json_object_set_new(body, "urls", urls);
+}
+
+/* What a fresh prediction does not have yet. */
+static void
+add_progress(const struct sim *sim, const struct pred *p, json_t *body)
+{
+	bool removed = pred_data_removed(sim, p) ||
+		(p->wishes & WISH_NULL && p->status == PRED_SUCCEEDED);
+	bool has_output = p->status == PRED_SUCCEEDED ||
+		(p->status == PRED_PROCESSING && p->completed_wall);
+
+	json_object_set_new(body, "source", json_string("api"));
+	json_object_set_new(body, "data_removed", json_boolean(removed));
+	json_object_set_new(body, "output", has_output ? output_json(sim, p) : json_null());
+	if (p->started_wall)
+		json_object_set_new(body, "started_at", time_json(p->started_wall));
+	if (!pred_ended(p))
+		return;
+	json_object_set_new(body, "completed_at", time_json(p->completed_wall));
+	json_object_set_new(body, "metrics", json_pack("{s:f,s:f}",
+		"predict_time", p->started_wall ?
+			(double)(p->completed_wall - p->started_wall) / 1e6 : 0.0,
+		"total_time", (double)(p->completed_wall - p->created_wall) / 1e6));
+}
+
+json_t *
+pred_json(const struct sim *sim, const struct pred *p, bool echo_webhook)
+{
+	json_t *body = json_object();
+
+	json_object_set_new(body, "id", json_string(p->id));
+	json_object_set_new(body, "model", json_string(p->model));
+	json_object_set_new(body, "version", json_string(p->version));
+	if (p->deployment)
+		json_object_set_new(body, "deployment", json_string(p->deployment));
+	json_object_set_new(body, "input", pred_data_removed(sim, p) ?
+		json_object() : json_incref(p->input));
+	json_object_set_new(body, "logs", json_string(p->status == PRED_STARTING ||
+		pred_data_removed(sim, p) ? "" : "Using seed: 1\n  0%|          | 0/4\n"));
+	json_object_set_new(body, "error", error_json(p));
+	json_object_set_new(body, "status", json_string(pred_status_text(p)));
+	json_object_set_new(body, "created_at", time_json(p->created_wall));
+	if (p->lifetime_us)
+		json_object_set_new(body, "deadline",
+			time_json(wall_at(p, p->deadline_us)));
+	if (echo_webhook && p->webhook) {
+		json_object_set_new(body, "webhook", json_string(p->webhook));
+		json_object_set_new(body, "webhook_events_filter", events_json(p->events));
+	}
+	if (p->status != PRED_STARTING)
+		add_progress(sim, p, body);
+	add_urls(sim, p, body);
+	return body;
+}

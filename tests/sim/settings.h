@@ -1,0 +1,27 @@
+/* What a test may set: one table of rows in settings.c, guarded by sim->lock. */
+#ifndef GENGATE_SIM_SETTINGS_H
+#define GENGATE_SIM_SETTINGS_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "base/buf.h"
+
+struct sim_settings {
+	long starting_ms, processing_ms, slow_ms;
+	long list_lag_ms, page_size, data_ttl_ms;
+	long cancel_after_min_ms, clock_offset_ms;
+	long webhook_retries, webhook_backoff_ms, webhook_timeout_ms;
+	long max_predictions, max_stored_bytes;
+	char *token, *webhook_secret;
+	char *storage_secret_key, *storage_publishable_key, *service_key;
+};
+
+bool settings_init(struct sim_settings *set) MUST_CHECK;	/* to the defaults */
+void settings_clear(struct sim_settings *set);
+
+/* All members of the object or, with false and a reason, none. */
+bool settings_apply(struct sim_settings *set, const json_t *members, struct buf *why) MUST_CHECK;
+json_t *settings_json(const struct sim_settings *set);		/* new */
+
+#endif

@@ -1,0 +1,860 @@
+#!/usr/bin/env python3
+"""The simulator behind an nginx of its own: does it keep the contracts, and
+does every switch do what it says?  Prints TAP."""
+
+import base64
+import email.utils
+import hashlib
+import hmac
+import http.client
+import http.server
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.parse
+import zlib
+
+SRC = os.environ.get("srcdir", ".")
+BUILD = os.environ.get("builddir", ".")
+SIM = os.path.join(BUILD, "tests/sim/gengate-sim")
+SECRET = "whsec_c2ltdWxhdG9yLXdlYmhvb2stc2VjcmV0LTAx"
+AUTH = {"Authorization": "Bearer sim-token"}
+KEY = {"apikey": "sb_secret_sim"}
+
+NGINX = """
+{user}daemon off;
+master_process on;
+worker_processes 1;
+pid {dir}/nginx.pid;
+error_log {dir}/error.log warn;
+events {{ worker_connections 256; }}
+http {{
+	access_log off;
+	client_body_temp_path {dir}/body;
+	fastcgi_temp_path {dir}/fastcgi;
+	proxy_temp_path {dir}/proxy;
+	scgi_temp_path {dir}/scgi;
+	uwsgi_temp_path {dir}/uwsgi;
+	client_max_body_size 64m;
+	server {{
+		listen 127.0.0.1:{port};
+		merge_slashes off;
+		location / {{
+			fastcgi_pass unix:{dir}/sim.sock;
+			fastcgi_param PATH_INFO $uri;
+			fastcgi_param QUERY_STRING $query_string;
+			fastcgi_param REQUEST_METHOD $request_method;
+			fastcgi_param CONTENT_TYPE $content_type;
+			fastcgi_param CONTENT_LENGTH $content_length;
+		}}
+		location = /sim-drop {{
+			internal;
+			return 444;
+		}}
+	}}
+}}
+"""
+
+
+class Dropped(Exception):
+    """The connection ended without a whole answer."""
+
+
+class Answer:
+    def __init__(self, status, headers, body):
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+    def json(self):
+        return json.loads(self.body)
+
+
+class Receiver(http.server.ThreadingHTTPServer):
+    """Takes webhooks; answers what `answers` says, then 200."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), ReceiverHandler)
+        self.got = []
+        self.answers = []
+        self.cond = threading.Condition()
+        threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
+
+    def url(self, path="/hook"):
+        return "http://127.0.0.1:%d%s" % (self.server_port, path)
+
+    def wait(self, n, path=None, seconds=10):
+        end = time.monotonic() + seconds
+        with self.cond:
+            while True:
+                got = [h for h in self.got if path is None or h["path"] == path]
+                left = end - time.monotonic()
+                if len(got) >= n or left <= 0:
+                    return got
+                self.cond.wait(left)
+
+
+class ReceiverHandler(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        with self.server.cond:
+            status = self.server.answers.pop(0) if self.server.answers else 200
+            self.server.got.append({"path": self.path, "headers": dict(
+                (k.lower(), v) for k, v in self.headers.items()),
+                "body": body, "at": time.monotonic()})
+            self.server.cond.notify_all()
+        self.send_response(status)
+        if status in (301, 302):
+            self.send_header("Location", "/elsewhere")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *args):
+        pass
+
+
+class Stack:
+    """nginx, the simulator and a receiver, all below one temporary folder."""
+
+    def __init__(self, nginx):
+        self.dir = tempfile.mkdtemp(prefix="gengate-sim-")
+        self.procs = []
+        self.receiver = Receiver()
+        try:
+            self.start(nginx)
+        except BaseException:
+            self.kill()
+            raise
+
+    def start(self, nginx):
+        for _ in range(5):	# somebody may take the port before nginx does
+            with socket.socket() as s:
+                s.bind(("127.0.0.1", 0))
+                self.port = s.getsockname()[1]
+            conf = os.path.join(self.dir, "nginx.conf")
+            with open(conf, "w") as f:
+                f.write(NGINX.format(dir=self.dir, port=self.port,
+                    user="user root;\n" if os.geteuid() == 0 else ""))
+            proc = subprocess.Popen([nginx, "-p", self.dir, "-c", conf],
+                stderr=subprocess.DEVNULL)
+            self.procs.append(proc)
+            if self.reachable(proc):
+                break
+        self.base = "http://127.0.0.1:%d" % self.port
+        self.sim = subprocess.Popen([SIM, "--listen", self.dir + "/sim.sock",
+            "--base-url", self.base, "--threads", "8"])
+        self.procs.append(self.sim)
+        end = time.monotonic() + 10
+        while not os.path.exists(self.dir + "/sim.sock") and time.monotonic() < end:
+            time.sleep(0.01)
+
+    def reachable(self, proc):
+        end = time.monotonic() + 10
+        while proc.poll() is None and time.monotonic() < end:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                return proc.poll() is None
+            except OSError:
+                time.sleep(0.01)
+        return False
+
+    def stop(self):
+        """True if the simulator ended by itself, at once and without complaint."""
+        started = time.monotonic()
+        self.sim.send_signal(signal.SIGTERM)
+        try:
+            rc = self.sim.wait(10)
+        except subprocess.TimeoutExpired:
+            rc = None
+        took = time.monotonic() - started
+        self.kill()
+        return rc == 0 and took < 3
+
+    def kill(self):
+        for proc in self.procs:
+            if proc.poll() is None:
+                proc.terminate()
+                try:
+                    proc.wait(10)
+                except subprocess.TimeoutExpired:
+                    proc.kill()
+                    proc.wait()
+        if self.receiver:
+            self.receiver.shutdown()
+            self.receiver.server_close()
+            self.receiver = None
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    def call(self, method, path, body=None, headers=None, timeout=30):
+        headers = dict(headers or {})
+        if isinstance(body, (dict, list)):
+            body = json.dumps(body)
+            headers.setdefault("Content-Type", "application/json")
+        conn = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        try:
+            conn.request(method, path.replace(self.base, ""), body, headers)
+            rs = conn.getresponse()
+            return Answer(rs.status, rs.headers, rs.read())
+        except (http.client.HTTPException, ConnectionError) as e:
+            raise Dropped(repr(e))
+        finally:
+            conn.close()
+
+    def api(self, method, path, body=None, headers=None):
+        return self.call(method, "/replicate/v1" + path, body, {**AUTH, **(headers or {})})
+
+    def create(self, prompt="a fish", headers=None, input=None, **members):
+        return self.api("POST", "/predictions", {"version": "sim/painter",
+            "input": {"prompt": prompt, **(input or {})}, **members}, headers)
+
+    def storage(self, method, path, body=None, headers=None, key=KEY):
+        return self.call(method, "/storage/v1" + path, body, {**key, **(headers or {})})
+
+    def faults(self, **switches):
+        a = self.call("POST", "/sim/faults", switches)
+        assert a.status == 200, a.body
+
+    def settings(self, **settings):
+        a = self.call("POST", "/sim/settings", settings)
+        assert a.status == 200, a.body
+
+    def state(self):
+        return self.call("GET", "/sim/state").json()
+
+    def reset(self):
+        self.call("POST", "/sim/reset", {"settings": True})
+        self.settings(starting_ms=20, processing_ms=40, webhook_backoff_ms=30)
+        with self.receiver.cond:
+            self.receiver.got.clear()
+            self.receiver.answers.clear()
+
+    def ended(self, id, seconds=10):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            p = self.api("GET", "/predictions/" + id).json()
+            if p["status"] not in ("starting", "processing"):
+                return p
+            time.sleep(0.01)
+        raise AssertionError("prediction did not end: %r" % p)
+
+    def run(self, prompt="a fish", **more):
+        a = self.create(prompt, **more)
+        assert a.status == 201, a.body
+        return self.ended(a.json()["id"])
+
+
+def eq(got, want):
+    assert got == want, "got %r, want %r" % (got, want)
+
+
+def dropped(call):
+    try:
+        a = call()
+    except Dropped:
+        return
+    raise AssertionError("answered with %d" % a.status)
+
+
+def took(call):
+    start = time.monotonic()
+    return call(), time.monotonic() - start
+
+
+def signature_is_good(hook, secret=SECRET, now=None):
+    h = hook["headers"]
+    key = base64.b64decode(secret.split("_", 1)[1])
+    text = ("%s.%s." % (h["webhook-id"], h["webhook-timestamp"])).encode() + hook["body"]
+    want = base64.b64encode(hmac.new(key, text, hashlib.sha256).digest()).decode()
+    return "v1," + want in h["webhook-signature"].split(" ")
+
+
+def png_size(data):
+    """Width and height, after decoding all of it."""
+    eq(data[:8], b"\x89PNG\r\n\x1a\n")
+    at, size, pixels = 8, None, b""
+    while at < len(data):
+        n, kind = struct.unpack(">I4s", data[at:at + 8])
+        chunk = data[at + 8:at + 8 + n]
+        eq(struct.unpack(">I", data[at + 8 + n:at + 12 + n])[0], zlib.crc32(kind + chunk))
+        if kind == b"IHDR":
+            size = struct.unpack(">II", chunk[:8])
+            eq(tuple(chunk[8:10]), (8, 2))
+        elif kind == b"IDAT":
+            pixels += chunk
+        at += 12 + n
+    eq(len(zlib.decompress(pixels)), size[1] * (1 + 3 * size[0]))
+    return size
+
+
+# ---- The tests; each starts from a reset simulator. ----
+
+def t_create_webhook_picture(s):
+    hook = s.receiver.url("/hook?job=a%2Fb")
+    a = s.create("a red boat", webhook=hook, webhook_events_filter=["start", "completed"],
+        input={"width": 320, "height": 200, "num_outputs": 2, "seed": 7},
+        headers={"Idempotency-Key": "job-1", "Cancel-After": "5m"})
+    eq(a.status, 201)
+    fresh = a.json()
+    assert re.fullmatch("[a-z0-9]{26}", fresh["id"])
+    eq(fresh["status"], "starting")
+    for name in ("output", "started_at", "completed_at", "metrics", "source", "data_removed"):
+        assert name not in fresh, name
+    assert a.headers["Date"] and a.headers["ratelimit-remaining"] == "599"
+    got = s.receiver.wait(2)
+    eq([json.loads(h["body"])["status"] for h in got], ["processing", "succeeded"])
+    for h in got:
+        eq(h["path"], "/hook?job=a%2Fb")
+        assert signature_is_good(h)
+        assert abs(int(h["headers"]["webhook-timestamp"]) - time.time()) < 30
+    body = json.loads(got[1]["body"])
+    eq(body, s.api("GET", "/predictions/" + fresh["id"]).json())
+    eq(len(body["output"]), 2)
+    first, second = (s.call("GET", url) for url in body["output"])
+    eq(first.headers["Content-Type"], "image/png")
+    eq((png_size(first.body), png_size(second.body)), ((320, 200), (320, 200)))
+    assert first.body != second.body
+    eq(first.body, s.call("GET", body["output"][0]).body)
+    p = s.state()["predictions"][0]
+    eq((p["cancel_after"], p["idempotency_key"], p["webhook"], p["form"]),
+        ("5m", "job-1", hook, "version"))
+
+
+def t_three_forms(s):
+    body = {"input": {"prompt": "x"}}
+    a = s.api("POST", "/models/acme/brush/predictions", body)
+    b = s.api("POST", "/deployments/acme/mine/predictions", body)
+    c = s.create(version="acme/brush:" + "0a" * 32)
+    eq([x.status for x in (a, b, c)], [201] * 3)
+    eq((a.json()["model"], a.json()["version"]), ("acme/brush", "hidden"))
+    eq(b.json()["deployment"], "acme/mine")
+    eq(c.json()["version"], "0a" * 32)
+    eq([p["form"] for p in s.state()["predictions"]], ["model", "deployment", "version"])
+
+
+def t_refusals(s):
+    a = s.call("POST", "/replicate/v1/predictions", {}, {"Authorization": "Bearer wrong"})
+    eq((a.status, a.headers["Content-Type"]), (401, "application/problem+json"))
+    eq(a.json(), {"title": "Unauthenticated", "status": 401,
+        "detail": "You did not pass a valid authentication token"})
+    a = s.api("POST", "/predictions", {"version": "a/b", "inptu": {}})
+    eq(a.status, 422)
+    eq(a.json()["invalid_fields"], [
+        {"type": "additional_property_not_allowed", "field": "",
+         "description": "Additional property inptu is not allowed"},
+        {"type": "required", "field": "", "description": "input is required"}])
+    eq(s.create(version="nonsense").json()["title"], "Invalid version or not permitted")
+    eq(s.create(webhook="http://example.com/").status, 422)
+    eq(s.create(webhook_events_filter=["done"]).status, 422)
+    eq(s.create(headers={"Cancel-After": "4s"}).status, 400)
+    eq(s.api("POST", "/predictions", "{").status, 400)
+    eq(s.api("POST", "/models/a/missing/predictions", {"input": {}}).status, 404)
+    eq(s.api("GET", "/predictions/nope").status, 404)
+    eq(s.state()["predictions_created"], 0)
+
+
+def t_prompts(s):
+    p = s.run("x [fail]")
+    eq((p["status"], p["output"]), ("failed", None))
+    assert "(E1000)" in p["error"]
+    assert "(E005)" in s.run("x [nsfw]")["error"]
+    eq(s.run("x [empty]")["output"], [])
+    p = s.run("x [null]")
+    eq((p["status"], p["output"], p["data_removed"]), ("succeeded", None, True))
+    assert isinstance(s.run("x [string]")["output"], str)
+    assert isinstance(s.run("x [object]")["output"]["image"], str)
+    data = s.run("x [data]")["output"][0]
+    assert data.startswith("data:image/png;base64,")
+    eq(png_size(base64.b64decode(data.split(",")[1])), (64, 64))
+    a = s.call("GET", s.run("x [html]")["output"][0])
+    eq((a.status, a.headers["Content-Type"], a.body[:9]), (200, "image/png", b"<!DOCTYPE"))
+    eq(s.call("GET", s.run("x [404]")["output"][0]).status, 404)
+    a = s.call("GET", s.run("x [video]")["output"])
+    eq((a.status, a.body[4:12]), (200, b"ftypisom"))
+    assert s.run("x [foreign]")["output"][0].startswith("https://192.0.2.1/")
+    s.settings(slow_ms=300)
+    _, seconds = took(lambda: s.run("x [slow]"))
+    assert seconds > 0.3, seconds
+    eq(png_size(s.call("GET", s.run("x", input={"aspect_ratio": "16:9"})["output"][0]).body),
+        (512, 288))
+    assert "out-2.png" in s.run("x", input={"num_images": 3})["output"][2]
+
+
+def t_cancel_and_deadline(s):
+    id = s.create("x [endless]").json()["id"]
+    time.sleep(0.1)
+    a = s.api("POST", "/predictions/%s/cancel" % id)
+    eq((a.status, a.json()["status"], a.json()["output"]), (200, "canceled", None))
+    p = s.run()
+    eq(s.api("POST", "/predictions/%s/cancel" % p["id"]).json()["status"], "succeeded")
+    s.settings(cancel_after_min_ms=0)
+    got = s.create("x [stuck]", headers={"Cancel-After": "1s"},
+        webhook=s.receiver.url("/dead"), webhook_events_filter=["completed"]).json()
+    assert got["deadline"] > got["created_at"]
+    q = s.create("x [endless]", headers={"Cancel-After": "1"}).json()
+    eq(s.ended(got["id"])["status"], "aborted")
+    eq(s.ended(q["id"])["status"], "canceled")
+    eq(json.loads(s.receiver.wait(1, "/dead")[0]["body"])["status"], "aborted")
+    state = s.state()
+    eq((state["canceled"], state["deadlines"]), (1, 2))
+
+
+def t_prefer_wait(s):
+    a = s.create(headers={"Prefer": "wait=5"})
+    eq((a.json()["status"], a.headers["preference-applied"]), ("succeeded", "wait=5"))
+    a = s.create("x [endless]", headers={"Prefer": "wait=1"})
+    eq((a.status, a.json()["status"]), (201, "processing"))
+
+
+def t_list(s):
+    s.settings(page_size=2)
+    ids = [s.create(webhook=s.receiver.url("/%d" % i)).json()["id"] for i in range(5)]
+    seen, url, pages = [], "/predictions", []
+    while url:
+        page = s.api("GET", url.replace(s.base + "/replicate/v1", "")).json()
+        pages.append(page)
+        seen += page["results"]
+        url = page["next"]
+    eq([p["id"] for p in seen], ids[::-1])
+    eq([p["webhook"] for p in seen], [s.receiver.url("/%d" % i) for i in (4, 3, 2, 1, 0)])
+    eq(pages[0]["previous"], None)
+    back = s.api("GET", pages[2]["previous"].replace(s.base + "/replicate/v1", "")).json()
+    eq([p["id"] for p in back["results"]], [ids[2], ids[1]])
+    s.settings(page_size=100)
+    query = urllib.parse.urlencode({"created_after": seen[3]["created_at"],
+        "created_before": seen[1]["created_at"]})
+    page = s.api("GET", "/predictions?" + query).json()
+    eq([p["id"] for p in page["results"]], [ids[2], ids[1]])
+    eq(s.api("GET", "/predictions?created_after=tomorrow").status, 400)
+    s.settings(list_lag_ms=60000)
+    eq(s.api("GET", "/predictions").json()["results"], [])
+
+
+def t_other_calls(s):
+    eq(s.api("GET", "/webhooks/default/secret").json(), {"key": SECRET})
+    eq(s.api("GET", "/account").json()["type"], "organization")
+    form = (b"--b\r\nContent-Disposition: form-data; name=\"content\"; filename=\"a.txt\"\r\n"
+        b"Content-Type: text/plain\r\n\r\nhello\r\n--b--\r\n")
+    a = s.api("POST", "/files", form, {"Content-Type": "multipart/form-data; boundary=b"})
+    eq(a.status, 201)
+    file = a.json()
+    eq((file["name"], file["content_type"], file["size"]), ("a.txt", "text/plain", 5))
+    eq(file["checksums"]["sha256"], hashlib.sha256(b"hello").hexdigest())
+    eq(s.api("POST", "/files", b"x", {"Content-Type": "text/plain"}).status, 400)
+    s.settings(clock_offset_ms=-3600000, data_ttl_ms=1)
+    p = s.run()
+    eq((p["status"], p["output"], p["data_removed"], p["input"]),
+        ("succeeded", None, True, {}))
+    date = email.utils.parsedate_to_datetime(s.api("GET", "/account").headers["Date"])
+    assert abs(date.timestamp() - (time.time() - 3600)) < 30, date
+
+
+def t_webhook_retry(s):
+    s.receiver.answers[:] = [500, 404]
+    s.create(webhook=s.receiver.url("/again"), webhook_events_filter=["completed"])
+    got = s.receiver.wait(3, "/again")
+    eq(len(set(h["headers"]["webhook-id"] for h in got)), 1)
+    assert all(signature_is_good(h) for h in got)
+    assert got[2]["at"] - got[1]["at"] > got[1]["at"] - got[0]["at"]
+    s.receiver.answers[:] = [301]
+    s.create(webhook=s.receiver.url("/moved"), webhook_events_filter=["completed"])
+    s.receiver.wait(1, "/moved")
+    s.receiver.answers[:] = [500]
+    s.create(webhook=s.receiver.url("/start"), webhook_events_filter=["start"])
+    s.receiver.wait(1, "/start")
+    s.settings(webhook_retries=1)
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        s.create(webhook="http://127.0.0.1:%d/" % closed.getsockname()[1])
+        s.create(webhook="https://192.0.2.1/hook")
+        time.sleep(0.5)
+    state = s.state()
+    eq(state["webhooks_by_status"], {"0": 3, "200": 1, "301": 1, "404": 1, "500": 2})
+    eq((state["webhooks_given_up"], state["webhooks_refused"]), (1, 2))
+    eq(len(s.receiver.wait(0, "/elsewhere")), 0)
+
+
+def t_create_faults(s):
+    s.faults(create_429={"count": 1, "retry_after": 3})
+    a = s.create()
+    eq((a.status, a.headers["Retry-After"]), (429, "3"))
+    eq(a.json(), {"detail": "Request was throttled. Your rate limit resets in ~3s."})
+    s.faults(create_429={"count": 1, "retry_after": 3, "variant": "body"})
+    a = s.create()
+    eq((a.headers["Retry-After"], a.json()["retry_after"]), (None, 3))
+    s.faults(create_429={"variant": "date"})
+    assert s.create().headers["Retry-After"].endswith("GMT")
+    s.faults(create_429={"variant": "detail"})
+    eq(s.create().headers["Retry-After"], None)
+    for name, status in (("create_401", 401), ("create_402", 402), ("create_422", 422),
+            ("create_500_before", 500)):
+        s.faults(**{name: 1})
+        eq(s.create().status, status)
+    s.faults(create_drop_before=1)
+    dropped(s.create)
+    eq(s.state()["predictions_created"], 0)
+    s.faults(create_500_after=1)
+    eq(s.create().status, 500)
+    s.faults(create_drop_after=1)
+    dropped(s.create)
+    s.faults(create_cut=1)
+    dropped(s.create)
+    s.faults(create_late={"delay_ms": 300})
+    a, seconds = took(s.create)
+    eq((a.status, a.json()["status"]), (201, "starting"))
+    assert seconds >= 0.3, seconds
+    state = s.state()
+    eq((state["predictions_created"], state["creates_received"], state["dropped"]), (4, 13, 2))
+
+
+def t_read_faults(s):
+    p = s.run()
+    url = "/predictions/" + p["id"]
+    s.faults(get_404=1, get_500=1)
+    eq([s.api("GET", url).status for _ in range(3)], [500, 404, 200])
+    s.faults(list_500=1, list_no_webhook={"count": -1})
+    s.create(webhook=s.receiver.url())
+    eq(s.api("GET", "/predictions").status, 500)
+    assert "webhook" not in s.api("GET", "/predictions").json()["results"][0]
+    s.faults(cancel_500=1)
+    id = s.create("x [endless]").json()["id"]
+    eq(s.api("POST", "/predictions/%s/cancel" % id).status, 500)
+    s.faults(cancel_drop_after=1)
+    dropped(lambda: s.api("POST", "/predictions/%s/cancel" % id))
+    eq(s.ended(id)["status"], "canceled")
+    s.faults(delay={"count": 1, "delay_ms": 300, "match": "GET /replicate/v1/account"})
+    _, quick = took(lambda: s.api("GET", url))
+    _, late = took(lambda: s.api("GET", "/account"))
+    assert quick < 0.25 and late >= 0.3, (quick, late)
+
+
+def t_webhook_faults(s):
+    only = {"webhook_events_filter": ["completed"]}
+    s.faults(webhook_lost=1)
+    s.create(webhook=s.receiver.url("/lost"), **only)
+    s.faults(webhook_twice={"match": "/twice"})
+    s.create(webhook=s.receiver.url("/twice"), **only)
+    got = s.receiver.wait(2, "/twice")
+    eq(len(got), 2)
+    eq(got[0]["headers"]["webhook-id"], got[1]["headers"]["webhook-id"])
+    s.faults(webhook_late={"delay_ms": 400})
+    start = time.monotonic()
+    s.create(webhook=s.receiver.url("/late"), **only)
+    assert s.receiver.wait(1, "/late")[0]["at"] - start > 0.4
+    s.faults(webhook_before_answer=1)
+    a = s.create(webhook=s.receiver.url("/first"), **only)
+    eq(a.json()["status"], "starting")
+    eq(len(s.receiver.wait(0, "/first")), 1)
+    s.faults(webhook_bad_signature=1)
+    s.create(webhook=s.receiver.url("/bad"), **only)
+    assert not signature_is_good(s.receiver.wait(1, "/bad")[0])
+    s.faults(webhook_stale=1)
+    s.create(webhook=s.receiver.url("/stale"), **only)
+    h = s.receiver.wait(1, "/stale")[0]
+    assert signature_is_good(h)
+    assert abs(time.time() - 600 - int(h["headers"]["webhook-timestamp"])) < 30
+    eq(len(s.receiver.wait(0, "/lost")), 0)
+    eq(s.state()["webhooks_lost"], 1)
+
+
+def t_delivery_faults(s):
+    url = s.run()["output"][0]
+    for name, status in (("delivery_404", 404), ("delivery_500", 500)):
+        s.faults(**{name: 1})
+        eq(s.call("GET", url).status, status)
+    s.faults(delivery_html=1)
+    a = s.call("GET", url)
+    eq((a.status, a.headers["Content-Type"]), (200, "text/html"))
+    s.faults(delivery_cut=1)
+    dropped(lambda: s.call("GET", url))
+    s.faults(delivery_slow={"delay_ms": 300})
+    a, seconds = took(lambda: s.call("GET", url, headers=AUTH))
+    assert a.status == 200 and seconds >= 0.3
+    eq(s.call("HEAD", url).body, b"")
+    eq(s.state()["deliveries_with_auth"], 1)
+
+
+def t_storage_faults(s):
+    put = lambda: s.storage("POST", "/object/outputs/f.png", b"x", {"Content-Type": "image/png"})
+    for name, status, code in (("storage_500", 500, "InternalError"),
+            ("storage_403", 400, "AccessDenied"), ("storage_429", 429, "SlowDown"),
+            ("storage_544", 544, "DatabaseTimeout")):
+        s.faults(**{name: 1})
+        a = put()
+        eq((a.status, a.json()["code"]), (status, code))
+    s.faults(storage_html_502=1)
+    eq(put().headers["Content-Type"], "text/html")
+    s.faults(storage_drop_before=1)
+    dropped(put)
+    eq(s.state()["objects"], 0)
+    s.faults(storage_drop_after=1)
+    dropped(put)
+    eq(s.state()["objects"], 1)
+    s.faults(storage_slow={"delay_ms": 300})
+    a, seconds = took(put)
+    assert a.json()["code"] == "KeyAlreadyExists" and seconds >= 0.3
+
+
+def t_storage_objects(s):
+    png = {"Content-Type": "image/png", "cache-control": "max-age=31536000"}
+    path = "/object/outputs/u1/j1/0.png"
+    a = s.storage("POST", path, b"0123456789", png)
+    eq((a.status, a.json()["Key"]), (200, "outputs/u1/j1/0.png"))
+    id = a.json()["Id"]
+    eq(s.storage("POST", path, b"y", {**png, "x-upsert": "TRUE"}).json()["code"],
+        "KeyAlreadyExists")
+    eq(s.storage("POST", path, b"0123456789", {**png, "x-upsert": "true"}).json()["Id"], id)
+    eq(s.storage("PUT", "/object/outputs/u1/new.png", b"z", png).status, 200)
+    a = s.storage("GET", "/object/public/outputs/u1/j1/0.png", key={})
+    eq((a.status, a.body, a.headers["content-type"], a.headers["cache-control"]),
+        (200, b"0123456789", "image/png", "max-age=31536000"))
+    assert a.headers["etag"].startswith('"') and a.headers["x-robots-tag"] == "none"
+    etag = a.headers["etag"]
+    public = lambda **h: s.storage("GET", "/object/public/outputs/u1/j1/0.png",
+        headers={k.replace("_", "-"): v for k, v in h.items()}, key={})
+    eq(public(If_None_Match=etag).status, 304)
+    a = public(Range="bytes=2-4")
+    eq((a.status, a.body, a.headers["content-range"]), (206, b"234", "bytes 2-4/10"))
+    eq(public(Range="bytes=-3").body, b"789")
+    a = s.storage("HEAD", "/object/public/outputs/u1/j1/0.png", key={})
+    eq((a.status, a.headers["content-length"], a.body), (200, "10", b""))
+    info = s.storage("GET", "/object/info/outputs/u1/j1/0.png").json()
+    eq((info["size"], info["content_type"], info["bucket_id"], info["etag"]),
+        (10, "image/png", "outputs", etag))
+    s.storage("POST", "/object/outputs/plain", b"<p>", {"Content-Type": "text/html"})
+    a = s.storage("GET", "/object/public/outputs/plain", key={})
+    eq((a.headers["cache-control"], a.headers["content-type"]), ("no-cache", "text/plain"))
+    rows = s.storage("POST", "/object/list/outputs", {"prefix": "u1"}).json()
+    eq([(r["name"], r["id"] is None) for r in rows], [("j1", True), ("new.png", False)])
+    rows = s.storage("DELETE", "/object/outputs", {"prefixes": ["plain", "none"]}).json()
+    eq([r["name"] for r in rows], ["plain"])
+    eq(s.storage("DELETE", path).json(), {"message": "Successfully deleted"})
+    eq(s.storage("DELETE", path).json()["code"], "NoSuchKey")
+    eq([o["name"] for o in s.call("GET", "/sim/objects").json()], ["u1/new.png"])
+
+
+def t_storage_private(s):
+    s.storage("POST", "/object/inputs/a%20b.png", b"in")
+    eq(s.storage("GET", "/object/public/inputs/a%20b.png", key={}).json()["code"],
+        "NoSuchBucket")
+    eq(s.storage("GET", "/object/inputs/a%20b.png").body, b"in")
+    url = s.storage("POST", "/object/sign/inputs/a%20b.png", {"expiresIn": 1}).json()["signedURL"]
+    assert url.startswith("/object/sign/inputs/a%20b.png?token=")
+    eq(s.storage("GET", url, key={}).body, b"in")
+    eq(s.storage("GET", url + "0", key={}).json()["message"], "signature verification failed")
+    eq(s.storage("POST", "/object/sign/inputs/none", {"expiresIn": 9}).json()["code"],
+        "NoSuchKey")
+    time.sleep(2)
+    eq(s.storage("GET", url, key={}).json()["message"], '"exp" claim timestamp check failed')
+
+
+def t_storage_keys(s):
+    def code(**h):
+        a = s.storage("GET", "/bucket/outputs", key={k: v for k, v in h.items()})
+        return a.status if a.status == 200 else (a.status, a.json()["message"])
+    eq(code(apikey="sb_secret_sim"), 200)
+    eq(code(apikey="sb_secret_sim", Authorization="Bearer sb_secret_sim"), 200)
+    eq(code(Authorization="Bearer sim-service-role"), 200)
+    eq(code(apikey="sim-service-role"), 200)
+    eq(code(Authorization="Bearer sb_secret_sim"), (400, "Invalid Compact JWS"))
+    eq(code(Authorization="Bearer garbage"), (400, "Invalid Compact JWS"))
+    eq(code(Authorization="Bearer a.b.c"), (400, "signature verification failed"))
+    eq(code(apikey="sb_publishable_sim"), (400, "new row violates row-level security policy"))
+    eq(code(), (400, "headers must have required property 'authorization'"))
+
+
+def t_storage_buckets(s):
+    bucket = {"id": "small", "name": "small", "public": True, "file_size_limit": 256,
+        "allowed_mime_types": ["image/png", "video/*"]}
+    eq(s.storage("POST", "/bucket", bucket).json(), {"name": "small"})
+    got = s.storage("GET", "/bucket/small").json()
+    eq({k: got[k] for k in bucket}, bucket)
+    up = lambda type, body=b"x": s.storage("POST", "/object/small/" + str(time.monotonic()),
+        body, {"Content-Type": type} if type else {})
+    eq(up("image/png").status, 200)
+    eq(up("video/mp4").status, 200)
+    eq(up("image/png; charset=binary").json()["code"], "InvalidMimeType")
+    eq(up("image/png", b"x" * 257).json()["code"], "EntityTooLarge")
+    eq(up("image/png", iter([b"x" * 300])).status, 200)	# chunked
+    eq(s.storage("DELETE", "/bucket/small").json()["code"], "ResourceNotEmpty")
+    eq(s.storage("POST", "/bucket/small/empty").status, 200)
+    eq(s.storage("PUT", "/bucket/small", {"public": False}).status, 200)
+    eq(s.storage("DELETE", "/bucket/small").json(), {"message": "Successfully deleted"})
+    eq(s.storage("GET", "/bucket/small").json()["code"], "NoSuchBucket")
+    eq(s.call("POST", "/sim/buckets", {"id": "mine", "public": True}).status, 200)
+    eq(s.storage("GET", "/bucket/mine").json()["public"], True)
+
+
+CONTRACT = os.path.join(SRC, "../shared/contracts/supabase_storage.json")
+
+
+def t_storage_contract(s):
+    with open(CONTRACT) as f:
+        c = json.load(f)
+    def check(want, a):
+        eq((a.status, a.json()), (want["http"], want["body"]))
+    make = c["bucket"]["create_request"]
+    s.storage("DELETE", "/bucket/outputs")
+    check(c["bucket"]["create_success"], s.storage("POST", "/bucket", make))
+    check(c["bucket"]["exists"], s.storage("POST", "/bucket", make))
+    check(c["bucket"]["bad_name"], s.storage("POST", "/bucket", {"id": "a/b"}))
+    png = {"Content-Type": "image/png"}
+    up = lambda path="k", body=b"x", h=png, key=KEY: s.storage("POST",
+        "/object/outputs/" + path, body, h, key)
+    e = c["upload"]["errors"]
+    eq(up("a/b.png").json()["Key"], "outputs/a/b.png")
+    check(e["duplicate_key"], up("a/b.png"))
+    check(e["no_such_bucket"], s.storage("POST", "/object/none/k", b"x", png))
+    check(e["too_large"], up(body=b"x" * (make["file_size_limit"] + 1)))
+    check(e["mime"], up(h={"Content-Type": "image/gif"}))
+    check(e["bad_token"], up(key={"Authorization": "Bearer garbage"}))
+    check(e["bad_signature"], up(key={"Authorization": "Bearer a.b.c"}))
+    check(e["rls"], up(key={"apikey": "sb_publishable_sim"}))
+    check(e["no_authorization"], up(key={}))
+    for name, switch in (("database_down", "storage_500"), ("rls", "storage_403"),
+            ("slow_down_from_source", "storage_429"),
+            ("database_timeout_from_source", "storage_544")):
+        s.faults(**{switch: 1})
+        check(e[name], up())
+    check(c["bucket"]["not_empty"], s.storage("DELETE", "/bucket/outputs"))
+    g = c["public_get"]
+    a = s.storage("GET", "/object/public/outputs/a/b.png", key={})
+    eq([h for h in g["headers"] if h not in a.headers], [])
+    check(g["missing_key"], s.storage("GET", "/object/public/outputs/none", key={}))
+    check(g["private_or_missing_bucket"], s.storage("GET", "/object/public/inputs/k", key={}))
+    eq(sorted(s.storage("GET", "/object/info/outputs/a/b.png").json()),
+        sorted(c["info"]["fields"]))
+    check(c["delete"]["one_success"], s.storage("DELETE", "/object/outputs/a/b.png"))
+    check(c["delete"]["one_missing"], s.storage("DELETE", "/object/outputs/a/b.png"))
+    check(c["unknown_route"], s.storage("GET", "/objekt/outputs"))
+
+
+def t_control(s):
+    eq(s.call("POST", "/sim/faults", {"create_429": 1, "nonsense": 1}).status, 400)
+    eq(s.call("GET", "/sim/faults").json()["create_429"]["left"], 0)
+    eq(s.call("POST", "/sim/settings", {"starting_ms": "soon"}).status, 400)
+    eq(s.call("POST", "/sim/faults", "[").status, 400)
+    s.faults(get_404={"count": -1})
+    s.create()
+    s.storage("PUT", "/object/outputs/x", b"x")
+    s.reset()
+    state = s.state()
+    eq((state["predictions"], state["predictions_created"], state["objects"]), ([], 0, 0))
+    eq(s.call("GET", "/sim/faults").json()["get_404"], {
+        "left": 0, "taken": 0, "doc": "a prediction that exists is not found"})
+    assert "predictions" not in s.call("GET", "/sim/state?predictions=0").json()
+
+
+def t_every_switch_was_used(s):
+    missing = [n for n, f in s.all_faults.items() if n not in s.used]
+    eq(missing, [])
+
+
+def t_many_at_once(s):
+    def work(n):
+        for i in range(10):
+            s.create(webhook=s.receiver.url("/%d/%d" % (n, i)),
+                webhook_events_filter=["completed"])
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    got = s.receiver.wait(80, seconds=20)
+    eq(len(set(h["path"] for h in got)), 80)
+    eq(s.state()["predictions_created"], 80)
+
+
+TESTS = [
+    (t_create_webhook_picture, "a prediction, its signed webhooks and its pictures"),
+    (t_three_forms, "create in three forms"),
+    (t_refusals, "what a create is refused for"),
+    (t_prompts, "words in the prompt choose the behaviour"),
+    (t_cancel_and_deadline, "cancel and Cancel-After"),
+    (t_prefer_wait, "Prefer: wait"),
+    (t_list, "the list, its pages and its dates"),
+    (t_other_calls, "secret, account, files, data removal"),
+    (t_webhook_retry, "only the terminal webhook is retried, redirects are a loss"),
+    (t_create_faults, "switches: create"),
+    (t_read_faults, "switches: get, list, cancel, delay"),
+    (t_webhook_faults, "switches: webhooks"),
+    (t_delivery_faults, "switches: delivery"),
+    (t_storage_faults, "switches: storage"),
+    (t_storage_objects, "storage: objects"),
+    (t_storage_private, "storage: private bucket and signed URLs"),
+    (t_storage_keys, "storage: the gateway's key rule"),
+    (t_storage_buckets, "storage: buckets"),
+    (t_storage_contract, "storage: the contract's bodies"),
+    (t_control, "control: bad switches, reset"),
+    (t_many_at_once, "many at once"),
+    (t_every_switch_was_used, "every switch was used"),
+]
+
+
+def remember_switches(s):
+    """Note which switches the tests set, for the last of them."""
+    s.used = set()
+    s.all_faults = s.call("GET", "/sim/faults").json()
+    original = s.faults
+
+    def faults(**switches):
+        s.used.update(switches)
+        original(**switches)
+    s.faults = faults
+
+
+def run_one(s, number, test, name):
+    if test is t_storage_contract and not os.path.exists(CONTRACT):
+        print("ok %d - %s # SKIP no supabase_storage.json beside the sources" % (number, name))
+        return True
+    try:
+        s.reset()
+        test(s)
+        print("ok %d - %s" % (number, name))
+        return True
+    except Exception as e:
+        line = e.__traceback__
+        while line.tb_next and line.tb_next.tb_frame.f_code.co_name.startswith("t_"):
+            line = line.tb_next
+        print("not ok %d - %s" % (number, name))
+        print("# line %d: %s: %s" % (line.tb_lineno, type(e).__name__, e))
+        return False
+    finally:
+        sys.stdout.flush()
+
+
+def main():
+    nginx = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+    if not nginx:
+        print("1..0 # SKIP no nginx here")
+        return 0
+    print("1..%d" % (len(TESTS) + 1))
+    s = Stack(nginx)
+    folder, ok = s.dir, True
+    try:
+        remember_switches(s)
+        for i, (test, name) in enumerate(TESTS, 1):
+            ok = run_one(s, i, test, name) and ok
+        prompt = s.stop()
+    finally:
+        s.kill()
+    clean = prompt and not os.path.exists(folder)
+    print("%sok %d - ends at once and leaves nothing behind" %
+        ("" if clean else "not ", len(TESTS) + 1))
+    return 0 if ok and clean else 1
+
+
+if __name__ == "__main__":
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: sys.exit(1))
+    sys.exit(main())
