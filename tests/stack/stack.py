@@ -170,14 +170,15 @@ class Reaper:
             q) pids= folders= ;;
             esac
         done
-        for p in $pids; do kill -TERM -- "-$p"; kill -CONT -- "-$p"; done
+        for p in $pids; do kill -TERM "-$p"; kill -CONT "-$p"; done
         n=0
         while [ -n "$pids" ] && [ $n -lt 30 ]; do
-            left=; for p in $pids; do kill -0 -- "-$p" && left="$left $p"; done
+            left=; for p in $pids; do kill -0 "-$p" && left="$left $p"; done
+            [ $n -ne 5 ] || for p in $left; do kill -INT "-$p"; done
             pids=$left n=$((n + 1))
             [ -z "$pids" ] || sleep 0.1
         done
-        for p in $pids; do kill -KILL -- "-$p"; done
+        for p in $pids; do kill -KILL "-$p"; done
         [ -z "$folders" ] || { sleep 0.3; rm -rf -- "$folders"; }
     """
 
@@ -592,7 +593,7 @@ class Stack:
             # What is committed survives a killed process; that is all a test needs.
             "fsync": "off", "full_page_writes": "off",
             "max_connections": 200, "shared_buffers": "64MB", "jit": "off",
-            "dynamic_shared_memory_type": "posix" if os.access("/dev/shm", os.W_OK) else "mmap",
+            "dynamic_shared_memory_type": "mmap",   # in the folder, so that nothing stays
             "timezone": "UTC", "log_timezone": "UTC",
             **settings,
         }
@@ -620,6 +621,15 @@ class Stack:
         if self.sql("SELECT 1 FROM pg_database WHERE datname = 'gengate'", database="postgres") == []:
             self.sql("CREATE DATABASE gengate", database="postgres")
         return True
+
+    def _remove_shared_memory(self):
+        """A PostgreSQL that was killed and not started again leaves a System V segment."""
+        try:
+            with open(os.path.join(self.pg_data, "postmaster.pid"), encoding="utf-8") as f:
+                segment = f.read().splitlines()[6].split()[1]
+        except (AttributeError, OSError, IndexError):
+            return
+        subprocess.run(["ipcrm", "-m", segment], capture_output=True, check=False)
 
     def _write_nginx(self):
         link = os.path.join(self.nginx_dir, "gengate")
@@ -728,6 +738,7 @@ class Stack:
         self.stopped = True
         for part in reversed(self.parts):
             part.stop(timeout=5)
+        self._remove_shared_memory()
         if self.port_holder:
             self.port_holder.close()
         if self.run_dir and not os.environ.get("GENGATE_STACK_KEEP"):
