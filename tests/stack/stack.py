@@ -22,6 +22,7 @@ GENGATE_STACK_KEEP=1 keeps the folder.  Only the standard library is used.
 import atexit
 import base64
 import csv
+import errno
 import glob
 import http.client
 import io
@@ -56,6 +57,10 @@ READY_TIMEOUT = 60
 
 class StackError(Exception):
     """Something around the test went wrong; the text has the logs' ends."""
+
+
+class PortTaken(StackError):
+    """Somebody else listens there."""
 
 
 def find_program(name, *folders):
@@ -474,6 +479,8 @@ class Stack:
         try:
             self.port_holder.bind((HOST, port))
         except OSError as e:
+            if e.errno == errno.EADDRINUSE:
+                raise PortTaken(f"{HOST}:{port} is taken by another program") from None
             raise StackError(f"{HOST}:{port}: {e.strerror}") from None
         self.port = self.port_holder.getsockname()[1]
 
