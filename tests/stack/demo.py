@@ -29,10 +29,11 @@ def say(text=""):
     print(text, flush=True)
 
 
-def curl(*words):
+def curl(*words, show=True):
     """Show the command as one would type it, run exactly that; what it printed."""
     argv = ["curl", "-sS", *words]
-    say("$ " + " ".join(shlex.quote(word) for word in argv))
+    if show:
+        say("$ " + " ".join(shlex.quote(word) for word in argv))
     done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
                           env={**os.environ, "no_proxy": stacks.HOST})
     if done.returncode:
@@ -70,38 +71,39 @@ def make_stack(once):
         raise DemoError(f"{e}. Another port: DEMO_PORT={port + 1} ./demo{' --once' if once else ''}") from None
 
 
+def parse(text):
+    try:
+        job = json.loads(text)
+        job["id"], job["status"]
+    except (ValueError, KeyError, TypeError):
+        raise DemoError(f"that is no job: {text.strip()}") from None
+    return job
+
+
 def generate(stack):
     """Ask for a picture and follow it to its end; the job."""
     say("Ask for a picture:\n")
     text = curl("-H", "Content-Type: application/json", "-d", json.dumps({"prompt": PROMPT}), stack.url + "/generate")
     say(text.rstrip() + "\n")
-    try:
-        job = json.loads(text)
-        url = f"{stack.url}/status/{job['id']}"
-        status = job["status"]
-    except (ValueError, KeyError, TypeError):
-        raise DemoError("that is no job") from None
+    job = parse(text)
+    url = f"{stack.url}/status/{job['id']}"
 
     say("Ask what became of it, until it has ended:\n")
-    say(f"$ curl -sS {url}")
-    start = time.monotonic()
-    last = None
+    start, last, first = time.monotonic(), None, True
     while True:
-        if status != last:
-            say(f"{time.monotonic() - start:6.1f} s  {status}")
-            last = status
-        if status in stacks.SETTLED:
+        if job["status"] != last:
+            last = job["status"]
+            say(f"{time.monotonic() - start:6.1f} s  {last}")
+        if last in stacks.SETTLED:
             break
         if time.monotonic() - start > TIMEOUT:
             raise DemoError(f"not ended within {TIMEOUT} s")
         time.sleep(0.1)
-        answer = stack.http("GET", url)
-        if answer.status == 200:
-            job = answer.json
-            status = job["status"]
+        job = parse(curl(url, show=first))
+        first = False
     say()
-    if status != "succeeded":
-        raise DemoError(f"the job ended as {status}: {json.dumps(job.get('error'))}")
+    if last != "succeeded":
+        raise DemoError(f"the job ended as {last}: {json.dumps(job.get('error'))}")
     return job
 
 

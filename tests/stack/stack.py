@@ -464,9 +464,8 @@ class Stack:
         self.log_dir = os.path.join(self.dir, "log")
         self.files_dir = os.path.join(self.dir, "files")
         self.nginx_dir = os.path.join(self.dir, "nginx")
-        self.sim_dir = os.path.join(self.dir, "sim")
         self.pg_dir = os.path.join(self.run_dir, "pg")
-        for path in (self.dir, self.log_dir, self.files_dir, self.nginx_dir, self.sim_dir):
+        for path in (self.dir, self.log_dir, self.files_dir, self.nginx_dir):
             os.makedirs(path, exist_ok=True)
         os.mkdir(self.pg_dir, 0o700)
         if self.pg_user:
@@ -550,8 +549,7 @@ class Stack:
                                           "-c", os.path.join(self.nginx_dir, "nginx.conf")],
                           ready=self._nginx_ready, before=self._write_nginx)
         if self.with_simulator:
-            self.sim = Part(self, "sim", [self.sim_program, "--listen", self.sim_socket, "--base-url", self.url,
-                                          "--dir", self.sim_dir],
+            self.sim = Part(self, "sim", [self.sim_program, "--listen", self.sim_socket, "--base-url", self.url],
                             ready=lambda: self._connects(self.sim_socket),
                             before=lambda: self._unlink(self.sim_socket))
         self.gengates = [self._gengate_part(n, path) for n, path in enumerate(self.gengate_sockets)]
