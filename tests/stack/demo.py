@@ -29,11 +29,14 @@ def say(text=""):
     print(text, flush=True)
 
 
-def curl(*words, show=True):
+def curl(*words):
     """Show the command as one would type it, run exactly that; what it printed."""
     argv = ["curl", "-sS", *words]
-    if show:
-        say("$ " + " ".join(shlex.quote(word) for word in argv))
+    say("$ " + " ".join(shlex.quote(word) for word in argv))
+    return run(argv)
+
+
+def run(argv):
     done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
                           env={**os.environ, "no_proxy": stacks.HOST})
     if done.returncode:
@@ -89,7 +92,9 @@ def generate(stack):
     url = f"{stack.url}/status/{job['id']}"
 
     say("Ask what became of it, until it has ended:\n")
-    start, last, first = time.monotonic(), None, True
+    start, last = time.monotonic(), None
+    ask = ["curl", "-sS", url]
+    say("$ " + " ".join(ask))
     while True:
         if job["status"] != last:
             last = job["status"]
@@ -99,8 +104,7 @@ def generate(stack):
         if time.monotonic() - start > TIMEOUT:
             raise DemoError(f"not ended within {TIMEOUT} s")
         time.sleep(0.1)
-        job = parse(curl(url, show=first))
-        first = False
+        job = parse(run(ask))
     say()
     if last != "succeeded":
         raise DemoError(f"the job ended as {last}: {json.dumps(job.get('error'))}")
