@@ -2,6 +2,7 @@
 
 #include "base/buf.h"
 
+#include <openssl/crypto.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,6 +14,14 @@ buf_clear(struct buf *b)
 	b->p = NULL;
 	b->len = b->cap = 0;
 	b->err = ERR_OK;
+}
+
+void
+buf_wipe(struct buf *b)
+{
+	if (b->p)
+		OPENSSL_cleanse(b->p, b->cap);
+	buf_clear(b);
 }
 
 void

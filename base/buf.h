@@ -22,6 +22,7 @@ struct buf {
 #define BUF_INIT(max_bytes) { .p = NULL, .len = 0, .cap = 0, .max = (max_bytes), .err = ERR_OK }
 
 void buf_clear(struct buf *b);		/* frees; usable again, same ceiling */
+void buf_wipe(struct buf *b);		/* the same for secrets: overwrites first */
 void buf_reset(struct buf *b);		/* empties, keeps the memory, forgets the error */
 const char *buf_str(const struct buf *b);	/* never NULL; borrowed */
 char *buf_take(struct buf *b);		/* the caller owns it: mem_free(); NULL if failed */

@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/http_address.h"
 
 #define CONNECT_TIMEOUT_MS 10000
@@ -82,33 +83,6 @@ struct http_client {
 	size_t n_callers;		/* inside http_perform() */
 	bool stopping;
 };
-
-/* ---- time ---- */
-
-static int64_t
-clock_us(clockid_t id)
-{
-	struct timespec ts;
-
-	clock_gettime(id, &ts);
-	return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
-}
-
-static int64_t
-mono_us(void)
-{
-	return clock_us(CLOCK_MONOTONIC);
-}
-
-static int64_t
-boot_us(void)
-{
-#if HAVE_DECL_CLOCK_BOOTTIME
-	return clock_us(CLOCK_BOOTTIME);
-#else
-	return clock_us(CLOCK_MONOTONIC);
-#endif
-}
 
 /* ---- how a transfer ends ---- */
 
@@ -226,12 +200,12 @@ on_before_request(void *arg, char *ip, char *local_ip, int port, int local_port)
 			"the connection ended without an answer");
 	else if (t->rq->public_address_only && !http_address_text_is_public(ip))
 		transfer_fail(t, not_answered(t), "its address is not public");
-	else if (not_after && boot_us() > not_after)
+	else if (not_after && clock_boot_us() > not_after)
 		transfer_fail(t, not_answered(t), "too late to send it");
 	if (t->code)
 		return CURL_PREREQFUNC_ABORT;
 	t->sent = true;
-	t->progress_us = mono_us();
+	t->progress_us = clock_mono_us();
 	return CURL_PREREQFUNC_OK;
 }
 
@@ -686,7 +660,7 @@ transfer_init(struct transfer *t, const struct http_client *c,
 		.timeout_ms = or_default(rq->timeout_ms, TIMEOUT_MS),
 		.max_response_bytes = rq->max_response_bytes ?
 			rq->max_response_bytes : MAX_RESPONSE_BYTES,
-		.start_us = mono_us(),
+		.start_us = clock_mono_us(),
 	};
 	/* struct buf adds a NUL and counts in size_t. */
 	if (t->max_response_bytes > SIZE_MAX / 4)
@@ -825,7 +799,7 @@ hand_back(struct http_client *c, struct transfer *t)
 static int64_t
 sweep(struct http_client *c)
 {
-	int64_t now_us = mono_us(), next_us = INT64_MAX;
+	int64_t now_us = clock_mono_us(), next_us = INT64_MAX;
 	struct transfer *t;
 
 	c->waiting = 0;
@@ -855,7 +829,7 @@ sweep(struct http_client *c)
 static void
 kick_waiting(struct http_client *c)
 {
-	int64_t now_us = mono_us();
+	int64_t now_us = clock_mono_us();
 
 	if (c->waiting == 0 || now_us - c->kicked_us < KICK_US)
 		return;
@@ -873,7 +847,7 @@ sleep_until(struct http_client *c, int64_t next_us)
 	int64_t ms = SLEEP_MS;
 
 	if (next_us != INT64_MAX)
-		ms = (next_us - mono_us()) / 1000 + 1;
+		ms = (next_us - clock_mono_us()) / 1000 + 1;
 	if (ms > SLEEP_MS)
 		ms = SLEEP_MS;
 	if (c->waiting > 0 && ms > KICK_US / 1000)
@@ -1109,7 +1083,7 @@ http_perform(struct http_client *client, const struct http_request *rq,
 		transfer_set_err(&t, rc, err);
 		drop_broken_answer(rs, rc);
 	}
-	rs->took_us = mono_us() - t.start_us;
+	rs->took_us = clock_mono_us() - t.start_us;
 out:
 	transfer_clear(&t);
 	leave(client);

@@ -22,11 +22,10 @@ void mem_free(void *p);					/* NULL is fine */
 /* Overwrite, so that the compiler cannot leave it out, and free. */
 void mem_free_secret(void *p, size_t bytes);
 
-#ifdef GENGATE_TEST_HOOKS
+/* These exist in the library of the tests only. */
 void mem_fail_after(long n);	/* the n-th allocation from now fails, and all after it */
 void mem_fail_once(long n);	/* only the n-th allocation from now fails */
 int mem_fail_reset(void);	/* back to normal; 1 if any failed since */
 long mem_outstanding(void);	/* allocated and not freed */
-#endif
 
 #endif
