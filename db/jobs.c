@@ -1,0 +1,483 @@
+#include "config.h"
+
+#include "db/jobs.h"
+
+#include "db/pool.h"
+
+/* The texts that a statement's numbers and ids are sent as. */
+struct text { char s[UUID_TEXT_SIZE]; };
+
+static const char *
+num(struct text *t, int64_t n)
+{
+	snprintf(t->s, sizeof t->s, "%lld", (long long)n);
+	return t->s;
+}
+
+static const char *
+id(struct text *t, const struct uuid *u)
+{
+	uuid_format(u, t->s);
+	return t->s;
+}
+
+/* JSON as text, owned by the caller (free()); NULL for NULL and for no memory. */
+static char *
+dump(const json_t *json)
+{
+	return json ? json_dumps(json, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
+}
+
+#define N(params) (sizeof(params) / sizeof *(params))
+
+void
+job_clear(struct job *job)
+{
+	mem_free(job->prediction_id);
+	mem_free(job->model);
+	mem_free(job->provider);
+	json_decref(job->request);
+	memset(job, 0, sizeof *job);
+}
+
+static const char *const cancels[] = {
+	[GEN_CANCEL_NONE] = NULL,
+	[GEN_CANCEL_USER] = "user",
+	[GEN_CANCEL_DEADLINE] = "deadline",
+};
+
+static enum gen_cancel
+cancel_of(const char *s)
+{
+	if (!s)
+		return GEN_CANCEL_NONE;
+	return strcmp(s, cancels[GEN_CANCEL_USER]) == 0 ? GEN_CANCEL_USER : GEN_CANCEL_DEADLINE;
+}
+
+/* NULL stays NULL; false: no memory. */
+static bool
+dup_into(char **to, const char *s)
+{
+	*to = s ? mem_strdup(s) : NULL;
+	return !s || *to;
+}
+
+static enum err_code
+job_from_row(const PGresult *res, int row, struct job *ret, struct err *err)
+{
+	struct job job = { .request = NULL };
+	const char *owner = row_text(res, row, "owner_id");
+	const char *job_id = row_text(res, row, "job_id");
+
+	if (uuid_parse(owner, strlen(owner), &job.owner) ||
+	    uuid_parse(job_id, strlen(job_id), &job.id) ||
+	    gen_state_parse(row_text(res, row, "state"), &job.state) ||
+	    gen_status_parse(row_text(res, row, "status"), &job.status))
+		return err_set(err, ERR_INTERNAL, "job %s: state %s or status %s is unknown to this program",
+			job_id, row_text(res, row, "state"), row_text(res, row, "status"));
+	job.version = (int32_t)row_i64(res, row, "version", 0);
+	job.attempts = (int32_t)row_i64(res, row, "attempts", 0);
+	job.cancel = cancel_of(row_text(res, row, "cancel_reason"));
+	job.time_left_ms = row_i64(res, row, "time_left_ms", 0);
+	job.age_ms = row_i64(res, row, "age_ms", 0);
+	job.request = json_loads(row_text(res, row, "request"), 0, NULL);
+	if (!dup_into(&job.prediction_id, row_text(res, row, "prediction_id")) ||
+	    !dup_into(&job.model, row_text(res, row, "model")) ||
+	    !dup_into(&job.provider, row_text(res, row, "provider")) || !job.request) {
+		job_clear(&job);
+		return err_set(err, ERR_NOMEM, "job %s", job_id);
+	}
+	*ret = job;
+	return ERR_OK;
+}
+
+enum err_code
+jobs_create(struct db *db, const struct job_new *job, enum create_outcome *ret,
+	struct uuid *ret_job, struct err *err)
+{
+	static const char *const outcomes[] = {
+		[CREATE_CREATED] = "created", [CREATE_REPLAYED] = "replayed",
+		[CREATE_KEY_REUSED] = "key_reused", [CREATE_IN_FLIGHT] = "in_flight",
+	};
+	struct text owner, job_id, slots, left;
+	char fingerprint[SHA256_HEX_SIZE];
+	char *request = dump(job->request), *metadata = dump(job->metadata);
+	const char *params[] = {
+		id(&owner, &job->owner), id(&job_id, &job->id), num(&slots, job->slots),
+		job->idempotency_key, fingerprint, job->model, job->provider,
+		request, metadata, num(&left, (int64_t)job->time_left_ms),
+	};
+	PGresult *res = NULL;
+	enum err_code rc;
+
+	hex_encode(job->fingerprint, sizeof job->fingerprint, fingerprint);
+	if (!request || (job->metadata && !metadata))
+		rc = err_set(err, ERR_NOMEM, "create_job");
+	else
+		rc = db_query(db, SQL_create_job, params, N(params), &res, err);
+	if (!rc) {
+		const char *outcome = row_text(res, 0, "outcome");
+		const char *which = row_text(res, 0, "job_id");
+
+		rc = err_set(err, ERR_INTERNAL, "create_job: outcome %s", outcome);
+		for (int i = 0; i < (int)N(outcomes); i++)
+			if (strcmp(outcome, outcomes[i]) == 0) {
+				*ret = (enum create_outcome)i;
+				rc = uuid_parse(which, strlen(which), ret_job);
+			}
+	}
+	PQclear(res);
+	free(request);
+	free(metadata);
+	return rc;
+}
+
+enum err_code
+jobs_load(struct db *db, const struct uuid *owner, const struct uuid *job_id,
+	struct job *ret, struct err *err)
+{
+	struct text o, j;
+	const char *params[] = { id(&o, owner), id(&j, job_id) };
+	PGresult *res = NULL;
+	enum err_code rc = db_query(db, SQL_job_load, params, N(params), &res, err);
+
+	if (!rc && PQntuples(res) == 0)
+		rc = err_set(err, ERR_NOT_FOUND, "job %s is not live", params[1]);
+	if (!rc)
+		rc = job_from_row(res, 0, ret, err);
+	PQclear(res);
+	return rc;
+}
+
+enum err_code
+jobs_exists(struct db *db, const struct uuid *owner, const struct uuid *job_id, struct err *err)
+{
+	struct text o, j;
+	const char *params[] = { id(&o, owner), id(&j, job_id) };
+	PGresult *res = NULL;
+	enum err_code rc = db_query(db, SQL_job_exists, params, N(params), &res, err);
+
+	if (!rc && PQntuples(res) == 0)
+		rc = err_set(err, ERR_NOT_FOUND, "no job %s of that owner", params[1]);
+	PQclear(res);
+	return rc;
+}
+
+enum err_code
+jobs_claim(struct db *db, const struct uuid *owner, const struct uuid *job_id,
+	uint64_t lease_ms, struct job *ret, struct err *err)
+{
+	struct text o, j, lease;
+	const char *params[] = { id(&o, owner), id(&j, job_id), num(&lease, (int64_t)lease_ms) };
+	PGresult *res = NULL;
+	enum err_code rc = db_query(db, SQL_claim_job, params, N(params), &res, err);
+
+	if (!rc && PQntuples(res) == 0)
+		rc = err_set(err, ERR_LOST_RACE, "job %s is leased or settled", params[1]);
+	if (!rc)
+		rc = job_from_row(res, 0, ret, err);
+	PQclear(res);
+	return rc;
+}
+
+enum err_code
+jobs_claim_due(struct db *db, unsigned states, size_t max, uint64_t lease_ms,
+	struct job *ret, size_t *ret_n, struct err *err)
+{
+	struct text limit, lease;
+	struct buf array = BUF_INIT(256);
+	const char *params[3] = { NULL, num(&limit, (int64_t)max), num(&lease, (int64_t)lease_ms) };
+	PGresult *res = NULL;
+	size_t n = 0;
+	enum err_code rc;
+
+	for (int i = 0; i < GEN_SETTLED; i++)
+		if (states & 1u << i)
+			buf_printf(&array, "%c%s", array.len ? ',' : '{', gen_state_name((enum gen_state)i));
+	buf_putc(&array, '}');
+	if (array.err)
+		return err_set(err, array.err, "claim");
+	params[0] = buf_str(&array);
+	rc = db_query(db, SQL_claim_due, params, N(params), &res, err);
+	buf_clear(&array);
+	for (; !rc && n < max && n < (size_t)PQntuples(res); n++)
+		rc = job_from_row(res, (int)n, &ret[n], err);
+	if (rc)	/* what was claimed comes back when its lease is over */
+		while (n > 0)
+			job_clear(&ret[--n]);
+	else
+		*ret_n = n;
+	PQclear(res);
+	return rc;
+}
+
+static enum err_code
+settle(struct db *db, struct job *job, const struct job_move *move, const char *detail,
+	PGresult **ret, struct err *err)
+{
+	struct text o, j, version;
+	const char *params[] = {
+		id(&o, &job->owner), id(&j, &job->id), num(&version, job->version),
+		gen_status_name(move->status),
+		move->status == GEN_FAILED ? err_name(move->error) : NULL,
+		move->event, move->delivery, detail,
+	};
+
+	return db_query(db, SQL_job_settle, params, N(params), ret, err);
+}
+
+static enum err_code
+move_live(struct db *db, struct job *job, const struct job_move *move, const char *detail,
+	PGresult **ret, struct err *err)
+{
+	struct text o, j, version, due, lease, attempts, deadline;
+	char *outputs = dump(move->outputs);
+	const char *params[] = {
+		id(&o, &job->owner), id(&j, &job->id), num(&version, job->version),
+		gen_state_name(move->state), num(&due, move->due_ms),
+		move->lease_ms ? num(&lease, move->lease_ms) : NULL,
+		move->prediction_id, num(&attempts, move->attempts),
+		gen_status_name(move->status), move->event, move->delivery, detail, outputs,
+		move->deadline_ms >= 0 ? num(&deadline, move->deadline_ms) : NULL,
+		cancels[move->cancel],
+	};
+	enum err_code rc;
+
+	if (move->outputs && !outputs)
+		return err_set(err, ERR_NOMEM, "job's outputs");
+	rc = db_query(db, SQL_job_move, params, N(params), ret, err);
+	free(outputs);
+	return rc;
+}
+
+enum err_code
+jobs_move(struct db *db, struct job *job, const struct job_move *move, struct err *err)
+{
+	char *detail = dump(move->detail), *prediction_id = NULL;
+	PGresult *res = NULL;
+	enum err_code rc;
+
+	if ((move->detail && !detail) || !dup_into(&prediction_id, move->prediction_id))
+		rc = err_set(err, ERR_NOMEM, "job's trail");
+	else if (move->state == GEN_SETTLED)
+		rc = settle(db, job, move, detail, &res, err);
+	else
+		rc = move_live(db, job, move, detail, &res, err);
+	if (!rc && PQntuples(res) == 0)
+		rc = err_set(err, ERR_LOST_RACE, "somebody moved the job first");
+	if (!rc) {
+		job->state = move->state;
+		job->status = move->status;
+		job->attempts = move->attempts;
+		job->version++;
+		if (job->cancel == GEN_CANCEL_NONE)
+			job->cancel = move->cancel;
+		if (move->deadline_ms >= 0)
+			job->time_left_ms = move->deadline_ms;
+		if (prediction_id) {
+			mem_free(job->prediction_id);
+			job->prediction_id = prediction_id;
+			prediction_id = NULL;
+		}
+	}
+	mem_free(prediction_id);
+	PQclear(res);
+	free(detail);
+	return rc;
+}
+
+enum err_code
+jobs_defer(struct db *db, const struct job *job, uint64_t due_ms, int32_t attempts, struct err *err)
+{
+	struct text o, j, version, due, tries;
+	const char *params[] = {
+		id(&o, &job->owner), id(&j, &job->id), num(&version, job->version),
+		num(&due, (int64_t)due_ms), num(&tries, attempts),
+	};
+	PGresult *res = NULL;
+	enum err_code rc = db_query(db, SQL_job_defer, params, N(params), &res, err);
+
+	if (!rc && PQntuples(res) == 0)
+		rc = err_set(err, ERR_LOST_RACE, "somebody moved the job first");
+	PQclear(res);
+	return rc;
+}
+
+enum err_code
+jobs_note(struct db *db, const struct uuid *owner, const struct uuid *job_id,
+	const char *event, const char *delivery, const json_t *detail, struct err *err)
+{
+	struct text o, j;
+	char *text = dump(detail);
+	const char *params[] = { id(&o, owner), id(&j, job_id), event, delivery, text };
+	PGresult *res = NULL;
+	enum err_code rc;
+
+	if (detail && !text)
+		return err_set(err, ERR_NOMEM, "job's trail");
+	rc = db_query(db, SQL_job_note, params, N(params), &res, err);
+	PQclear(res);
+	free(text);
+	return rc;
+}
+
+/* A JSON value from a column; null for null. */
+static json_t *
+column_json(const PGresult *res, const char *column)
+{
+	const char *s = row_text(res, 0, column);
+
+	return s ? json_loads(s, JSON_DECODE_ANY, NULL) : json_null();
+}
+
+static json_t *
+column_string(const PGresult *res, const char *column)
+{
+	const char *s = row_text(res, 0, column);
+
+	return s ? json_string(s) : json_null();
+}
+
+static json_t *
+column_number(const PGresult *res, const char *column)
+{
+	return row_text(res, 0, column) ? json_integer(row_i64(res, 0, column, 0)) : json_null();
+}
+
+static json_t *
+shown_from_row(const PGresult *res)
+{
+	static const struct {
+		const char *column;
+		json_t *(*read)(const PGresult *res, const char *column);
+	} members[] = {
+		{ "id", column_string }, { "status", column_string },
+		{ "version", column_number }, { "model", column_string },
+		{ "provider", column_string }, { "error_code", column_string },
+		{ "metadata", column_json }, { "created_us", column_number },
+		{ "started_us", column_number }, { "completed_us", column_number },
+		{ "assets", column_json },
+	};
+	json_t *job = json_object();
+
+	for (size_t i = 0; job && i < N(members); i++)
+		if (json_object_set_new(job, members[i].column,
+				members[i].read(res, members[i].column))) {
+			json_decref(job);
+			job = NULL;
+		}
+	return job;
+}
+
+enum err_code
+jobs_show(struct db *db, const struct uuid *owner, const struct uuid *job_id,
+	json_t **ret, struct err *err)
+{
+	struct text o, j;
+	const char *params[] = { id(&o, owner), id(&j, job_id) };
+	PGresult *res = NULL;
+	enum err_code rc = db_query(db, SQL_job_show, params, N(params), &res, err);
+
+	if (!rc && PQntuples(res) == 0)
+		rc = err_set(err, ERR_NOT_FOUND, "no job %s of that owner", params[1]);
+	if (!rc) {
+		json_t *job = shown_from_row(res);
+
+		if (job)
+			*ret = job;
+		else
+			rc = err_set(err, ERR_NOMEM, "job %s", params[1]);
+	}
+	PQclear(res);
+	return rc;
+}
+
+enum err_code
+assets_open(struct db *db, const struct job *job, struct asset **ret, size_t *ret_n, struct err *err)
+{
+	struct text o, j;
+	const char *params[] = { id(&o, &job->owner), id(&j, &job->id) };
+	PGresult *res = NULL;
+	struct asset *assets = NULL;
+	size_t n = 0, rows = 0;
+	enum err_code rc = db_query(db, SQL_assets_open, params, N(params), &res, err);
+
+	if (!rc) {
+		rows = (size_t)PQntuples(res);
+		assets = mem_calloc(rows, sizeof *assets);
+		if (!assets)
+			rc = err_set(err, ERR_NOMEM, "outputs of job %s", params[1]);
+	}
+	for (; !rc && n < rows; n++) {
+		assets[n].index = (int)row_i64(res, (int)n, "index", 0);
+		if (!dup_into(&assets[n].source_url, row_text(res, (int)n, "source_url")))
+			rc = err_set(err, ERR_NOMEM, "outputs of job %s", params[1]);
+	}
+	if (rc) {
+		assets_free(&assets, n);
+	} else {
+		*ret = assets;
+		*ret_n = n;
+	}
+	PQclear(res);
+	return rc;
+}
+
+void
+assets_free(struct asset **assets, size_t n)
+{
+	for (size_t i = 0; *assets && i < n; i++)
+		mem_free((*assets)[i].source_url);
+	mem_free(*assets);
+	*assets = NULL;
+}
+
+enum err_code
+assets_stored(struct db *db, const struct job *job, const struct stored_asset *a, struct err *err)
+{
+	struct text o, j, index, bytes, width, height;
+	char digest[SHA256_HEX_SIZE];
+	const char *params[] = {
+		id(&o, &job->owner), id(&j, &job->id), num(&index, a->index), a->key,
+		media_mime(a->media.type), num(&bytes, (int64_t)a->bytes),
+		a->media.width ? num(&width, a->media.width) : NULL,
+		a->media.height ? num(&height, a->media.height) : NULL, digest,
+	};
+	PGresult *res = NULL;
+	enum err_code rc;
+
+	hex_encode(a->sha256, sizeof a->sha256, digest);
+	rc = db_query(db, SQL_asset_stored, params, N(params), &res, err);
+	PQclear(res);
+	return rc;
+}
+
+enum err_code
+assets_give_up(struct db *db, const struct job *job, int index, enum err_code why, struct err *err)
+{
+	struct text o, j, i;
+	const char *params[] = { id(&o, &job->owner), id(&j, &job->id), num(&i, index), err_name(why) };
+	PGresult *res = NULL;
+	enum err_code rc = db_query(db, SQL_asset_lost, params, N(params), &res, err);
+
+	PQclear(res);
+	return rc;
+}
+
+enum err_code
+assets_lost(struct db *db, const struct job *job, int *ret_n, enum err_code *ret_why, struct err *err)
+{
+	struct text o, j;
+	const char *params[] = { id(&o, &job->owner), id(&j, &job->id) };
+	PGresult *res = NULL;
+	enum err_code rc = db_query(db, SQL_assets_lost, params, N(params), &res, err);
+
+	if (!rc) {
+		const char *why = row_text(res, 0, "min");
+
+		*ret_n = (int)row_i64(res, 0, "count", 0);
+		*ret_why = why ? err_from_name(why) : ERR_OK;
+	}
+	PQclear(res);
+	return rc;
+}

@@ -1,0 +1,133 @@
+/*
+ * Jobs in the database: the live row, the record, the outputs, the trail.
+ * Each call is one statement.  All may be used from any thread.
+ */
+#ifndef GENGATE_DB_JOBS_H
+#define GENGATE_DB_JOBS_H
+
+#include <jansson.h>
+
+#include "base/crypto.h"
+#include "base/generation.h"
+#include "base/media.h"
+#include "db/db.h"
+
+/* A live job as the service works on it: job_clear(). */
+struct job {
+	struct uuid owner, id;
+	enum gen_state state;		/* GEN_SETTLED: only here, never in a row */
+	enum gen_status status;		/* public */
+	int32_t version;
+	int32_t attempts;		/* of the present state's action */
+	enum gen_cancel cancel;
+	int64_t time_left_ms;		/* until its deadline, negative when past; when loaded */
+	int64_t age_ms;			/* when loaded */
+	char *prediction_id;		/* NULL: none known */
+	char *model;
+	char *provider;
+	json_t *request;
+};
+
+void job_clear(struct job *job);
+
+/* What create_job() takes.  All borrowed. */
+struct job_new {
+	struct uuid owner, id;
+	int slots;
+	const char *idempotency_key;	/* NULL: none */
+	uint8_t fingerprint[SHA256_BYTES];
+	const char *model, *provider;
+	const json_t *request;
+	const json_t *metadata;		/* NULL: none */
+	uint64_t time_left_ms;
+};
+
+enum create_outcome { CREATE_CREATED, CREATE_REPLAYED, CREATE_KEY_REUSED, CREATE_IN_FLIGHT };
+
+/* *ret_job: the job that the outcome is about.  May be repeated with the same
+ * id when its answer was lost. */
+enum err_code jobs_create(struct db *db, const struct job_new *job,
+	enum create_outcome *ret, struct uuid *ret_job, struct err *err) MUST_CHECK;
+
+/* ERR_NOT_FOUND: it is not live (any more), or never was. */
+enum err_code jobs_load(struct db *db, const struct uuid *owner, const struct uuid *id,
+	struct job *ret, struct err *err) MUST_CHECK;
+
+/* ERR_NOT_FOUND: there is no such job of that owner, live or settled. */
+enum err_code jobs_exists(struct db *db, const struct uuid *owner, const struct uuid *id,
+	struct err *err) MUST_CHECK;
+
+/* Lease one job.  ERR_LOST_RACE: somebody has it, or it is not live. */
+enum err_code jobs_claim(struct db *db, const struct uuid *owner, const struct uuid *id,
+	uint64_t lease_ms, struct job *ret, struct err *err) MUST_CHECK;
+
+/* Lease up to max jobs that are due and in one of the states (a mask of
+ * 1 << enum gen_state).  ret has room for max; *ret_n may be 0. */
+enum err_code jobs_claim_due(struct db *db, unsigned states, size_t max, uint64_t lease_ms,
+	struct job *ret, size_t *ret_n, struct err *err) MUST_CHECK;
+
+/* How a live job moves.  All borrowed. */
+struct job_move {
+	enum gen_state state;
+	enum gen_status status;
+	const char *event;		/* for the trail */
+	const char *delivery;		/* the webhook's own id, or NULL */
+	const json_t *detail;		/* for the trail, or NULL */
+	const char *prediction_id;	/* NULL: as it was */
+	const json_t *outputs;		/* array of source URLs to list, or NULL */
+	int64_t due_ms;			/* the next action, from now; negative: as it was */
+	int64_t lease_ms;		/* 0: the lease is given back; negative: as it was */
+	int32_t attempts;
+	int64_t deadline_ms;		/* new deadline from now; negative: as it was */
+	enum gen_cancel cancel;		/* asked for now; GEN_CANCEL_NONE: no change */
+	enum err_code error;		/* with GEN_SETTLED and GEN_FAILED */
+};
+
+/* Guarded by job->version.  On success *job follows (version, state, status,
+ * attempts, prediction id).  ERR_LOST_RACE: somebody moved it first. */
+enum err_code jobs_move(struct db *db, struct job *job, const struct job_move *move,
+	struct err *err) MUST_CHECK;
+
+/* Due again later, state and version unchanged, the lease given back. */
+enum err_code jobs_defer(struct db *db, const struct job *job, uint64_t due_ms,
+	int32_t attempts, struct err *err) MUST_CHECK;
+
+/* Something for the trail that moved nothing.  delivery, detail may be NULL. */
+enum err_code jobs_note(struct db *db, const struct uuid *owner, const struct uuid *id,
+	const char *event, const char *delivery, const json_t *detail, struct err *err) MUST_CHECK;
+
+/* What the owner may see, as a JSON object: id, status, version, model,
+ * provider, error_code, metadata, created_us, started_us, completed_us, assets
+ * (index, key, content_type, bytes, width, height, sha256), null where there is
+ * nothing.  The caller owns it.  ERR_NOT_FOUND. */
+enum err_code jobs_show(struct db *db, const struct uuid *owner, const struct uuid *id,
+	json_t **ret, struct err *err) MUST_CHECK;
+
+/* One output that is neither kept nor given up. */
+struct asset {
+	int index;
+	char *source_url;
+};
+
+enum err_code assets_open(struct db *db, const struct job *job,
+	struct asset **ret, size_t *ret_n, struct err *err) MUST_CHECK;
+void assets_free(struct asset **assets, size_t n);
+
+struct stored_asset {
+	int index;
+	const char *key;		/* borrowed */
+	struct media media;
+	uint64_t bytes;
+	uint8_t sha256[SHA256_BYTES];
+};
+
+enum err_code assets_stored(struct db *db, const struct job *job,
+	const struct stored_asset *asset, struct err *err) MUST_CHECK;
+enum err_code assets_give_up(struct db *db, const struct job *job, int index,
+	enum err_code why, struct err *err) MUST_CHECK;
+
+/* How many were given up, and why the first of them. */
+enum err_code assets_lost(struct db *db, const struct job *job, int *ret_n,
+	enum err_code *ret_why, struct err *err) MUST_CHECK;
+
+#endif

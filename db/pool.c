@@ -1,0 +1,458 @@
+#include "config.h"
+
+#include "db/pool.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+static const struct { const char *name, *text; } statements[] = {
+#define SQL(name, text) { #name, text },
+#include "db/statements.inc"
+#undef SQL
+};
+
+struct conn {
+	PGconn *pg;			/* NULL: not connected */
+	struct conn *next_idle;
+	bool prepared[SQL_COUNT];
+};
+
+struct db {
+	const struct db_settings *settings;
+	pthread_mutex_t lock;		/* guards idle */
+	pthread_cond_t freed;
+	struct conn *idle;		/* a stack: the warmest connection first */
+	struct conn *conns;
+};
+
+const char *
+sql_name(enum sql_id id)
+{
+	return statements[id].name;
+}
+
+const char *
+sql_text(enum sql_id id)
+{
+	return statements[id].text;
+}
+
+enum err_code
+db_new(const struct db_settings *settings, struct db **ret, struct err *err)
+{
+	pthread_condattr_t attr;
+	struct db *db = mem_calloc(1, sizeof *db);
+
+	if (db)
+		db->conns = mem_calloc(settings->pool, sizeof *db->conns);
+	if (!db || !db->conns) {
+		mem_free(db);
+		return err_set(err, ERR_NOMEM, "database pool");
+	}
+	db->settings = settings;
+	pthread_mutex_init(&db->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&db->freed, &attr);
+	pthread_condattr_destroy(&attr);
+	for (size_t i = 0; i < settings->pool; i++) {
+		db->conns[i].next_idle = db->idle;
+		db->idle = &db->conns[i];
+	}
+	*ret = db;
+	return ERR_OK;
+}
+
+static void
+conn_close(struct conn *conn)
+{
+	PQfinish(conn->pg);
+	conn->pg = NULL;
+	memset(conn->prepared, 0, sizeof conn->prepared);
+}
+
+void
+db_free(struct db **pdb)
+{
+	struct db *db = *pdb;
+
+	if (!db)
+		return;
+	for (size_t i = 0; i < db->settings->pool; i++)
+		conn_close(&db->conns[i]);
+	pthread_cond_destroy(&db->freed);
+	pthread_mutex_destroy(&db->lock);
+	mem_free(db->conns);
+	mem_free(db);
+	*pdb = NULL;
+}
+
+static enum err_code
+pool_take(struct db *db, int64_t deadline_us, struct conn **ret, struct err *err)
+{
+	struct timespec until = {
+		.tv_sec = deadline_us / 1000000,
+		.tv_nsec = deadline_us % 1000000 * 1000,
+	};
+	int rc = 0;
+
+	pthread_mutex_lock(&db->lock);
+	while (!db->idle && rc == 0)
+		rc = pthread_cond_timedwait(&db->freed, &db->lock, &until);
+	*ret = db->idle;
+	if (db->idle)
+		db->idle = db->idle->next_idle;
+	pthread_mutex_unlock(&db->lock);
+	if (!*ret)
+		return err_set(err, ERR_UNAVAILABLE, "all %llu database connections stayed busy for %llu ms "
+			"(db_pool, db_timeout)", (unsigned long long)db->settings->pool,
+			(unsigned long long)db->settings->timeout_ms);
+	return ERR_OK;
+}
+
+static void
+pool_give(struct db *db, struct conn *conn)
+{
+	pthread_mutex_lock(&db->lock);
+	conn->next_idle = db->idle;
+	db->idle = conn;
+	pthread_cond_signal(&db->freed);
+	pthread_mutex_unlock(&db->lock);
+}
+
+/* libpq's texts end in a newline and may have several lines; ours is one. */
+static enum err_code
+pg_error(PGconn *pg, enum err_code code, const char *what, struct err *err)
+{
+	const char *text = PQerrorMessage(pg);
+	size_t len = strcspn(text, "\n");
+
+	return err_set(err, code, "%s: %.*s", what, (int)len, len ? text : "no connection");
+}
+
+/* Wait until the socket is ready; false: the deadline passed. */
+static bool
+wait_socket(PGconn *pg, short events, int64_t deadline_us)
+{
+	struct pollfd pfd = { .fd = PQsocket(pg), .events = events };
+
+	for (;;) {
+		int64_t left_ms = (deadline_us - clock_mono_us() + 999) / 1000;
+		int n;
+
+		if (left_ms <= 0)
+			return false;
+		n = poll(&pfd, 1, left_ms > 1000000 ? 1000000 : (int)left_ms);
+		if (n > 0 || (n < 0 && errno != EINTR))
+			return true;	/* an error shows in the next libpq call */
+	}
+}
+
+static enum err_code
+pg_connect(const char *url, int64_t deadline_us, PGconn **ret, struct err *err)
+{
+	/* What the URL says wins over fallback_application_name and comes after
+	 * the others.  No `options`: a pooler would refuse or leak them. */
+	static const char *const names[] = {
+		"connect_timeout", "keepalives_idle", "tcp_user_timeout",
+		"fallback_application_name", "client_encoding", "dbname", NULL
+	};
+	const char *const values[] = {
+		"10", "30", "20000", "gengate", "UTF8", url, NULL
+	};
+	PGconn *pg = PQconnectStartParams(names, values, 1);
+	PostgresPollingStatusType st = PGRES_POLLING_WRITING;
+
+	if (!pg)
+		return err_set(err, ERR_NOMEM, "database connection");
+	if (PQstatus(pg) == CONNECTION_BAD)
+		st = PGRES_POLLING_FAILED;
+	while (st != PGRES_POLLING_OK && st != PGRES_POLLING_FAILED) {
+		if (!wait_socket(pg, st == PGRES_POLLING_READING ? POLLIN : POLLOUT, deadline_us)) {
+			PQfinish(pg);
+			return err_set(err, ERR_UNAVAILABLE, "connecting to the database took too long (db_timeout)");
+		}
+		st = PQconnectPoll(pg);
+	}
+	if (st == PGRES_POLLING_FAILED) {
+		enum err_code rc = pg_error(pg, ERR_UNAVAILABLE, "connecting to the database", err);
+
+		PQfinish(pg);
+		return rc;
+	}
+	if (PQsetnonblocking(pg, 1)) {
+		PQfinish(pg);
+		return err_set(err, ERR_UNAVAILABLE, "database connection cannot be made non-blocking");
+	}
+	*ret = pg;
+	return ERR_OK;
+}
+
+/* A server that went away since the last statement shows as end of file. */
+static bool
+conn_has_died(struct conn *conn)
+{
+	struct pollfd pfd = { .fd = PQsocket(conn->pg), .events = POLLIN };
+
+	if (PQstatus(conn->pg) != CONNECTION_OK)
+		return true;
+	if (poll(&pfd, 1, 0) <= 0)
+		return false;
+	return !PQconsumeInput(conn->pg) || PQstatus(conn->pg) != CONNECTION_OK;
+}
+
+static enum err_code
+conn_open(struct db *db, struct conn *conn, int64_t deadline_us, struct err *err)
+{
+	if (conn->pg && conn_has_died(conn))
+		conn_close(conn);
+	if (conn->pg)
+		return ERR_OK;
+	return pg_connect(db->settings->url, deadline_us, &conn->pg, err);
+}
+
+/*
+ * Send what is buffered and collect the answer.  With several results (a
+ * script) the first bad one counts, else the last.
+ * ERR_UNAVAILABLE with *ret_lost: the connection is of no more use.
+ */
+static enum err_code
+pg_answer(PGconn *pg, int64_t deadline_us, PGresult **ret, bool *ret_lost, struct err *err)
+{
+	PGresult *kept = NULL, *res;
+	int flush;
+
+	*ret_lost = true;
+	while ((flush = PQflush(pg)) == 1) {
+		if (!wait_socket(pg, POLLIN | POLLOUT, deadline_us))
+			goto late;
+		if (!PQconsumeInput(pg))
+			goto broken;
+	}
+	if (flush < 0)
+		goto broken;
+	for (;;) {
+		while (PQisBusy(pg)) {
+			if (!wait_socket(pg, POLLIN, deadline_us))
+				goto late;
+			if (!PQconsumeInput(pg))
+				goto broken;
+		}
+		res = PQgetResult(pg);
+		if (!res)
+			break;
+		if (kept && PQresultStatus(kept) == PGRES_FATAL_ERROR) {
+			PQclear(res);
+			continue;
+		}
+		PQclear(kept);
+		kept = res;
+	}
+	if (!kept || PQstatus(pg) != CONNECTION_OK)
+		goto broken;
+	*ret_lost = false;
+	*ret = kept;
+	return ERR_OK;
+late:
+	PQclear(kept);
+	return err_set(err, ERR_UNAVAILABLE, "the database did not answer in time (db_timeout)");
+broken:
+	PQclear(kept);
+	return pg_error(pg, ERR_UNAVAILABLE, "the database connection broke", err);
+}
+
+/* SQLSTATE to our codes: https://www.postgresql.org/docs/15/errcodes-appendix.html */
+static enum err_code
+code_of_sqlstate(const char *state)
+{
+	static const struct { const char *prefix; enum err_code code; } rows[] = {
+		{ "08", ERR_UNAVAILABLE },	/* connection exception */
+		{ "25006", ERR_UNAVAILABLE },	/* read only: a standby, or a failover under way */
+		{ "40", ERR_UNAVAILABLE },	/* serialization, deadlock: try again */
+		{ "53", ERR_UNAVAILABLE },	/* disk full, too many connections */
+		{ "55P03", ERR_UNAVAILABLE },	/* lock not available */
+		{ "57", ERR_UNAVAILABLE },	/* shutdown, cancelled, starting up */
+		{ "58", ERR_UNAVAILABLE },	/* system error */
+		{ "22", ERR_INVALID },		/* a value that does not fit its type */
+		{ "23", ERR_INVALID },		/* a constraint */
+		{ "3F000", ERR_CONFIG },	/* no such schema */
+		{ "42P01", ERR_CONFIG },	/* no such table */
+		{ "42883", ERR_CONFIG },	/* no such function */
+		{ "42501", ERR_CONFIG },	/* permission denied */
+	};
+
+	for (size_t i = 0; state && i < sizeof rows / sizeof *rows; i++)
+		if (strncmp(state, rows[i].prefix, strlen(rows[i].prefix)) == 0)
+			return rows[i].code;
+	return ERR_INTERNAL;
+}
+
+static enum err_code
+result_check(const PGresult *res, const char *what, struct err *err)
+{
+	ExecStatusType st = PQresultStatus(res);
+	const char *state, *text, *constraint;
+	enum err_code code;
+
+	if (st == PGRES_TUPLES_OK || st == PGRES_COMMAND_OK)
+		return ERR_OK;
+	state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
+	text = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
+	constraint = PQresultErrorField(res, PG_DIAG_CONSTRAINT_NAME);
+	code = code_of_sqlstate(state);
+	return err_set(err, code, "%s: %s (SQLSTATE %s%s%s)%s", what, text ? text : "no message",
+		state ? state : "-", constraint ? ", constraint " : "", constraint ? constraint : "",
+		code == ERR_CONFIG ? "; run `gengate migrate`, or grant this role its rights" : "");
+}
+
+static enum err_code
+conn_prepare(struct conn *conn, enum sql_id id, int64_t deadline_us, bool *ret_lost, struct err *err)
+{
+	PGresult *res = NULL;
+	enum err_code rc;
+
+	*ret_lost = true;
+	if (!PQsendPrepare(conn->pg, sql_name(id), sql_text(id), 0, NULL))
+		return pg_error(conn->pg, ERR_UNAVAILABLE, sql_name(id), err);
+	rc = pg_answer(conn->pg, deadline_us, &res, ret_lost, err);
+	if (rc)
+		return rc;
+	rc = result_check(res, sql_name(id), err);
+	PQclear(res);
+	conn->prepared[id] = rc == ERR_OK;
+	return rc;
+}
+
+static enum err_code
+conn_run(struct conn *conn, enum sql_id id, bool named, const char *const *params, size_t n,
+	int64_t deadline_us, PGresult **ret, bool *ret_lost, struct err *err)
+{
+	PGresult *res = NULL;
+	enum err_code rc;
+	int sent;
+
+	if (named && !conn->prepared[id]) {
+		rc = conn_prepare(conn, id, deadline_us, ret_lost, err);
+		if (rc)
+			return rc;
+	}
+	*ret_lost = true;
+	if (named)
+		sent = PQsendQueryPrepared(conn->pg, sql_name(id), (int)n, params, NULL, NULL, 0);
+	else
+		sent = PQsendQueryParams(conn->pg, sql_text(id), (int)n, NULL, params, NULL, NULL, 0);
+	if (!sent)
+		return pg_error(conn->pg, ERR_UNAVAILABLE, sql_name(id), err);
+	rc = pg_answer(conn->pg, deadline_us, &res, ret_lost, err);
+	if (rc)
+		return rc;
+	rc = result_check(res, sql_name(id), err);
+	if (rc) {
+		PQclear(res);
+		return rc;
+	}
+	*ret = res;
+	return ERR_OK;
+}
+
+enum err_code
+db_query(struct db *db, enum sql_id id, const char *const *params, size_t n,
+	PGresult **ret, struct err *err)
+{
+	int64_t deadline_us = clock_mono_us() + (int64_t)db->settings->timeout_ms * 1000;
+	struct conn *conn;
+	enum err_code rc;
+
+	rc = pool_take(db, deadline_us, &conn, err);
+	if (rc)
+		return rc;
+	for (int attempt = 0; attempt < 2; attempt++) {
+		bool lost = false;
+
+		rc = conn_open(db, conn, deadline_us, err);
+		if (rc)
+			break;
+		rc = conn_run(conn, id, db->settings->named_statements, params, n,
+			deadline_us, ret, &lost, err);
+		if (!lost)
+			break;
+		conn_close(conn);
+		log_event(LOG_WARN, "db.connection_lost", KV_STR("statement", sql_name(id)),
+			KV_STR("error", err ? err->text : NULL));
+	}
+	pool_give(db, conn);
+	return rc;
+}
+
+enum err_code
+db_prepare_only(struct db *db, enum sql_id id, struct err *err)
+{
+	int64_t deadline_us = clock_mono_us() + (int64_t)db->settings->timeout_ms * 1000;
+	struct conn *conn;
+	bool lost = false;
+	enum err_code rc;
+
+	rc = pool_take(db, deadline_us, &conn, err);
+	if (rc)
+		return rc;
+	rc = conn_open(db, conn, deadline_us, err);
+	if (!rc)
+		rc = conn_prepare(conn, id, deadline_us, &lost, err);
+	if (lost)
+		conn_close(conn);
+	pool_give(db, conn);
+	return rc;
+}
+
+enum err_code
+db_script(const struct db_settings *settings, const char *sql, uint64_t timeout_ms,
+	PGresult **ret, struct err *err)
+{
+	int64_t deadline_us = clock_mono_us() + (int64_t)timeout_ms * 1000;
+	PGconn *pg = NULL;
+	PGresult *res = NULL;
+	bool lost;
+	enum err_code rc;
+
+	rc = pg_connect(settings->url, deadline_us, &pg, err);
+	if (rc)
+		return rc;
+	if (PQsendQuery(pg, sql))
+		rc = pg_answer(pg, deadline_us, &res, &lost, err);
+	else
+		rc = pg_error(pg, ERR_UNAVAILABLE, "script", err);
+	if (!rc)
+		rc = result_check(res, "script", err);
+	if (rc)
+		PQclear(res);
+	else
+		*ret = res;
+	PQfinish(pg);
+	return rc;
+}
+
+const char *
+row_text(const PGresult *res, int row, const char *column)
+{
+	int i = PQfnumber(res, column);
+
+	assert(i >= 0);
+	return PQgetisnull(res, row, i) ? NULL : PQgetvalue(res, row, i);
+}
+
+int64_t
+row_i64(const PGresult *res, int row, const char *column, int64_t if_null)
+{
+	const char *s = row_text(res, row, column);
+	bool negative = s && s[0] == '-';
+	uint64_t n;
+
+	if (!s || parse_u64(s + negative, strlen(s + negative), 0, INT64_MAX, &n))
+		return if_null;
+	return negative ? -(int64_t)n : (int64_t)n;
+}

@@ -1,0 +1,9 @@
+-- An output is in the bucket.  Repeating it changes nothing.
+-- $1 owner  $2 job  $3 index  $4 key  $5 content type  $6 bytes
+-- $7 width or null  $8 height or null  $9 sha256, hex
+update public.generation_assets
+set storage_key = $4::text, content_type = $5::text, bytes = $6::bigint,
+	width = $7::integer, height = $8::integer,
+	sha256 = decode($9::text, 'hex'), stored_at = now(), error_code = null
+where owner_id = $1::uuid and job_id = $2::uuid and index = $3::smallint
+	and stored_at is null

@@ -1,0 +1,46 @@
+-- Move a live job to another state, if nobody moved it before; its trail and its
+-- public status go with it in the same statement.  One row when it moved.
+-- $1 owner  $2 job  $3 the version that the caller saw  $4 the new state
+-- $5 due in, ms  $6 lease, ms, or null for none  $7 prediction id, or null to keep
+-- $8 count of attempts  $9 public status  $10 event  $11 delivery or null
+-- $12 detail or null  $13 output sources, a JSON array of strings, or null
+-- $14 ms that the deadline is moved to from now, or null to keep
+-- $15 why it is to end early, or null for no change
+-- $5 and $6 negative: due time and lease stay as they are
+with moved as (
+	update public.generation_live l
+	set state = $4::text, version = l.version + 1,
+		due_at = case when $5::bigint < 0 then l.due_at
+			else now() + $5::bigint * interval '1 millisecond' end,
+		lease_until = case when $6::bigint < 0 then l.lease_until
+			else now() + $6::bigint * interval '1 millisecond' end,
+		prediction_id = coalesce($7::text, l.prediction_id),
+		attempts = $8::integer,
+		deadline_at = coalesce(now() + $14::bigint * interval '1 millisecond', l.deadline_at),
+		cancel_reason = coalesce(l.cancel_reason, $15::text),
+		cancel_asked_at = case when $15::text is null then l.cancel_asked_at
+			else coalesce(l.cancel_asked_at, now()) end
+	from (select state from public.generation_live
+		where owner_id = $1::uuid and job_id = $2::uuid) before
+	where l.owner_id = $1::uuid and l.job_id = $2::uuid and l.version = $3::integer
+	returning l.owner_id, l.job_id, l.version, l.state, before.state as state_from
+), record as (
+	update public.generation_jobs j
+	set status = $9::text, version = j.version + 1,
+		started_at = case when $9::text = 'processing'
+			then coalesce(j.started_at, now()) else j.started_at end
+	from moved m
+	where j.owner_id = m.owner_id and j.id = m.job_id and j.status is distinct from $9::text
+), listed as (
+	insert into public.generation_assets (owner_id, job_id, index, source_url)
+	select m.owner_id, m.job_id, s.n - 1, s.url
+	from moved m, jsonb_array_elements_text($13::jsonb) with ordinality as s(url, n)
+	on conflict do nothing
+), trail as (
+	insert into public.generation_events
+		(owner_id, job_id, event, state_from, state_to, delivery, detail)
+	select m.owner_id, m.job_id, $10::text, m.state_from, m.state, $11::text, $12::jsonb
+	from moved m
+	on conflict do nothing
+)
+select version from moved

@@ -1,0 +1,22 @@
+-- End a job: its live row goes, its record gets its end.  One row when it ended
+-- here, none when somebody was faster.
+-- $1 owner  $2 job  $3 the version that the caller saw  $4 final status
+-- $5 error code or null  $6 event  $7 delivery or null  $8 detail or null
+with ended as (
+	delete from public.generation_live l
+	where l.owner_id = $1::uuid and l.job_id = $2::uuid and l.version = $3::integer
+	returning l.owner_id, l.job_id, l.state
+), record as (
+	update public.generation_jobs j
+	set status = $4::text, error_code = $5::text, completed_at = now(),
+		version = j.version + 1
+	from ended e
+	where j.owner_id = e.owner_id and j.id = e.job_id
+), trail as (
+	insert into public.generation_events
+		(owner_id, job_id, event, state_from, state_to, delivery, detail)
+	select e.owner_id, e.job_id, $6::text, e.state, 'settled', $7::text, $8::jsonb
+	from ended e
+	on conflict do nothing
+)
+select 1 from ended
