@@ -1,0 +1,368 @@
+/*
+ * Replicate.  Sources: https://api.replicate.com/openapi.json,
+ * https://replicate.com/docs/reference/http,
+ * https://replicate.com/docs/topics/webhooks,
+ * https://replicate.com/docs/topics/predictions/lifecycle,
+ * https://replicate.com/docs/topics/predictions/rate-limits.
+ */
+#include "config.h"
+
+#include "providers/provider.h"
+#include "providers/reply.h"
+#include "providers/standard_webhooks.h"
+
+/* Everything of an API prediction is removed after an hour. */
+#define RETENTION_MS (3600 * 1000)
+
+/* A create may wait for the model's validation; a status call may not. */
+#define SUBMIT_TIMEOUT_MS 30000
+#define STATUS_TIMEOUT_MS 15000
+
+/* The smallest Cancel-After that is taken. */
+#define CANCEL_AFTER_MIN_S 5
+
+struct replicate {
+	char *url;
+	char *token;
+	char *webhook_secret;
+};
+
+static const struct cfg_row options[] = {
+	{ "replicate_url", CFG_STR, offsetof(struct replicate, url),
+	  .def = "https://api.replicate.com/v1", .max = 2048,
+	  .doc = "Where Replicate's API is." },
+	{ "replicate_token", CFG_STR, offsetof(struct replicate, token),
+	  .max = 512, .flags = CFG_SECRET,
+	  .doc = "Replicate's API token (https://replicate.com/account/api-tokens). Needed to use Replicate." },
+	{ "replicate_webhook_secret", CFG_STR, offsetof(struct replicate, webhook_secret),
+	  .max = 4096, .flags = CFG_SECRET,
+	  .doc = "The signing secret of Replicate's webhooks (`whsec_...`); several, separated by commas, "
+		"while one replaces another. Without it jobs are polled." },
+	CFG_END
+};
+
+static const char *const output_hosts[] = { "replicate.delivery", ".replicate.delivery", NULL };
+
+static void
+check(const void *settings, struct buf *mistakes)
+{
+	const struct replicate *r = settings;
+	struct err err = ERR_INIT;
+
+	if (!r->token)
+		cfg_mistake(mistakes, "replicate_token", "has to be set to use Replicate");
+	if (r->webhook_secret && standard_webhooks_check(r->webhook_secret, &err))
+		cfg_mistake(mistakes, "replicate_webhook_secret", "%s", err.text);
+}
+
+static const char *
+api_url(const void *settings)
+{
+	return ((const struct replicate *)settings)->url;
+}
+
+/* The three forms of create: a deployment, an official model ("owner/name"),
+ * a version ("owner/name:version" or the version alone). */
+static void
+put_create_path(struct buf *url, const json_t *on)
+{
+	const char *deployment = reply_string(on, "deployment");
+	const char *model = reply_string(on, "model");
+
+	if (deployment) {
+		buf_puts(url, "/deployments/");
+		buf_put_urlenc(url, deployment, strlen(deployment), "/");
+	} else if (model && strchr(model, '/') && !strchr(model, ':')) {
+		buf_puts(url, "/models/");
+		buf_put_urlenc(url, model, strlen(model), "/");
+	}
+	buf_puts(url, "/predictions");
+}
+
+/* The body's members are a closed set: an unknown one is refused. */
+static json_t *
+create_body(const struct gen_spec *spec)
+{
+	const char *model = reply_string(spec->on, "model");
+	bool by_version = !json_object_get(spec->on, "deployment") && model &&
+		(strchr(model, ':') || !strchr(model, '/'));
+	json_t *body = json_object();
+	int rc = 0;
+
+	if (by_version)
+		rc |= json_object_set_new(body, "version", json_string(model));
+	rc |= json_object_set(body, "input", json_object_get(spec->on, "input"));
+	if (spec->webhook_url) {
+		rc |= json_object_set_new(body, "webhook", json_string(spec->webhook_url));
+		rc |= json_object_set_new(body, "webhook_events_filter",
+			json_pack("[ss]", "start", "completed"));
+	}
+	if (rc) {
+		json_decref(body);
+		return NULL;
+	}
+	return body;
+}
+
+static void
+add_auth(const struct replicate *r, struct http_request *rq)
+{
+	struct buf value = BUF_INIT(1024);
+
+	buf_printf(&value, "Bearer %s", r->token);
+	http_request_add_header(rq, "Authorization", buf_str(&value));
+	buf_wipe(&value);
+}
+
+static enum err_code
+submit_request(const void *settings, const struct gen_spec *spec, struct http_request *rq,
+	struct err *err)
+{
+	const struct replicate *r = settings;
+	struct buf url = BUF_INIT(4096), after = BUF_INIT(32);
+	char key[UUID_TEXT_SIZE];
+	json_t *body = create_body(spec);
+	char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+	uint64_t seconds = spec->time_left_ms / 1000;
+	enum err_code rc;
+
+	uuid_format(&spec->job_id, key);
+	buf_puts(&url, r->url);
+	put_create_path(&url, spec->on);
+	buf_printf(&after, "%llus",
+		(unsigned long long)(seconds < CANCEL_AFTER_MIN_S ? CANCEL_AFTER_MIN_S : seconds));
+
+	rq->method = HTTP_POST;
+	rq->timeout_ms = SUBMIT_TIMEOUT_MS;
+	rc = text ? ERR_OK : ERR_NOMEM;
+	if (!rc)
+		rc = url.err ? url.err : http_request_set_url(rq, buf_str(&url));
+	if (!rc)
+		rc = http_request_set_body(rq, text, strlen(text));
+	if (!rc)
+		rc = http_request_add_header(rq, "Content-Type", "application/json");
+	/* No provider documents this header; it costs nothing and nothing relies on it. */
+	if (!rc)
+		rc = http_request_add_header(rq, "Idempotency-Key", key);
+	if (!rc)
+		rc = http_request_add_header(rq, "Cancel-After", buf_str(&after));
+	add_auth(r, rq);
+	buf_clear(&url);
+	buf_clear(&after);
+	json_decref(body);
+	free(text);
+	return rc ? err_set(err, rc, "Replicate's create request") : ERR_OK;
+}
+
+static const struct {
+	const char *word;
+	enum gen_status status;
+	enum err_code error;
+} words[] = {
+	{ "starting", GEN_STARTING, ERR_OK },
+	{ "processing", GEN_PROCESSING, ERR_OK },
+	{ "succeeded", GEN_SUCCEEDED, ERR_OK },
+	{ "failed", GEN_FAILED, ERR_PROVIDER_FAILED },
+	{ "canceled", GEN_CANCELED, ERR_OK },
+	/* Cancel-After passed before it started. */
+	{ "aborted", GEN_FAILED, ERR_TIMEOUT },
+};
+
+static void
+read_status(const char *word, struct gen_observation *obs)
+{
+	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+		if (strcmp(word, words[i].word) == 0) {
+			obs->status = words[i].status;
+			obs->error = words[i].error;
+			return;
+		}
+	obs->status = GEN_PROCESSING;
+	obs->status_known = false;
+}
+
+/* NULL stays NULL. */
+static int
+keep_text(char **to, const char *s)
+{
+	*to = s ? reply_text(s) : NULL;
+	return s && !*to ? -1 : 0;
+}
+
+/* A prediction, from a create, a status call or a webhook: only id and status
+ * are sure to be there. */
+static enum err_code
+read_prediction(const json_t *doc, struct gen_observation *ret, struct err *err)
+{
+	struct gen_observation obs = GEN_OBSERVATION_INIT;
+	const char *id = reply_string(doc, "id");
+	const char *status = reply_string(doc, "status");
+
+	if (!id || !*id || !status)
+		return err_set(err, ERR_BAD_REQUEST, "not a prediction: id or status is missing");
+	read_status(status, &obs);
+	obs.data_removed = json_is_true(json_object_get(doc, "data_removed"));
+	obs.outputs = reply_collect_urls(json_object_get(doc, "output"));
+	if (keep_text(&obs.prediction_id, id) || keep_text(&obs.status_text, status) ||
+	    keep_text(&obs.message, reply_string(doc, "error")) ||
+	    keep_text(&obs.webhook_url, reply_string(doc, "webhook")) || !obs.outputs) {
+		gen_observation_clear(&obs);
+		return err_set(err, ERR_NOMEM, "prediction");
+	}
+	*ret = obs;
+	return ERR_OK;
+}
+
+/* The provider's own words of a refusal: `detail` (text, or FastAPI's list),
+ * else `title`, else the bytes as they are.  NULL: no memory. */
+static char *
+read_problem(const struct http_response *rs, const json_t *doc)
+{
+	json_t *detail = json_object_get(doc, "detail");
+	char *list, *ret;
+
+	if (json_is_string(detail))
+		return reply_text(json_string_value(detail));
+	if (json_is_array(detail) && (list = json_dumps(detail, JSON_COMPACT))) {
+		ret = reply_text(list);
+		free(list);
+		return ret;
+	}
+	if (reply_string(doc, "title"))
+		return reply_text(reply_string(doc, "title"));
+	return reply_text(buf_str(&rs->body));
+}
+
+static enum err_code
+submit_reply(const void *settings, const struct http_response *rs, struct submit_reply *ret,
+	struct err *err)
+{
+	struct submit_reply reply = { .obs = GEN_OBSERVATION_INIT };
+	json_t *doc = reply_json(buf_str(&rs->body), rs->body.len);
+	enum err_code rc = ERR_OK;
+
+	(void)settings;
+	if (rs->status >= 200 && rs->status < 300) {
+		/* It was taken, whatever the code; an answer that cannot be read
+		 * leaves open under which id. */
+		rc = doc ? read_prediction(doc, &reply.obs, err) : ERR_BAD_REQUEST;
+		reply.outcome = rc ? SUBMIT_UNKNOWN : SUBMIT_ACCEPTED;
+		if (rc == ERR_BAD_REQUEST)
+			rc = ERR_OK;
+	} else if (rs->status == 429) {
+		reply.outcome = SUBMIT_DEFERRED;
+		reply.retry_after_ms = reply_retry_after_ms(rs, doc);
+	} else if (rs->status == 401 || rs->status == 402 || rs->status == 403) {
+		reply.outcome = SUBMIT_REFUSED;
+		reply.error = ERR_PROVIDER_UNAVAILABLE;
+	} else if (rs->status >= 400 && rs->status < 500 && rs->status != 408) {
+		reply.outcome = SUBMIT_REFUSED;
+		reply.error = ERR_PROVIDER_REJECTED;
+	} else {
+		reply.outcome = SUBMIT_UNKNOWN;
+	}
+	if (!rc && reply.outcome != SUBMIT_ACCEPTED && !(reply.message = read_problem(rs, doc)))
+		rc = err_set(err, ERR_NOMEM, "Replicate's answer");
+	json_decref(doc);
+	if (rc)
+		submit_reply_clear(&reply);
+	else
+		*ret = reply;
+	return rc;
+}
+
+static enum err_code
+status_request(const void *settings, const char *prediction_id, struct http_request *rq,
+	struct err *err)
+{
+	const struct replicate *r = settings;
+	struct buf url = BUF_INIT(4096);
+	enum err_code rc;
+
+	buf_printf(&url, "%s/predictions/", r->url);
+	buf_put_urlenc(&url, prediction_id, strlen(prediction_id), NULL);
+	rq->method = HTTP_GET;
+	rq->timeout_ms = STATUS_TIMEOUT_MS;
+	rc = url.err ? url.err : http_request_set_url(rq, buf_str(&url));
+	add_auth(r, rq);
+	buf_clear(&url);
+	return rc ? err_set(err, rc, "Replicate's status request") : ERR_OK;
+}
+
+static enum err_code
+status_reply(const void *settings, const struct http_response *rs, struct status_reply *ret,
+	struct err *err)
+{
+	struct status_reply reply = { .outcome = STATUS_LATER, .obs = GEN_OBSERVATION_INIT };
+	json_t *doc = reply_json(buf_str(&rs->body), rs->body.len);
+	enum err_code rc = ERR_OK;
+
+	(void)settings;
+	if (rs->status >= 200 && rs->status < 300 && doc) {
+		rc = read_prediction(doc, &reply.obs, err);
+		if (!rc)
+			reply.outcome = STATUS_SEEN;
+		else if (rc == ERR_BAD_REQUEST)
+			rc = ERR_OK;
+	} else if (rs->status == 404) {
+		reply.outcome = STATUS_GONE;
+	} else if (rs->status == 429) {
+		reply.retry_after_ms = reply_retry_after_ms(rs, doc);
+	}
+	if (!rc && reply.outcome != STATUS_SEEN && !(reply.message = read_problem(rs, doc)))
+		rc = err_set(err, ERR_NOMEM, "Replicate's answer");
+	json_decref(doc);
+	if (rc)
+		status_reply_clear(&reply);
+	else
+		*ret = reply;
+	return rc;
+}
+
+static bool
+webhook_ready(const void *settings)
+{
+	return ((const struct replicate *)settings)->webhook_secret != NULL;
+}
+
+static enum err_code
+webhook_verify(const void *settings, const struct webhook *wh, int64_t now_s,
+	char **ret_delivery, struct err *err)
+{
+	const struct replicate *r = settings;
+
+	if (!r->webhook_secret)
+		return err_set(err, ERR_SIGNATURE, "replicate_webhook_secret is not set");
+	return standard_webhooks_verify(r->webhook_secret, wh, now_s, ret_delivery, err);
+}
+
+static enum err_code
+webhook_parse(const void *settings, const struct webhook *wh, struct gen_observation *ret,
+	struct err *err)
+{
+	json_t *doc = reply_json(wh->body, wh->body_len);
+	enum err_code rc;
+
+	(void)settings;
+	rc = doc ? read_prediction(doc, ret, err)
+		: err_set(err, ERR_BAD_REQUEST, "the webhook's body is not a JSON object");
+	json_decref(doc);
+	return rc;
+}
+
+const struct provider provider_replicate = {
+	.name = "replicate",
+	.title = "Replicate",
+	.caps = PROVIDER_WEBHOOK,
+	.options = options,
+	.settings_size = sizeof(struct replicate),
+	.output_hosts = output_hosts,
+	.retention_ms = RETENTION_MS,
+	.check = check,
+	.api_url = api_url,
+	.submit = { submit_request, submit_reply },
+	.get_status = { status_request, status_reply },
+	.webhook_ready = webhook_ready,
+	.webhook_verify = webhook_verify,
+	.webhook_parse = webhook_parse,
+};

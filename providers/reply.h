@@ -1,0 +1,37 @@
+/*
+ * Reading replies: what several providers' answers have in common.
+ */
+#ifndef GENGATE_PROVIDERS_REPLY_H
+#define GENGATE_PROVIDERS_REPLY_H
+
+#include <jansson.h>
+
+#include "base/http.h"
+
+/*
+ * A document from outside.  NUL in strings and integers beyond int64 are let
+ * pass (the whole document would be refused otherwise; such integers lose
+ * digits).  NULL: not JSON, or no object.  The caller owns it.
+ */
+json_t *reply_json(const char *p, size_t len);
+
+/* A string member, or NULL: absent, null, another type.  Borrowed. */
+const char *reply_string(const json_t *object, const char *member);
+
+/* Copies, with NULs and what is over 2,000 bytes left out: for logs. */
+char *reply_text(const char *s);
+
+/*
+ * When to come back, in milliseconds; 0: not said.  Looks at Retry-After
+ * (seconds, or a date, RFC 9110 section 10.2.3; `Date` is the clock then), a
+ * `retry_after` member, and "~30s" in `detail`.  At most an hour.
+ */
+uint64_t reply_retry_after_ms(const struct http_response *rs, const json_t *body);
+
+/*
+ * All strings of an output, however nested, that are http, https or data:
+ * URLs, in order: a new array; NULL: no memory.
+ */
+json_t *reply_collect_urls(const json_t *output);
+
+#endif

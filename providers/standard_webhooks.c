@@ -1,0 +1,149 @@
+#include "config.h"
+
+#include "providers/standard_webhooks.h"
+
+#include "base/crypto.h"
+
+#define SECRET_MAX 512
+#define ID_MAX 256
+
+/* The next item of a list separated by `sep`, without the blanks around it.
+ * false at the end. */
+static bool
+next_item(const char **list, char sep, const char **item, size_t *len)
+{
+	const char *p = *list, *end;
+
+	while (*p == ' ' || *p == sep)
+		p++;
+	if (*p == '\0')
+		return false;
+	end = strchr(p, sep);
+	if (!end)
+		end = p + strlen(p);
+	*list = end;
+	while (end > p && end[-1] == ' ')
+		end--;
+	*item = p;
+	*len = (size_t)(end - p);
+	return true;
+}
+
+/* The key behind a secret: key.len is 0 if there is none. */
+static void
+secret_key(const char *secret, size_t len, struct buf *key)
+{
+	static const char prefix[] = "whsec_";
+
+	if (len >= sizeof prefix - 1 && memcmp(secret, prefix, sizeof prefix - 1) == 0) {
+		secret += sizeof prefix - 1;
+		len -= sizeof prefix - 1;
+	}
+	if (base64_decode(key, secret, len))
+		buf_reset(key);
+}
+
+enum err_code
+standard_webhooks_check(const char *secrets, struct err *err)
+{
+	const char *item;
+	size_t len, n = 0;
+
+	while (next_item(&secrets, ',', &item, &len)) {
+		struct buf key = BUF_INIT(SECRET_MAX);
+		bool good;
+
+		secret_key(item, len, &key);
+		good = key.len >= 16;
+		buf_wipe(&key);
+		n++;
+		if (!good)
+			return err_set(err, ERR_CONFIG, "secret %zu is not \"whsec_\" and base64 of 16 bytes or more", n);
+	}
+	return n ? ERR_OK : err_set(err, ERR_CONFIG, "no secret");
+}
+
+/* Does any "v1,<base64>" of the header equal the digest?  Other versions (v1a
+ * is Ed25519) are passed over. */
+static bool
+any_matches(const char *header, const char *want, size_t want_len)
+{
+	const char *item;
+	size_t len;
+	bool match = false;
+
+	while (next_item(&header, ' ', &item, &len))
+		if (len > 3 && memcmp(item, "v1,", 3) == 0 &&
+		    crypto_equal(item + 3, len - 3, want, want_len))
+			match = true;
+	return match;
+}
+
+static enum err_code
+matches_secret(const char *secret, size_t len, const struct buf *signed_text,
+	const char *header, bool *ret, struct err *err)
+{
+	struct buf key = BUF_INIT(SECRET_MAX), want = BUF_INIT(64);
+	uint8_t digest[SHA256_BYTES];
+	enum err_code rc = ERR_OK;
+
+	*ret = false;
+	secret_key(secret, len, &key);
+	if (key.len > 0) {
+		rc = hmac_sha256(key.p, key.len, signed_text->p, signed_text->len, digest, err);
+		if (!rc) {
+			base64_encode(&want, digest, sizeof digest);
+			rc = want.err;
+		}
+		if (!rc)
+			*ret = any_matches(header, buf_str(&want), want.len);
+	}
+	buf_wipe(&key);
+	buf_wipe(&want);
+	return rc;
+}
+
+static enum err_code
+check_age(const char *timestamp, int64_t now_s, struct err *err)
+{
+	uint64_t then;
+
+	if (parse_u64(timestamp, strlen(timestamp), 0, INT64_MAX, &then))
+		return err_set(err, ERR_SIGNATURE, "webhook-timestamp is no number");
+	if ((int64_t)then < now_s - WEBHOOK_TOLERANCE_S || (int64_t)then > now_s + WEBHOOK_TOLERANCE_S)
+		return err_set(err, ERR_SIGNATURE, "webhook-timestamp is %lld s off; at most %d are allowed: "
+			"is the clock right?", (long long)((int64_t)then - now_s), WEBHOOK_TOLERANCE_S);
+	return ERR_OK;
+}
+
+enum err_code
+standard_webhooks_verify(const char *secrets, const struct webhook *wh, int64_t now_s,
+	char **ret_delivery, struct err *err)
+{
+	const char *id = wh->header(wh->ctx, "webhook-id");
+	const char *timestamp = wh->header(wh->ctx, "webhook-timestamp");
+	const char *signature = wh->header(wh->ctx, "webhook-signature");
+	struct buf text = BUF_INIT(wh->body_len + ID_MAX + 32);
+	const char *item;
+	size_t len;
+	bool match = false;
+	enum err_code rc;
+
+	if (!id || !timestamp || !signature || !*id || strlen(id) > ID_MAX)
+		return err_set(err, ERR_SIGNATURE, "webhook-id, webhook-timestamp or webhook-signature is missing");
+	rc = check_age(timestamp, now_s, err);
+	if (rc)
+		return rc;
+	buf_printf(&text, "%s.%s.", id, timestamp);
+	buf_put(&text, wh->body, wh->body_len);
+	rc = text.err;
+	while (!rc && !match && next_item(&secrets, ',', &item, &len))
+		rc = matches_secret(item, len, &text, signature, &match, err);
+	buf_clear(&text);
+	if (rc)
+		return err_set(err, rc, "webhook signature");
+	if (!match)
+		return err_set(err, ERR_SIGNATURE, "no signature matches");
+	*ret_delivery = mem_strdup(id);
+	return *ret_delivery ? ERR_OK : err_set(err, ERR_NOMEM, "webhook id");
+}
