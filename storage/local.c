@@ -1,0 +1,179 @@
+/*
+ * A folder that the web server serves.  A file appears whole or not at all:
+ * temporary file, fsync, link to its name, fsync of the folder.
+ */
+#include "config.h"
+
+#include "storage/storage.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+struct local {
+	char *dir;
+	char *public_url;
+};
+
+static const struct cfg_row options[] = {
+	{ "storage_dir", CFG_STR, offsetof(struct local, dir), .max = 1024,
+	  .doc = "With `storage = local`: the folder that outputs are written below. It has to exist "
+		"and to be writable." },
+	{ "storage_public_url", CFG_STR, offsetof(struct local, public_url), .max = 1024,
+	  .doc = "With `storage = local`: the URL under which the web server serves `storage_dir`." },
+	CFG_END
+};
+
+static void
+check(const void *settings, struct buf *mistakes)
+{
+	const struct local *local = settings;
+	struct stat st;
+
+	if (!local->dir)
+		cfg_mistake(mistakes, "storage_dir", "has to be set with storage = local");
+	else if (stat(local->dir, &st) || !S_ISDIR(st.st_mode))
+		cfg_mistake(mistakes, "storage_dir", "%s is no folder", local->dir);
+	else if (access(local->dir, W_OK))
+		cfg_mistake(mistakes, "storage_dir", "%s is not writable", local->dir);
+	if (!local->public_url)
+		cfg_mistake(mistakes, "storage_public_url", "has to be set with storage = local");
+}
+
+static enum err_code
+io_error(struct err *err, const char *what, const char *key)
+{
+	/* A full or broken disk may be mended. */
+	return err_set(err, ERR_UPSTREAM, "%s %s: %s", what, key, strerror(errno));
+}
+
+/* Make the folders of a key below dir; *ret: the last one, open. */
+static enum err_code
+open_folder(const char *dir, const char *key, int *ret, struct err *err)
+{
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	const char *slash;
+
+	for (; fd >= 0 && (slash = strchr(key, '/')); key = slash + 1) {
+		char name[256];
+		size_t len = (size_t)(slash - key);
+		int below;
+
+		if (len == 0 || len >= sizeof name || key[0] == '.') {
+			close(fd);
+			return err_set(err, ERR_REFUSED, "key %s is no path of ours", key);
+		}
+		memcpy(name, key, len);
+		name[len] = '\0';
+		if (mkdirat(fd, name, 0755) == 0)
+			fsync(fd);
+		below = openat(fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		close(fd);
+		fd = below;
+	}
+	if (fd < 0)
+		return io_error(err, "folder of", key);
+	*ret = fd;
+	return ERR_OK;
+}
+
+static int
+copy(int to, int from, uint64_t bytes)
+{
+	char block[65536];
+	uint64_t done = 0;
+
+	while (done < bytes) {
+		size_t want = bytes - done < sizeof block ? (size_t)(bytes - done) : sizeof block;
+		ssize_t n = pread(from, block, want, (off_t)done);
+
+		if (n <= 0 || pwrite(to, block, (size_t)n, (off_t)done) != n)
+			return -1;
+		done += (uint64_t)n;
+	}
+	return fsync(to);
+}
+
+/* Another attempt may have put it there: the key holds the content's hash. */
+static enum err_code
+already_there(int folder, const char *name, const struct storage_file *file, struct err *err)
+{
+	struct stat st;
+
+	if (fstatat(folder, name, &st, AT_SYMLINK_NOFOLLOW))
+		return io_error(err, "file", file->key);
+	if ((uint64_t)st.st_size != file->bytes)
+		return err_set(err, ERR_REFUSED, "%s is there already with %lld bytes, not %llu",
+			file->key, (long long)st.st_size, (unsigned long long)file->bytes);
+	return ERR_OK;
+}
+
+static enum err_code
+put(const void *settings, struct http_client *http, const struct storage_file *file,
+	struct err *err)
+{
+	const struct local *local = settings;
+	const char *slash = strrchr(file->key, '/');
+	const char *name = slash ? slash + 1 : file->key;
+	struct buf temp = BUF_INIT(512);
+	int folder = -1, fd = -1;
+	enum err_code rc;
+
+	(void)http;
+	rc = open_folder(local->dir, file->key, &folder, err);
+	if (rc)
+		return rc;
+	buf_printf(&temp, ".%s.%ld.%d.part", name, (long)getpid(), file->fd);
+	if (temp.err) {
+		rc = err_set(err, temp.err, "name of %s", file->key);
+		goto out;
+	}
+	fd = openat(folder, buf_str(&temp), O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);
+	if (fd < 0) {
+		rc = io_error(err, "write", file->key);
+		goto out;
+	}
+	/* link(2) never replaces what is there, rename(2) would. */
+	if (copy(fd, file->fd, file->bytes))
+		rc = io_error(err, "write", file->key);
+	else if (linkat(folder, buf_str(&temp), folder, name, 0) == 0)
+		rc = fsync(folder) ? io_error(err, "sync folder of", file->key) : ERR_OK;
+	else if (errno == EEXIST)
+		rc = already_there(folder, name, file, err);
+	else
+		rc = io_error(err, "link", file->key);
+	unlinkat(folder, buf_str(&temp), 0);
+out:
+	if (fd >= 0)
+		close(fd);
+	close(folder);
+	buf_clear(&temp);
+	return rc;
+}
+
+static void
+put_url(struct buf *out, const char *base, const char *key)
+{
+	size_t len = strlen(base);
+
+	buf_put(out, base, len > 0 && base[len - 1] == '/' ? len - 1 : len);
+	buf_putc(out, '/');
+	buf_put_urlenc(out, key, strlen(key), "/");
+}
+
+static enum err_code
+public_url(const void *settings, const char *key, struct buf *out)
+{
+	put_url(out, ((const struct local *)settings)->public_url, key);
+	return out->err;
+}
+
+const struct storage storage_local = {
+	.name = "local",
+	.title = "Local storage",
+	.options = options,
+	.settings_size = sizeof(struct local),
+	.check = check,
+	.put = put,
+	.public_url = public_url,
+};

@@ -1,0 +1,220 @@
+/*
+ * Supabase Storage by REST.  What it answers was observed on the real server
+ * (github.com/supabase/storage): practically every refusal is HTTP 400 with the
+ * truth in the body's `code` and `statusCode`.
+ */
+#include "config.h"
+
+#include "storage/storage.h"
+
+#include <jansson.h>
+
+/* The service's own statements may take 30 s; a video takes its time. */
+#define PUT_TIMEOUT_MS (15 * 60 * 1000)
+#define PUT_IDLE_MS 60000
+#define INFO_TIMEOUT_MS 45000
+
+struct supabase {
+	char *url;
+	char *key;
+	char *bucket;
+};
+
+static const struct cfg_row options[] = {
+	{ "supabase_url", CFG_STR, offsetof(struct supabase, url), .max = 1024,
+	  .doc = "The Supabase project: `https://<ref>.supabase.co`." },
+	{ "supabase_key", CFG_STR, offsetof(struct supabase, key), .max = 4096, .flags = CFG_SECRET,
+	  .doc = "A secret key of the project (`sb_secret_...`), or the legacy `service_role` key." },
+	{ "supabase_bucket", CFG_STR, offsetof(struct supabase, bucket),
+	  .def = "outputs", .max = 100,
+	  .doc = "The bucket that outputs are kept in. It has to exist." },
+	CFG_END
+};
+
+static void
+check(const void *settings, struct buf *mistakes)
+{
+	const struct supabase *s = settings;
+
+	if (!s->url)
+		cfg_mistake(mistakes, "supabase_url", "has to be set with storage = supabase");
+	if (!s->key)
+		cfg_mistake(mistakes, "supabase_key", "has to be set with storage = supabase");
+	if (!s->bucket)
+		cfg_mistake(mistakes, "supabase_bucket", "has to be set with storage = supabase");
+}
+
+/* <url>/storage/v1/<route>/<bucket>/<key> */
+static void
+put_url(struct buf *out, const struct supabase *s, const char *route, const char *key)
+{
+	size_t len = strlen(s->url);
+
+	buf_put(out, s->url, len > 0 && s->url[len - 1] == '/' ? len - 1 : len);
+	buf_printf(out, "/storage/v1/%s/", route);
+	buf_put_urlenc(out, s->bucket, strlen(s->bucket), NULL);
+	buf_putc(out, '/');
+	buf_put_urlenc(out, key, strlen(key), "/");
+}
+
+/* New keys go in `apikey` alone and are refused as a Bearer; legacy ones are
+ * JWTs and go in both. */
+static enum err_code
+add_key(const struct supabase *s, struct http_request *rq)
+{
+	struct buf bearer = BUF_INIT(8192);
+	enum err_code rc = http_request_add_header(rq, "apikey", s->key);
+
+	if (rc || strncmp(s->key, "sb_", 3) == 0)
+		return rc;
+	buf_printf(&bearer, "Bearer %s", s->key);
+	rc = bearer.err ? bearer.err : http_request_add_header(rq, "Authorization", buf_str(&bearer));
+	buf_wipe(&bearer);
+	return rc;
+}
+
+static enum err_code
+make_request(const struct supabase *s, const char *route, const char *key,
+	struct http_request *rq, struct err *err)
+{
+	struct buf url = BUF_INIT(8192);
+	enum err_code rc;
+
+	put_url(&url, s, route, key);
+	rc = url.err ? url.err : http_request_set_url(rq, buf_str(&url));
+	if (!rc)
+		rc = add_key(s, rq);
+	buf_clear(&url);
+	return rc ? err_set(err, rc, "request for %s", key) : ERR_OK;
+}
+
+/* What a refusal means: by `code`, then by `statusCode`, then by HTTP status. */
+struct refusal {
+	bool exists;		/* the key is taken */
+	bool again;		/* worth another try */
+	char text[200];		/* for the log */
+};
+
+static long
+status_code(const json_t *body)
+{
+	const json_t *v = json_object_get(body, "statusCode");
+	const char *s = json_string_value(v);
+	uint64_t n = 0;
+
+	if (json_is_integer(v))
+		return (long)json_integer_value(v);
+	if (s && parse_u64(s, strlen(s), 0, 999, &n))
+		n = 0;
+	return (long)n;
+}
+
+static void
+read_refusal(const struct http_response *rs, struct refusal *ret)
+{
+	json_t *body = json_loadb(buf_str(&rs->body), rs->body.len, JSON_ALLOW_NUL, NULL);
+	const char *code = json_string_value(json_object_get(body, "code"));
+	const char *message = json_string_value(json_object_get(body, "message"));
+	long status = status_code(body);
+
+	if (!status)
+		status = rs->status;	/* a proxy's HTML, or nothing */
+	ret->exists = code ? strcmp(code, "KeyAlreadyExists") == 0 : status == 409;
+	/* A wrong key or a missing bucket is the operator's to mend, and the
+	 * provider keeps the outputs for a while: not a reason to lose them. */
+	ret->again = status == 401 || status == 403 || status == 404 || status == 423 ||
+		status == 429 || status >= 500 || rs->status >= 500 || rs->status == 429;
+	snprintf(ret->text, sizeof ret->text, "HTTP %ld, %s: %s", rs->status,
+		code ? code : "no code", message ? message : "no message");
+	json_decref(body);
+}
+
+/* The key holds the content's hash, so the same size means the same file. */
+static enum err_code
+already_there(const struct supabase *s, struct http_client *http,
+	const struct storage_file *file, struct err *err)
+{
+	struct http_request rq = HTTP_REQUEST_INIT;
+	struct http_response rs = HTTP_RESPONSE_INIT;
+	struct refusal refusal;
+	json_t *info = NULL;
+	json_int_t size;
+	enum err_code rc;
+
+	rc = make_request(s, "object/info", file->key, &rq, err);
+	rq.timeout_ms = INFO_TIMEOUT_MS;
+	if (!rc)
+		rc = http_perform(http, &rq, &rs, err);
+	if (rc)
+		goto out;
+	if (rs.status != 200) {
+		read_refusal(&rs, &refusal);
+		rc = err_set(err, refusal.again ? ERR_UPSTREAM : ERR_REFUSED,
+			"looking at %s, which is there already: %s", file->key, refusal.text);
+		goto out;
+	}
+	info = json_loadb(buf_str(&rs.body), rs.body.len, 0, NULL);
+	size = json_integer_value(json_object_get(info, "size"));
+	if (size < 0 || (uint64_t)size != file->bytes)
+		rc = err_set(err, ERR_REFUSED, "%s is there already with %lld bytes, not %llu",
+			file->key, (long long)size, (unsigned long long)file->bytes);
+out:
+	json_decref(info);
+	http_request_clear(&rq);
+	http_response_clear(&rs);
+	return rc;
+}
+
+static enum err_code
+put(const void *settings, struct http_client *http, const struct storage_file *file,
+	struct err *err)
+{
+	const struct supabase *s = settings;
+	struct http_request rq = HTTP_REQUEST_INIT;
+	struct http_response rs = HTTP_RESPONSE_INIT;
+	struct refusal refusal;
+	enum err_code rc;
+
+	rc = make_request(s, "object", file->key, &rq, err);
+	/* Bare: parameters would fail the bucket's list of types. */
+	if (!rc)
+		rc = http_request_add_header(&rq, "Content-Type", media_mime(file->type));
+	/* Without it "no-cache" is stored. */
+	if (!rc)
+		rc = http_request_add_header(&rq, "Cache-Control", "max-age=31536000");
+	rq.method = HTTP_POST;
+	rq.body_fd = file->fd;
+	rq.body_bytes = file->bytes;
+	rq.timeout_ms = PUT_TIMEOUT_MS;
+	rq.idle_timeout_ms = PUT_IDLE_MS;
+	if (!rc)
+		rc = http_perform(http, &rq, &rs, err);
+	if (!rc && rs.status != 200) {
+		read_refusal(&rs, &refusal);
+		if (refusal.exists)
+			rc = already_there(s, http, file, err);
+		else
+			rc = err_set(err, refusal.again ? ERR_UPSTREAM : ERR_REFUSED,
+				"storing %s: %s", file->key, refusal.text);
+	}
+	http_request_clear(&rq);
+	http_response_clear(&rs);
+	return rc;
+}
+
+static enum err_code
+public_url(const void *settings, const char *key, struct buf *out)
+{
+	put_url(out, settings, "object/public", key);
+	return out->err;
+}
+
+const struct storage storage_supabase = {
+	.name = "supabase",
+	.title = "Supabase",
+	.options = options,
+	.settings_size = sizeof(struct supabase),
+	.check = check,
+	.put = put,
+	.public_url = public_url,
+};
