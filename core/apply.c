@@ -1,0 +1,217 @@
+#include "config.h"
+
+#include "core/apply.h"
+
+#include "base/crypto.h"
+#include "base/log.h"
+
+#define ROUNDS_MAX 20
+
+#define BACKOFF_FIRST_MS 500
+#define BACKOFF_MAX_MS 60000
+#define POLL_MAX_MS 60000
+
+/* Where nothing is removed by the provider, the storage still gets a week. */
+#define KEEP_TRYING_MS (7LL * 24 * 3600 * 1000)
+
+/* Between 80 and 100 percent, so that what failed together does not come back
+ * together. */
+static uint64_t
+jittered(uint64_t ms)
+{
+	uint8_t random = 0;
+
+	if (crypto_random(&random, sizeof random, NULL))
+		return ms;
+	return ms - ms * random / 1280;
+}
+
+uint64_t
+backoff_ms(int32_t attempts)
+{
+	uint64_t ms = BACKOFF_FIRST_MS;
+
+	for (int32_t i = 1; i < attempts && ms < BACKOFF_MAX_MS; i++)
+		ms *= 2;
+	return jittered(ms < BACKOFF_MAX_MS ? ms : BACKOFF_MAX_MS);
+}
+
+/* A webhook usually brings the news first: polls are for those that get lost. */
+static bool
+expects_webhooks(const struct service *svc, const struct job *job)
+{
+	struct buf url = BUF_INIT(8192);
+	const void *settings;
+	const struct provider *p = service_provider(svc, job->provider, &settings);
+	bool ret;
+
+	ret = p && !service_webhook_url(svc, p, settings, job, &url, NULL) && url.len > 0;
+	buf_clear(&url);
+	return ret;
+}
+
+uint64_t
+poll_delay_ms(const struct service *svc, const struct job *job)
+{
+	uint64_t ms = svc->settings->poll_interval_ms;
+
+	if (expects_webhooks(svc, job))
+		ms *= 5;
+	for (int32_t i = 0; i < job->attempts && ms < POLL_MAX_MS; i++)
+		ms += ms / 4;
+	if (ms > POLL_MAX_MS && svc->settings->poll_interval_ms < POLL_MAX_MS)
+		ms = POLL_MAX_MS;
+	return jittered(ms);
+}
+
+/* Not later than its deadline, which has to be noticed too. */
+static int64_t
+within(int64_t ms, const struct job *job)
+{
+	int64_t left = job->time_left_ms > 0 ? job->time_left_ms : 0;
+
+	return ms < left ? ms : left;
+}
+
+static int64_t
+retention_ms(const struct service *svc, const struct job *job)
+{
+	const void *settings;
+	const struct provider *p = service_provider(svc, job->provider, &settings);
+
+	return p && p->retention_ms ? (int64_t)p->retention_ms : KEEP_TRYING_MS;
+}
+
+/* When the new state's action is due, and who has the lease meanwhile. */
+static void
+schedule(const struct service *svc, const struct job *job, const struct job_event *ev,
+	const struct apply *how, struct job_move *move)
+{
+	bool same_state = move->state == job->state;
+
+	move->attempts = job->attempts;
+	move->deadline_ms = -1;
+	switch (move->state) {
+	case GEN_QUEUED:
+		move->due_ms = within((int64_t)(how->wait_ms ? how->wait_ms : backoff_ms(job->attempts)), job);
+		break;
+	case GEN_SUBMITTING:
+		if (same_state) {	/* a mark or a hint: the sender keeps its lease */
+			move->due_ms = move->lease_ms = -1;
+		} else {
+			move->due_ms = move->lease_ms = (int64_t)svc->settings->lease_ms;
+			move->attempts = job->attempts + 1;
+		}
+		break;
+	case GEN_UNCERTAIN:
+		move->due_ms = job->prediction_id || ev->obs ? 0 : within(INT64_MAX, job);
+		break;
+	case GEN_RUNNING:
+		/* A hint came before the answer: perhaps it is over already. */
+		if (!same_state)
+			move->attempts = 0;
+		if (job->state != GEN_RUNNING && job->prediction_id)
+			move->due_ms = 0;
+		else
+			move->due_ms = (int64_t)poll_delay_ms(svc, job);
+		break;
+	case GEN_STORING:
+		move->attempts = 0;
+		move->deadline_ms = retention_ms(svc, job);
+		break;
+	default:
+		break;
+	}
+}
+
+/* What the trail keeps besides the event: borrowed texts, a new object. */
+static json_t *
+trail_detail(const struct job_event *ev, const struct apply *how)
+{
+	json_t *detail = json_object();
+
+	if (how->road)
+		json_object_set_new(detail, "road", json_string(how->road));
+	if (ev->obs && ev->obs->prediction_id)
+		json_object_set_new(detail, "prediction", json_string(ev->obs->prediction_id));
+	if (ev->obs && ev->obs->status_text)
+		json_object_set_new(detail, "provider_status", json_string(ev->obs->status_text));
+	if (ev->obs && ev->obs->message)
+		json_object_set_new(detail, "message", json_string(ev->obs->message));
+	if (how->message)
+		json_object_set_new(detail, "message", json_string(how->message));
+	return detail;
+}
+
+static enum err_code
+move_job(struct service *svc, struct job *job, const struct job_event *ev,
+	const struct transition *t, const struct apply *how, struct err *err)
+{
+	json_t *detail = trail_detail(ev, how);
+	struct job_move move = {
+		.state = t->state, .status = t->status, .error = t->error, .cancel = t->cancel,
+		.event = job_event_name(ev->kind), .delivery = how->delivery, .detail = detail,
+		.prediction_id = t->takes_prediction ? ev->obs->prediction_id : NULL,
+		.outputs = t->lists_outputs ? ev->obs->outputs : NULL,
+	};
+	enum gen_state from = job->state;
+	enum err_code rc;
+
+	schedule(svc, job, ev, how, &move);
+	rc = jobs_move(svc->db, job, &move, err);
+	if (!rc) {
+		char id[UUID_TEXT_SIZE];
+
+		uuid_format(&job->id, id);
+		log_event(LOG_INFO, "job.moved", KV_STR("job", id),
+			KV_STR("event", job_event_name(ev->kind)), KV_STR("road", how->road),
+			KV_STR("from", gen_state_name(from)), KV_STR("to", gen_state_name(job->state)),
+			KV_STR("status", gen_status_name(job->status)),
+			KV_STR("error", job->status == GEN_FAILED ? err_name(t->error) : NULL),
+			KV_STR("prediction", job->prediction_id),
+			KV_STR("message", how->message ? how->message : ev->obs ? ev->obs->message : NULL));
+	}
+	json_decref(detail);
+	return rc;
+}
+
+/* How does it stand now?  A job without a live row has settled. */
+static enum err_code
+reload(struct service *svc, struct job *job, struct err *err)
+{
+	struct job now;
+	enum err_code rc = jobs_load(svc->db, &job->owner, &job->id, &now, err);
+
+	if (rc == ERR_NOT_FOUND) {
+		job->state = GEN_SETTLED;
+		return ERR_OK;
+	}
+	if (!rc) {
+		job_clear(job);
+		*job = now;
+	}
+	return rc;
+}
+
+enum err_code
+job_apply(struct service *svc, struct job *job, const struct job_event *ev,
+	const struct apply *how, bool *ret_moved, struct err *err)
+{
+	*ret_moved = false;
+	for (int round = 0; round < ROUNDS_MAX; round++) {
+		struct transition t = job_next(job, ev);
+		enum err_code rc;
+
+		if (!t.moves)
+			return ERR_OK;
+		rc = move_job(svc, job, ev, &t, how, err);
+		if (!rc)
+			*ret_moved = true;
+		if (rc != ERR_LOST_RACE)
+			return rc;
+		rc = reload(svc, job, err);
+		if (rc)
+			return rc;
+	}
+	return err_set(err, ERR_UNAVAILABLE, "the job was moved by others %d times in a row", ROUNDS_MAX);
+}

@@ -1,0 +1,32 @@
+/*
+ * Carrying out what job_next() says: one guarded statement, and when somebody
+ * else was faster, a look at how the job stands now and the question again.
+ */
+#ifndef GENGATE_CORE_APPLY_H
+#define GENGATE_CORE_APPLY_H
+
+#include "core/job.h"
+#include "core/service.h"
+
+/* What goes with an event besides its meaning.  All borrowed, all optional. */
+struct apply {
+	const char *road;		/* webhook, poll, reply: for the trail */
+	const char *delivery;		/* the webhook's own id */
+	const char *message;		/* the provider's words, for the trail */
+	uint64_t wait_ms;		/* the provider said when to come back */
+};
+
+/*
+ * *job follows what happened, also when another process did it; a job that has
+ * settled meanwhile has state GEN_SETTLED.  *ret_moved: this event moved it.
+ */
+enum err_code job_apply(struct service *svc, struct job *job, const struct job_event *ev,
+	const struct apply *how, bool *ret_moved, struct err *err) MUST_CHECK;
+
+/* When to look at a running job again. */
+uint64_t poll_delay_ms(const struct service *svc, const struct job *job);
+
+/* When to try a failed step again: twice as long each time, with jitter. */
+uint64_t backoff_ms(int32_t attempts);
+
+#endif

@@ -1,0 +1,217 @@
+#include "config.h"
+
+#include "core/fetch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <strings.h>
+
+#include "base/url.h"
+
+#define REDIRECTS_MAX 3
+#define FETCH_TIMEOUT_MS (15 * 60 * 1000)
+#define FETCH_IDLE_MS 60000
+
+/* "host", or ".suffix" for all below it. */
+static bool
+host_matches(const char *pattern, size_t len, const char *host)
+{
+	size_t host_len = strlen(host);
+
+	if (len > 0 && pattern[0] == '.')
+		return host_len > len && strncasecmp(host + host_len - len, pattern, len) == 0;
+	return host_len == len && strncasecmp(host, pattern, len) == 0;
+}
+
+/* An entry of output_hosts: with a port, that port only. */
+static bool
+entry_matches(const char *entry, size_t len, const struct url *url)
+{
+	const char *colon = memchr(entry, ':', len);
+	uint64_t port;
+
+	if (!colon || memchr(colon + 1, ':', len - (size_t)(colon + 1 - entry)))	/* IPv6 */
+		return host_matches(entry, len, url->host);
+	return !parse_u64(colon + 1, len - (size_t)(colon + 1 - entry), 1, 65535, &port) &&
+		port == url->port && host_matches(entry, (size_t)(colon - entry), url->host);
+}
+
+static bool
+operator_allows(const char *list, const struct url *url)
+{
+	while (list && *list) {
+		size_t len;
+
+		list += strspn(list, ", ");
+		len = strcspn(list, ", ");
+		if (len > 0 && entry_matches(list, len, url))
+			return true;
+		list += len;
+	}
+	return false;
+}
+
+static bool
+provider_allows(const struct provider *p, const struct url *url)
+{
+	for (const char *const *host = p->output_hosts; host && *host; host++)
+		if (host_matches(*host, strlen(*host), url->host))
+			return true;
+	return false;
+}
+
+/* *ret_loopback: the operator named this loopback host. */
+static enum err_code
+check_url(const struct service *svc, const struct provider *p, const char *text,
+	bool *ret_loopback, struct err *err)
+{
+	struct url url = { .scheme = NULL };
+	bool listed, loopback, https;
+	enum err_code rc = ERR_OK;
+
+	if (url_parse(text, &url))
+		return err_set(err, ERR_OUTPUTS_LOST, "the output's URL cannot be read");
+	listed = operator_allows(svc->settings->output_hosts, &url);
+	loopback = listed && url_host_is_loopback(url.host);
+	https = strcmp(url.scheme, "https") == 0;
+	if (!listed && !provider_allows(p, &url))
+		rc = err_set(err, ERR_OUTPUTS_LOST, "outputs of %s are not fetched from %s (output_hosts)",
+			p->name, url.host);
+	else if (url.has_userinfo || (!https && !loopback))
+		rc = err_set(err, ERR_OUTPUTS_LOST, "an output at %s is not fetched over %s%s", url.host,
+			url.scheme, url.has_userinfo ? " with a user in its URL" : "");
+	*ret_loopback = loopback;
+	url_clear(&url);
+	return rc;
+}
+
+/* A file that nobody else can open and that goes with its descriptor. */
+static enum err_code
+open_temp(int *ret, struct err *err)
+{
+	const char *dir = getenv("TMPDIR");
+	struct buf path = BUF_INIT(4096);
+	char *name;
+	int fd;
+
+	buf_printf(&path, "%s/gengate-XXXXXX", dir && *dir ? dir : "/tmp");
+	name = buf_take(&path);
+	if (!name)
+		return err_set(err, ERR_NOMEM, "temporary file");
+	fd = mkstemp(name);
+	if (fd >= 0) {
+		unlink(name);
+		fcntl(fd, F_SETFD, FD_CLOEXEC);
+		*ret = fd;
+	} else {
+		err_set(err, ERR_UPSTREAM, "temporary file %s: %s", name, strerror(errno));
+	}
+	mem_free(name);
+	return fd >= 0 ? ERR_OK : ERR_UPSTREAM;
+}
+
+/* RFC 2397, with base64 only: nobody sends pictures percent-encoded. */
+static enum err_code
+read_data_uri(const char *uri, uint64_t max, int fd, uint64_t *ret_bytes, struct err *err)
+{
+	const char *comma = strchr(uri, ',');
+	struct buf bytes = BUF_INIT((size_t)max);
+	enum err_code rc = ERR_OK;
+
+	if (!comma || comma - uri < 7 || strncasecmp(comma - 7, ";base64", 7) != 0)
+		return err_set(err, ERR_OUTPUTS_LOST, "the output is a data: URI without base64");
+	if (base64_decode(&bytes, comma + 1, strlen(comma + 1)))
+		rc = bytes.err ? err_set(err, bytes.err, "the output's data: URI")
+			: err_set(err, ERR_OUTPUTS_LOST, "the output's data: URI is broken");
+	else if (pwrite(fd, buf_str(&bytes), bytes.len, 0) != (ssize_t)bytes.len)
+		rc = err_set(err, ERR_UPSTREAM, "temporary file: %s", strerror(errno));
+	*ret_bytes = bytes.len;
+	buf_clear(&bytes);
+	return rc;
+}
+
+/* One hop: *ret_next is where a redirect leads, else NULL. */
+static enum err_code
+get(struct service *svc, const struct provider *p, const char *url, int fd,
+	uint64_t *ret_bytes, char **ret_next, struct err *err)
+{
+	struct http_request rq = HTTP_REQUEST_INIT;
+	struct http_response rs = HTTP_RESPONSE_INIT;
+	const char *location;
+	bool loopback = false;
+	enum err_code rc;
+
+	*ret_next = NULL;
+	rc = check_url(svc, p, url, &loopback, err);
+	if (rc)
+		return rc;
+	rc = http_request_set_url(&rq, url);
+	rq.timeout_ms = FETCH_TIMEOUT_MS;
+	rq.idle_timeout_ms = FETCH_IDLE_MS;
+	rq.max_response_bytes = svc->settings->max_output_bytes;
+	rq.public_address_only = !loopback;
+	rq.sink_fd = fd;
+	if (!rc)
+		rc = http_perform(svc->http, &rq, &rs, err);
+	if (rc)
+		goto out;
+	location = http_response_header(&rs, "location");
+	if (rs.status == 200)
+		*ret_bytes = rs.body_bytes;
+	else if (rs.status >= 301 && rs.status <= 308 && rs.status != 304 && location)
+		rc = url_resolve(url, location, ret_next)
+			? err_set(err, ERR_OUTPUTS_LOST, "the output redirects to nowhere") : ERR_OK;
+	else if (rs.status == 429 || rs.status >= 500 || rs.status == 408)
+		rc = err_set(err, ERR_UPSTREAM, "fetching the output: HTTP %ld", rs.status);
+	else
+		rc = err_set(err, ERR_OUTPUTS_LOST, "fetching the output: HTTP %ld", rs.status);
+out:
+	http_request_clear(&rq);
+	http_response_clear(&rs);
+	return rc;
+}
+
+static enum err_code
+get_with_redirects(struct service *svc, const struct provider *p, const char *url, int fd,
+	uint64_t *ret_bytes, struct err *err)
+{
+	char *at = mem_strdup(url), *next;
+	enum err_code rc = at ? ERR_OK : err_set(err, ERR_NOMEM, "fetching an output");
+
+	for (int hop = 0; !rc && at; hop++) {
+		if (hop > REDIRECTS_MAX) {
+			rc = err_set(err, ERR_OUTPUTS_LOST, "the output redirects more than %d times", REDIRECTS_MAX);
+			break;
+		}
+		if (ftruncate(fd, 0))
+			rc = err_set(err, ERR_UPSTREAM, "temporary file: %s", strerror(errno));
+		else
+			rc = get(svc, p, at, fd, ret_bytes, &next, err);
+		if (!rc) {
+			mem_free(at);
+			at = next;
+		}
+	}
+	mem_free(at);
+	return rc;
+}
+
+enum err_code
+fetch_output(struct service *svc, const struct provider *p, const char *url,
+	int *ret_fd, uint64_t *ret_bytes, struct err *err)
+{
+	int fd = -1;
+	enum err_code rc = open_temp(&fd, err);
+
+	if (rc)
+		return rc;
+	if (strncasecmp(url, "data:", 5) == 0)
+		rc = read_data_uri(url, svc->settings->max_output_bytes, fd, ret_bytes, err);
+	else
+		rc = get_with_redirects(svc, p, url, fd, ret_bytes, err);
+	if (rc)
+		close(fd);
+	else
+		*ret_fd = fd;
+	return rc;
+}

@@ -1,0 +1,20 @@
+/*
+ * Getting an output: only from hosts that are allowed, only where their names
+ * lead outside, into a file without a name.
+ */
+#ifndef GENGATE_CORE_FETCH_H
+#define GENGATE_CORE_FETCH_H
+
+#include "core/service.h"
+
+/*
+ * url: https, data:, or plain http where output_hosts allows it.
+ * *ret_fd: an unlinked temporary file, the caller closes it.
+ * ERR_NOT_SENT, ERR_NO_ANSWER, ERR_UPSTREAM: try again.
+ * ERR_OUTPUTS_LOST: it is gone, or may not be fetched, for good.
+ * ERR_TOO_BIG: over max_output_bytes.
+ */
+enum err_code fetch_output(struct service *svc, const struct provider *p, const char *url,
+	int *ret_fd, uint64_t *ret_bytes, struct err *err) MUST_CHECK;
+
+#endif

@@ -1,0 +1,253 @@
+#include "config.h"
+
+#include "core/job.h"
+
+static const char *const names[EV_COUNT] = {
+	[EV_SEND] = "submitting",
+	[EV_ACCEPTED] = "accepted",
+	[EV_REFUSED] = "refused",
+	[EV_DEFERRED] = "deferred",
+	[EV_UNKNOWN] = "outcome_unknown",
+	[EV_FOUND] = "found",
+	[EV_NOT_THERE] = "not_there",
+	[EV_OBSERVED] = "observed",
+	[EV_STORED] = "stored",
+	[EV_STORE_FAILED] = "store_failed",
+	[EV_CANCEL] = "cancel_asked",
+	[EV_DEADLINE] = "deadline",
+};
+
+const char *
+job_event_name(enum job_event_kind kind)
+{
+	return names[kind];
+}
+
+static const struct transition stays = { .moves = false };
+
+static struct transition
+to_state(const struct job *job, enum gen_state state)
+{
+	return (struct transition){ .moves = true, .state = state, .status = job->status };
+}
+
+static struct transition
+settle(enum gen_status status, enum err_code error)
+{
+	return (struct transition){ .moves = true, .state = GEN_SETTLED,
+		.status = status, .error = error };
+}
+
+static struct transition
+marked(const struct job *job, enum gen_cancel why)
+{
+	struct transition t = to_state(job, job->state);
+
+	if (job->cancel != GEN_CANCEL_NONE)
+		return stays;
+	t.cancel = why;
+	return t;
+}
+
+/* What a canceled prediction means depends on who wanted it. */
+static struct transition
+canceled(const struct job *job)
+{
+	bool too_late = job->cancel == GEN_CANCEL_DEADLINE ||
+		(job->cancel == GEN_CANCEL_NONE && job->time_left_ms <= 0);
+
+	return too_late ? settle(GEN_FAILED, ERR_TIMEOUT) : settle(GEN_CANCELED, ERR_OK);
+}
+
+static struct transition
+succeeded(const struct gen_observation *obs)
+{
+	struct transition t = { .moves = true, .state = GEN_STORING, .status = GEN_PROCESSING,
+		.takes_prediction = true, .lists_outputs = true };
+
+	if (obs->data_removed)
+		return settle(GEN_FAILED, ERR_OUTPUTS_LOST);
+	if (json_array_size(obs->outputs) == 0)
+		return settle(GEN_FAILED, ERR_NO_OUTPUT);
+	return t;
+}
+
+/* The provider has it, and this is what it says. */
+static struct transition
+seen(const struct job *job, const struct gen_observation *obs)
+{
+	struct transition t = to_state(job, GEN_RUNNING);
+
+	switch (obs->status) {
+	case GEN_SUCCEEDED:
+		return succeeded(obs);
+	case GEN_FAILED:
+		return settle(GEN_FAILED, obs->error);
+	case GEN_CANCELED:
+		return canceled(job);
+	case GEN_PROCESSING:
+		t.status = GEN_PROCESSING;
+		break;
+	default:		/* news that comes late does not turn the status back */
+		break;
+	}
+	t.takes_prediction = true;
+	if (job->state == GEN_RUNNING && t.status == job->status)
+		return stays;
+	return t;
+}
+
+/*
+ * The outcome of an earlier create, from a process that was stopped meanwhile,
+ * says nothing about the one that is under way now.
+ */
+static bool
+is_of_another_attempt(const struct job *job, const struct job_event *ev)
+{
+	bool outcome = ev->kind == EV_ACCEPTED || ev->kind == EV_REFUSED ||
+		ev->kind == EV_DEFERRED || ev->kind == EV_UNKNOWN;
+
+	return outcome && ev->attempt != job->attempts;
+}
+
+static bool
+is_of_another_prediction(const struct job *job, const struct gen_observation *obs)
+{
+	return !obs->prediction_id || !job->prediction_id ||
+		strcmp(obs->prediction_id, job->prediction_id) != 0;
+}
+
+/*
+ * A webhook names a prediction before we know one: its word is not taken for
+ * it, but it is looked at.  The first hint is, before another is taken.
+ */
+static struct transition
+hinted(const struct job *job, const struct gen_observation *obs)
+{
+	struct transition t = to_state(job, job->state);
+
+	if (job->prediction_id || !obs->prediction_id)
+		return stays;
+	t.takes_prediction = true;
+	return t;
+}
+
+static struct transition
+next_queued(const struct job *job, const struct job_event *ev)
+{
+	switch (ev->kind) {
+	case EV_SEND:
+		return to_state(job, GEN_SUBMITTING);
+	case EV_REFUSED:	/* before anything was sent: the provider is gone */
+		return settle(GEN_FAILED, ev->error);
+	case EV_CANCEL:
+		return settle(GEN_CANCELED, ERR_OK);
+	case EV_DEADLINE:
+		return settle(GEN_FAILED, ERR_TIMEOUT);
+	default:
+		return stays;
+	}
+}
+
+static struct transition
+next_submitting(const struct job *job, const struct job_event *ev)
+{
+	if (is_of_another_attempt(job, ev))
+		return stays;
+	switch (ev->kind) {
+	case EV_ACCEPTED:
+	case EV_FOUND:
+		return seen(job, ev->obs);
+	case EV_REFUSED:
+		return settle(GEN_FAILED, ev->error);
+	case EV_DEFERRED:
+		return to_state(job, GEN_QUEUED);
+	case EV_UNKNOWN:
+		return to_state(job, GEN_UNCERTAIN);
+	case EV_OBSERVED:
+		return hinted(job, ev->obs);
+	case EV_CANCEL:
+		return marked(job, GEN_CANCEL_USER);
+	case EV_DEADLINE:
+		return marked(job, GEN_CANCEL_DEADLINE);
+	default:
+		return stays;
+	}
+}
+
+static struct transition
+next_uncertain(const struct job *job, const struct job_event *ev)
+{
+	if (is_of_another_attempt(job, ev))
+		return stays;
+	switch (ev->kind) {
+	case EV_ACCEPTED:	/* the answer came after its lease was over */
+	case EV_FOUND:
+		return seen(job, ev->obs);
+	case EV_REFUSED:	/* so did this one */
+		return settle(GEN_FAILED, ev->error);
+	case EV_DEFERRED:
+	case EV_NOT_THERE:
+		return to_state(job, GEN_QUEUED);
+	case EV_OBSERVED:
+		return hinted(job, ev->obs);
+	case EV_CANCEL:
+		return marked(job, GEN_CANCEL_USER);
+	case EV_DEADLINE:
+		return settle(GEN_FAILED, ERR_OUTCOME_UNKNOWN);
+	default:
+		return stays;
+	}
+}
+
+static struct transition
+next_running(const struct job *job, const struct job_event *ev)
+{
+	switch (ev->kind) {
+	case EV_ACCEPTED:
+	case EV_FOUND:
+	case EV_OBSERVED:
+		return is_of_another_prediction(job, ev->obs) ? stays : seen(job, ev->obs);
+	case EV_CANCEL:
+		return marked(job, GEN_CANCEL_USER);
+	case EV_DEADLINE:	/* the provider's own deadline has passed by a margin */
+		return settle(job->cancel == GEN_CANCEL_USER ? GEN_CANCELED : GEN_FAILED,
+			job->cancel == GEN_CANCEL_USER ? ERR_OK : ERR_TIMEOUT);
+	default:
+		return stays;
+	}
+}
+
+/* The provider has finished: neither cancel nor deadline undoes that. */
+static struct transition
+next_storing(const struct job *job, const struct job_event *ev)
+{
+	(void)job;
+	switch (ev->kind) {
+	case EV_STORED:
+		return settle(GEN_SUCCEEDED, ERR_OK);
+	case EV_STORE_FAILED:
+		return settle(GEN_FAILED, ev->error);
+	default:
+		return stays;
+	}
+}
+
+struct transition
+job_next(const struct job *job, const struct job_event *ev)
+{
+	switch (job->state) {
+	case GEN_QUEUED:
+		return next_queued(job, ev);
+	case GEN_SUBMITTING:
+		return next_submitting(job, ev);
+	case GEN_UNCERTAIN:
+		return next_uncertain(job, ev);
+	case GEN_RUNNING:
+		return next_running(job, ev);
+	case GEN_STORING:
+		return next_storing(job, ev);
+	default:		/* settled: never moves */
+		return stays;
+	}
+}

@@ -1,0 +1,72 @@
+#include "config.h"
+
+#include "core/observe.h"
+
+#include "base/clock.h"
+#include "core/apply.h"
+#include "core/workers.h"
+
+/* It moved nothing: the trail keeps it, once per delivery. */
+static enum err_code
+note(struct service *svc, const struct uuid *owner, const struct uuid *id,
+	const struct gen_observation *obs, const char *delivery, struct err *err)
+{
+	json_t *detail = json_pack("{ss, ss}", "prediction", obs->prediction_id,
+		"provider_status", obs->status_text);
+	enum err_code rc = jobs_note(svc->db, owner, id, "webhook", delivery, detail, err);
+
+	json_decref(detail);
+	return rc;
+}
+
+static enum err_code
+take(struct service *svc, const struct uuid *owner, const struct uuid *id,
+	const struct gen_observation *obs, const char *delivery,
+	enum webhook_verdict *ret, struct err *err)
+{
+	const struct job_event ev = { .kind = EV_OBSERVED, .obs = obs };
+	const struct apply how = { .road = "webhook", .delivery = delivery };
+	struct job job = { .request = NULL };
+	bool moved = false;
+	enum err_code rc;
+
+	rc = jobs_load(svc->db, owner, id, &job, err);
+	if (rc == ERR_NOT_FOUND)	/* settled, or never there */
+		rc = jobs_exists(svc->db, owner, id, err);
+	else if (!rc)
+		rc = job_apply(svc, &job, &ev, &how, &moved, err);
+	if (!rc && !moved)
+		rc = note(svc, owner, id, obs, delivery, err);
+	if (!rc) {
+		*ret = moved ? WEBHOOK_MOVED : WEBHOOK_NOTED;
+		if (moved)
+			workers_hint(svc->workers, job.state, owner, id);
+	}
+	job_clear(&job);
+	return rc;
+}
+
+enum err_code
+service_webhook(struct service *svc, const char *provider, const char *token,
+	const struct webhook *wh, enum webhook_verdict *ret, struct err *err)
+{
+	struct gen_observation obs = GEN_OBSERVATION_INIT;
+	const void *settings;
+	const struct provider *p = service_provider(svc, provider, &settings);
+	struct uuid owner, id;
+	char *delivery = NULL;
+	enum err_code rc;
+
+	if (!p || !(p->caps & PROVIDER_WEBHOOK))
+		return err_set(err, ERR_NOT_FOUND, "no provider \"%s\" sends webhooks here", provider);
+	rc = p->webhook_verify(settings, wh, clock_wall_us() / 1000000, &delivery, err);
+	if (!rc)
+		rc = p->webhook_parse(settings, wh, &obs, err);
+	if (!rc)
+		rc = service_open_token(svc, token ? token : "", token ? strlen(token) : 0, &owner, &id, err);
+	if (!rc)
+		rc = take(svc, &owner, &id, &obs, delivery, ret, err);
+	gen_observation_clear(&obs);
+	mem_free(delivery);
+	return rc;
+}

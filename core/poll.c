@@ -1,0 +1,47 @@
+/*
+ * Running: asking how it stands, for the webhooks that never come.
+ */
+#include "config.h"
+
+#include "core/step.h"
+#include "core/workers.h"
+
+/* The provider ends what it was told to end; then comes our own end. */
+#define DEADLINE_MARGIN_MS 30000
+
+/* A live prediction answers 404 now and then; a gone one does so for good. */
+#define GONE_AFTER 5
+
+void
+poll_step(struct service *svc, struct job *job)
+{
+	struct status_reply reply = { .obs = GEN_OBSERVATION_INIT };
+	struct job_event seen = { .kind = EV_OBSERVED, .obs = &reply.obs };
+	const struct job_event deadline = { .kind = EV_DEADLINE };
+	const struct apply how = { .road = "poll" };
+	struct err err = ERR_INIT;
+	int32_t version = job->version;
+	enum err_code rc = step_ask_status(svc, job, job->prediction_id, &reply, &err);
+
+	if (!rc && reply.outcome == STATUS_SEEN) {
+		/* We know whose it is; not every reply says its id again. */
+		if (!reply.obs.status_known)
+			step_failed(job, "poll", reply.obs.status_text);
+		step_apply(svc, job, &seen, &how);
+	} else if (rc || reply.outcome == STATUS_LATER) {
+		step_failed(job, "poll", rc ? err.text : reply.message);
+	}
+	if (job->state == GEN_RUNNING && reply.outcome == STATUS_GONE && job->attempts >= GONE_AFTER) {
+		struct gen_observation lost = { .prediction_id = job->prediction_id,
+			.status = GEN_FAILED, .status_known = true, .error = ERR_PROVIDER_FAILED,
+			.message = reply.message };
+
+		seen.obs = &lost;
+		step_apply(svc, job, &seen, &how);
+	}
+	if (job->state == GEN_RUNNING && job->time_left_ms < -DEADLINE_MARGIN_MS)
+		step_apply(svc, job, &deadline, &how);
+	if (job->state == GEN_RUNNING && job->version == version)
+		step_later(svc, job, reply.retry_after_ms ? reply.retry_after_ms : poll_delay_ms(svc, job));
+	status_reply_clear(&reply);
+}

@@ -1,0 +1,147 @@
+#include "config.h"
+
+#include "core/service.h"
+
+#include "base/url.h"
+
+static const char webhook_purpose[] = "webhook";
+
+static size_t
+provider_index(const char *name)
+{
+	size_t i = 0;
+
+	while (i < provider_count() && strcmp(provider_at(i)->name, name) != 0)
+		i++;
+	return i;
+}
+
+void
+service_check(const struct service_parts *parts, struct buf *mistakes)
+{
+	const struct settings *s = parts->settings;
+	const struct storage *storage = storages[s->storage];
+	struct models *models = NULL;
+	struct model model;
+	size_t i = provider_index(s->provider);
+	enum err_code rc;
+
+	settings_check(s, mistakes);
+	if (i == provider_count())
+		cfg_mistake(mistakes, "provider", "there is no provider \"%s\"", s->provider);
+	else if (provider_at(i)->check)
+		provider_at(i)->check(parts->provider_settings[i], mistakes);
+	if (storage->check)
+		storage->check(parts->storage_settings, mistakes);
+	rc = models_load(s->models_file, s->provider, &models, mistakes, NULL);
+	if (!rc && s->default_model && !models_find(models, s->default_model, &model))
+		cfg_mistake(mistakes, "default_model", "%s has no model \"%s\"", s->models_file, s->default_model);
+	models_free(&models);
+}
+
+enum err_code
+service_new(const struct service_parts *parts, struct service **ret, struct err *err)
+{
+	const struct http_settings http = {
+		.ca_file = parts->settings->ca_file,
+		.user_agent = PACKAGE_NAME "/" PACKAGE_VERSION,
+	};
+	struct buf mistakes = BUF_INIT(65536);
+	struct service *svc = mem_calloc(1, sizeof *svc);
+	enum err_code rc;
+
+	if (!svc)
+		return err_set(err, ERR_NOMEM, "service");
+	svc->settings = parts->settings;
+	svc->provider_settings = parts->provider_settings;
+	svc->storage_settings = parts->storage_settings;
+	svc->storage = storages[parts->settings->storage];
+	rc = models_load(svc->settings->models_file, svc->settings->provider, &svc->models, &mistakes, err);
+	if (!rc)
+		rc = keyring_new(svc->settings->secret_key, &svc->keys, err);
+	if (!rc)
+		rc = db_new(parts->db, &svc->db, err);
+	if (!rc)
+		rc = http_client_new(&http, &svc->http, err);
+	buf_clear(&mistakes);
+	if (rc)
+		service_free(&svc);
+	else
+		*ret = svc;
+	return rc;
+}
+
+void
+service_free(struct service **psvc)
+{
+	struct service *svc = *psvc;
+
+	if (!svc)
+		return;
+	http_client_free(&svc->http);
+	db_free(&svc->db);
+	keyring_free(&svc->keys);
+	models_free(&svc->models);
+	mem_free(svc);
+	*psvc = NULL;
+}
+
+const struct provider *
+service_provider(const struct service *svc, const char *name, const void **ret_settings)
+{
+	size_t i = provider_index(name);
+
+	if (i == provider_count())
+		return NULL;
+	*ret_settings = svc->provider_settings[i];
+	return provider_at(i);
+}
+
+/* Can a webhook come back?  Vendors send to https only; on one machine, where
+ * the provider is a simulator, plain http will do. */
+static bool
+has_way_back(const char *public_url, const char *api_url)
+{
+	struct url here = { .scheme = NULL }, there = { .scheme = NULL };
+	bool ret = false;
+
+	if (!url_parse(public_url, &here) && !url_parse(api_url, &there))
+		ret = url_host_is_loopback(here.host)
+			? url_host_is_loopback(there.host)
+			: strcmp(here.scheme, "https") == 0;
+	url_clear(&here);
+	url_clear(&there);
+	return ret;
+}
+
+enum err_code
+service_webhook_url(const struct service *svc, const struct provider *p, const void *settings,
+	const struct job *job, struct buf *out, struct err *err)
+{
+	uint8_t plain[32];
+
+	if (!(p->caps & PROVIDER_WEBHOOK) || !p->webhook_ready(settings) ||
+	    !has_way_back(svc->settings->public_url, p->api_url(settings)))
+		return ERR_OK;
+	memcpy(plain, job->owner.b, 16);
+	memcpy(plain + 16, job->id.b, 16);
+	buf_printf(out, "%s/webhooks/%s?job=", svc->settings->public_url, p->name);
+	return token_seal(svc->keys, webhook_purpose, plain, sizeof plain, out, err);
+}
+
+enum err_code
+service_open_token(const struct service *svc, const char *token, size_t len,
+	struct uuid *ret_owner, struct uuid *ret_job, struct err *err)
+{
+	uint8_t plain[TOKEN_MAX_PLAIN];
+	size_t n;
+	enum err_code rc = token_open(svc->keys, webhook_purpose, token, len, plain, &n, err);
+
+	if (!rc && n == 32) {
+		memcpy(ret_owner->b, plain, 16);
+		memcpy(ret_job->b, plain + 16, 16);
+		return ERR_OK;
+	}
+	return rc == ERR_INVALID || !rc
+		? err_set(err, ERR_NOT_FOUND, "the token names no job of ours") : rc;
+}

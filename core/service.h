@@ -1,0 +1,64 @@
+/*
+ * The service: everything a request or a worker needs, const after start.
+ * Its verbs are in create.c, observe.c, show.c (for request threads, which wait
+ * for Postgres only) and submit.c, poll.c, store.c (for workers).
+ */
+#ifndef GENGATE_CORE_SERVICE_H
+#define GENGATE_CORE_SERVICE_H
+
+#include "base/http.h"
+#include "base/token.h"
+#include "core/models.h"
+#include "core/settings.h"
+#include "db/jobs.h"
+#include "providers/provider.h"
+#include "storage/storage.h"
+
+struct workers;
+
+struct service {
+	const struct settings *settings;
+	const void *const *provider_settings;	/* in the order of provider_at() */
+	const void *storage_settings;
+	const struct storage *storage;
+	struct db *db;
+	struct http_client *http;
+	struct models *models;
+	struct keyring *keys;
+	struct workers *workers;		/* NULL: none run in this process */
+};
+
+/* What the joined configuration amounts to; all borrowed, and outlives it. */
+struct service_parts {
+	const struct settings *settings;
+	const struct db_settings *db;
+	const void *const *provider_settings;
+	const void *storage_settings;
+};
+
+/* Checks what only the parts together show: the provider's token, the models'
+ * file.  All mistakes, a line each. */
+void service_check(const struct service_parts *parts, struct buf *mistakes);
+
+/* No thread is started but the HTTP client's. */
+enum err_code service_new(const struct service_parts *parts, struct service **ret,
+	struct err *err) MUST_CHECK;
+void service_free(struct service **svc);
+
+/* A provider and its settings by name; NULL: this program does not have it. */
+const struct provider *service_provider(const struct service *svc, const char *name,
+	const void **ret_settings);
+
+/*
+ * The URL that a job's webhooks go to, appended; nothing is appended where
+ * none can be had: the provider has none, we could not verify it, or the way
+ * back is neither https nor loopback on both ends.
+ */
+enum err_code service_webhook_url(const struct service *svc, const struct provider *p,
+	const void *settings, const struct job *job, struct buf *out, struct err *err) MUST_CHECK;
+
+/* Which job a webhook token belongs to.  ERR_NOT_FOUND: it is none of ours. */
+enum err_code service_open_token(const struct service *svc, const char *token, size_t len,
+	struct uuid *ret_owner, struct uuid *ret_job, struct err *err) MUST_CHECK;
+
+#endif

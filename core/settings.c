@@ -1,0 +1,94 @@
+#include "config.h"
+
+#include "core/settings.h"
+
+#include <strings.h>
+
+#include "base/token.h"
+#include "base/url.h"
+
+static const char *const auths[] = { "server", "none", NULL };
+static const char *const kinds[] = { "local", "supabase", NULL };
+static const char *const outputs[] = { "public", NULL };
+
+#define AT(member) offsetof(struct settings, member)
+
+const struct cfg_row core_options[] = {
+	{ "public_url", CFG_STR, AT(public_url), .max = 1024, .flags = CFG_REQUIRED,
+	  .doc = "The URL under which the world reaches this gateway, without a slash at its end: "
+		"`https://app.example.com`. Webhooks come back to it, so it has to be https "
+		"(or loopback, for trying things out); otherwise jobs are polled." },
+	{ "secret_key", CFG_STR, AT(secret_key), .max = 4096, .flags = CFG_SECRET | CFG_REQUIRED,
+	  .doc = "What seals the tokens in webhook URLs: at least 16 random characters "
+		"(`openssl rand -hex 32`). Several, separated by commas, while one replaces another: "
+		"the first seals, all of them open." },
+	{ "auth", CFG_WORD, AT(auth), .words = auths, .flags = CFG_REQUIRED,
+	  .doc = "Who says who the caller is. `server`: the web server, in a FastCGI parameter. "
+		"`none`: nobody; one fixed user, and only while `public_url` is loopback." },
+	{ "auth_param", CFG_STR, AT(auth_param), .def = "REMOTE_USER", .max = 128,
+	  .doc = "With `auth = server`: the parameter that names the user. Names that begin with `HTTP_` "
+		"are refused, since a client could send them." },
+	{ "provider", CFG_STR, AT(provider), .def = "replicate", .max = 64,
+	  .doc = "The provider that new jobs go to." },
+	{ "models_file", CFG_STR, AT(models_file), .def = GENGATE_DATADIR "/models.json", .max = 1024,
+	  .doc = "The model profiles." },
+	{ "default_model", CFG_STR, AT(default_model), .max = 256,
+	  .doc = "The profile of a request that names none." },
+	{ "storage", CFG_WORD, AT(storage), .def = "supabase", .words = kinds,
+	  .doc = "Where outputs are kept." },
+	{ "outputs", CFG_WORD, AT(outputs), .def = "public", .words = outputs,
+	  .doc = "How outputs are read: `public` ones by whoever knows their URL." },
+	{ "output_hosts", CFG_STR, AT(output_hosts), .max = 4096,
+	  .doc = "More hosts that outputs may be fetched from, separated by commas: `host`, `host:port`, "
+		"or `.suffix`. One that names a loopback address also allows plain http to it." },
+	{ "ca_file", CFG_STR, AT(ca_file), .max = 1024,
+	  .doc = "Certificates to trust for https instead of the system's." },
+	{ "slots_per_user", CFG_UINT, AT(slots_per_user), .def = "1", .min = 1, .max = 100,
+	  .doc = "Jobs that one user may have in flight." },
+	{ "workers", CFG_UINT, AT(workers), .def = "16", .min = 3, .max = 1000,
+	  .doc = "Threads that wait for the provider and the storage; shared out between submitting, "
+		"polling and storing." },
+	{ "job_timeout", CFG_DURATION, AT(job_timeout_ms), .def = "15m", .min = 5000, .max = 86400000,
+	  .doc = "How long a job may take, unless its model's profile says otherwise." },
+	{ "poll_interval", CFG_DURATION, AT(poll_interval_ms), .def = "2s", .min = 50, .max = 3600000,
+	  .doc = "The first pause between two looks at a running job. It grows, and is five times as long "
+		"where webhooks are expected." },
+	{ "lease", CFG_DURATION, AT(lease_ms), .def = "90s", .min = 2000, .max = 3600000,
+	  .doc = "For how long a worker has a job to itself. A create call may take half of it." },
+	{ "max_output_bytes", CFG_SIZE, AT(max_output_bytes), .def = "500MB", .min = 1000,
+	  .doc = "The largest output that is kept." },
+	CFG_END
+};
+
+static void
+check_public_url(const struct settings *s, struct buf *mistakes)
+{
+	struct url url = { .scheme = NULL };
+
+	if (!s->public_url)
+		return;
+	if (url_parse(s->public_url, &url) || url.has_userinfo || strpbrk(s->public_url, "?#")) {
+		cfg_mistake(mistakes, "public_url", "has to be an http or https URL without user, query and fragment");
+		url_clear(&url);
+		return;
+	}
+	if (s->public_url[strlen(s->public_url) - 1] == '/')
+		cfg_mistake(mistakes, "public_url", "must not end in a slash");
+	if (s->auth == AUTH_NONE && !url_host_is_loopback(url.host))
+		cfg_mistake(mistakes, "auth", "none is for trying things out: it needs a public_url on loopback, not %s", url.host);
+	url_clear(&url);
+}
+
+void
+settings_check(const struct settings *s, struct buf *mistakes)
+{
+	struct keyring *keys = NULL;
+	struct err err = ERR_INIT;
+
+	check_public_url(s, mistakes);
+	if (s->secret_key && keyring_new(s->secret_key, &keys, &err))
+		cfg_mistake(mistakes, "secret_key", "%s", err.text);
+	keyring_free(&keys);
+	if (s->auth_param && strncasecmp(s->auth_param, "HTTP_", 5) == 0)
+		cfg_mistake(mistakes, "auth_param", "must not begin with HTTP_: a client could send it");
+}

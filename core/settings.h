@@ -1,0 +1,37 @@
+/*
+ * What the operator decides about the service.
+ */
+#ifndef GENGATE_CORE_SETTINGS_H
+#define GENGATE_CORE_SETTINGS_H
+
+#include "base/cfg.h"
+
+enum auth { AUTH_SERVER, AUTH_NONE };
+enum storage_kind { STORAGE_LOCAL, STORAGE_SUPABASE };	/* indexes of storages[] */
+
+struct settings {
+	char *public_url;
+	char *secret_key;
+	int auth;
+	char *auth_param;
+	char *provider;
+	char *models_file;
+	char *default_model;
+	int storage;
+	int outputs;
+	char *output_hosts;
+	char *ca_file;
+	uint64_t slots_per_user;
+	uint64_t workers;
+	uint64_t job_timeout_ms;
+	uint64_t poll_interval_ms;
+	uint64_t lease_ms;
+	uint64_t max_output_bytes;
+};
+
+extern const struct cfg_row core_options[];
+
+/* Combinations that no row shows alone. */
+void settings_check(const struct settings *settings, struct buf *mistakes);
+
+#endif

@@ -1,0 +1,113 @@
+#include "config.h"
+
+#include "core/show.h"
+
+#include "base/clock.h"
+#include "base/url.h"
+
+void
+service_status_path(const struct service *svc, const struct uuid *id, struct buf *out)
+{
+	struct url url = { .scheme = NULL };
+	char text[UUID_TEXT_SIZE];
+
+	uuid_format(id, text);
+	/* The gateway may live below a prefix. */
+	if (!url_parse(svc->settings->public_url, &url) && strcmp(url.path, "/") != 0)
+		buf_puts(out, url.path);
+	buf_printf(out, "/status/%s", text);
+	url_clear(&url);
+}
+
+static json_t *
+time_of(const json_t *row, const char *member)
+{
+	const json_t *us = json_object_get(row, member);
+	char text[RFC3339_SIZE];
+
+	if (!json_is_integer(us))
+		return json_null();
+	rfc3339_format(json_integer_value(us), text);
+	return json_string(text);
+}
+
+static json_t *
+error_of(const json_t *row)
+{
+	const char *name = json_string_value(json_object_get(row, "error_code"));
+	enum err_code code;
+
+	if (!name)
+		return json_null();
+	code = err_from_name(name);
+	return json_pack("{ss, ss, sb}", "code", name, "message", err_sentence(code),
+		"retryable", err_retryable(code));
+}
+
+static json_t *
+asset_of(const struct service *svc, const json_t *row)
+{
+	static const char *const members[] = { "index", "content_type", "bytes", "width", "height", "sha256" };
+	const char *key = json_string_value(json_object_get(row, "key"));
+	struct buf url = BUF_INIT(16384);
+	json_t *asset = json_object();
+	int rc = 0;
+
+	for (size_t i = 0; i < sizeof members / sizeof *members; i++)
+		rc |= json_object_set(asset, members[i], json_object_get(row, members[i]));
+	if (key && !svc->storage->public_url(svc->storage_settings, key, &url))
+		rc |= json_object_set_new(asset, "url", json_string(buf_str(&url)));
+	buf_clear(&url);
+	if (rc) {
+		json_decref(asset);
+		return NULL;
+	}
+	return asset;
+}
+
+static json_t *
+assets_of(const struct service *svc, const json_t *row)
+{
+	const json_t *rows = json_object_get(row, "assets");
+	json_t *assets = json_array(), *each;
+	size_t i;
+
+	json_array_foreach((json_t *)rows, i, each)
+		if (json_array_append_new(assets, asset_of(svc, each))) {
+			json_decref(assets);
+			return NULL;
+		}
+	return assets;
+}
+
+enum err_code
+service_show(struct service *svc, const struct uuid *owner, const struct uuid *id,
+	json_t **ret, struct err *err)
+{
+	struct buf path = BUF_INIT(4096);
+	json_t *row = NULL, *job;
+	enum err_code rc;
+
+	rc = jobs_show(svc->db, owner, id, &row, err);
+	if (rc)
+		return rc;
+	service_status_path(svc, id, &path);
+	job = json_pack("{sO, sO, sO, sO, so, so, sO, so, so, so, s{ss}}",
+		"id", json_object_get(row, "id"),
+		"status", json_object_get(row, "status"),
+		"model", json_object_get(row, "model"),
+		"provider", json_object_get(row, "provider"),
+		"assets", assets_of(svc, row),
+		"error", error_of(row),
+		"metadata", json_object_get(row, "metadata"),
+		"created_at", time_of(row, "created_us"),
+		"started_at", time_of(row, "started_us"),
+		"completed_at", time_of(row, "completed_us"),
+		"links", "self", buf_str(&path));
+	json_decref(row);
+	buf_clear(&path);
+	if (!job)
+		return err_set(err, ERR_NOMEM, "showing a job");
+	*ret = job;
+	return ERR_OK;
+}

@@ -1,0 +1,64 @@
+#include "config.h"
+
+#include "core/step.h"
+
+#include "base/log.h"
+#include "core/workers.h"
+
+void
+step_failed(const struct job *job, const char *step, const char *why)
+{
+	char id[UUID_TEXT_SIZE];
+
+	uuid_format(&job->id, id);
+	log_event(LOG_WARN, "job.step_failed", KV_STR("job", id), KV_STR("step", step),
+		KV_STR("state", gen_state_name(job->state)), KV_INT("attempts", job->attempts),
+		KV_STR("error", why));
+}
+
+void
+step_later(struct service *svc, struct job *job, uint64_t wait_ms)
+{
+	struct err err = ERR_INIT;
+	enum err_code rc = jobs_defer(svc->db, job, wait_ms, job->attempts + 1, &err);
+
+	if (rc && rc != ERR_LOST_RACE)
+		step_failed(job, "defer", err.text);
+}
+
+void
+step_apply(struct service *svc, struct job *job, const struct job_event *ev,
+	const struct apply *how)
+{
+	struct err err = ERR_INIT;
+	enum gen_state before = job->state;
+	bool moved;
+
+	if (job_apply(svc, job, ev, how, &moved, &err))
+		step_failed(job, job_event_name(ev->kind), err.text);
+	else if (moved && job->state != before &&
+		 (job->state == GEN_STORING || (job->state == GEN_RUNNING && before == GEN_UNCERTAIN)))
+		workers_hint(svc->workers, job->state, &job->owner, &job->id);
+}
+
+enum err_code
+step_ask_status(struct service *svc, const struct job *job, const char *prediction_id,
+	struct status_reply *ret, struct err *err)
+{
+	struct http_request rq = HTTP_REQUEST_INIT;
+	struct http_response rs = HTTP_RESPONSE_INIT;
+	const void *settings;
+	const struct provider *p = service_provider(svc, job->provider, &settings);
+	enum err_code rc;
+
+	if (!p)
+		return err_set(err, ERR_CONFIG, "this program has no provider \"%s\"", job->provider);
+	rc = p->get_status.request(settings, prediction_id, &rq, err);
+	if (!rc)
+		rc = http_perform(svc->http, &rq, &rs, err);
+	if (!rc)
+		rc = p->get_status.reply(settings, &rs, ret, err);
+	http_request_clear(&rq);
+	http_response_clear(&rs);
+	return rc;
+}

@@ -1,0 +1,23 @@
+/* What the workers' steps have in common. */
+#ifndef GENGATE_CORE_STEP_H
+#define GENGATE_CORE_STEP_H
+
+#include "core/apply.h"
+
+/* Log that a step of a job went wrong; it is tried again. */
+void step_failed(const struct job *job, const char *step, const char *why);
+
+/* Give the job back, due after wait_ms, its attempts counted up. */
+void step_later(struct service *svc, struct job *job, uint64_t wait_ms);
+
+/* job_apply() for a worker: logs what fails (the lease brings the job back),
+ * and hands a job that moved on to the lane of its new state. */
+void step_apply(struct service *svc, struct job *job, const struct job_event *ev,
+	const struct apply *how);
+
+/* Ask the provider how a prediction stands.  status_reply_clear(). */
+struct status_reply;
+enum err_code step_ask_status(struct service *svc, const struct job *job,
+	const char *prediction_id, struct status_reply *ret, struct err *err) MUST_CHECK;
+
+#endif

@@ -1,0 +1,124 @@
+/*
+ * Storing: fetch what the provider made, see what it is, keep it.
+ */
+#include "config.h"
+
+#include "base/log.h"
+#include "core/fetch.h"
+#include "core/step.h"
+#include "core/workers.h"
+
+/* <owner>/<job>/<index>-<hash16>.<ext>: nobody else writes there, and other
+ * bytes would have another name. */
+static char *
+make_key(const struct job *job, int index, const uint8_t sha[SHA256_BYTES], enum media_type type)
+{
+	struct buf key = BUF_INIT(256);
+	char owner[UUID_TEXT_SIZE], id[UUID_TEXT_SIZE], hash[17];
+
+	uuid_format(&job->owner, owner);
+	uuid_format(&job->id, id);
+	hex_encode(sha, 8, hash);
+	buf_printf(&key, "%s/%s/%d-%s.%s", owner, id, index, hash, media_ext(type));
+	return buf_take(&key);
+}
+
+/* ERR_TOO_BIG, ERR_OUTPUT_TYPE, ERR_OUTPUTS_LOST, ERR_REFUSED: for good. */
+static enum err_code
+keep(struct service *svc, const struct job *job, const struct asset *asset, struct err *err)
+{
+	struct stored_asset kept = { .index = asset->index };
+	struct storage_file file = { .fd = -1, .sha256 = kept.sha256 };
+	const void *settings;
+	const struct provider *p = service_provider(svc, job->provider, &settings);
+	char *key = NULL;
+	enum err_code rc;
+
+	if (!p)
+		return err_set(err, ERR_OUTPUTS_LOST, "this program has no provider \"%s\"", job->provider);
+	rc = fetch_output(svc, p, asset->source_url, &file.fd, &kept.bytes, err);
+	if (!rc)
+		rc = media_probe(file.fd, kept.bytes, &kept.media, err);
+	if (!rc)
+		rc = sha256_file(file.fd, kept.sha256, err);
+	if (!rc && !(key = make_key(job, asset->index, kept.sha256, kept.media.type)))
+		rc = err_set(err, ERR_NOMEM, "key");
+	if (!rc) {
+		kept.key = file.key = key;
+		file.bytes = kept.bytes;
+		file.type = kept.media.type;
+		rc = svc->storage->put(svc->storage_settings, svc->http, &file, err);
+	}
+	if (!rc)
+		rc = assets_stored(svc->db, job, &kept, err);
+	if (file.fd >= 0)
+		close(file.fd);
+	mem_free(key);
+	return rc;
+}
+
+static bool
+is_for_good(enum err_code rc)
+{
+	return rc == ERR_TOO_BIG || rc == ERR_OUTPUT_TYPE || rc == ERR_OUTPUTS_LOST || rc == ERR_REFUSED;
+}
+
+/* *ret_open: how many are to be tried again. */
+static enum err_code
+keep_all(struct service *svc, const struct job *job, size_t *ret_open, struct err *err)
+{
+	struct asset *assets = NULL;
+	size_t n = 0;
+	enum err_code rc = assets_open(svc->db, job, &assets, &n, err);
+
+	*ret_open = 0;
+	for (size_t i = 0; !rc && i < n; i++) {
+		struct err why = ERR_INIT;
+		enum err_code kept = keep(svc, job, &assets[i], &why);
+
+		if (kept)
+			step_failed(job, "store", why.text);
+		if (is_for_good(kept) || (kept && job->time_left_ms <= 0))
+			rc = assets_give_up(svc->db, job, assets[i].index,
+				kept == ERR_OUTPUT_TYPE ? ERR_OUTPUT_TYPE : ERR_OUTPUTS_LOST, err);
+		else if (kept)
+			++*ret_open;
+	}
+	assets_free(&assets, n);
+	return rc;
+}
+
+/* Everything is kept or given up: how does the job end? */
+static enum err_code
+find_end(struct service *svc, const struct job *job, struct job_event *ev, struct err *err)
+{
+	enum err_code why = ERR_OK, rc;
+	int lost = 0;
+
+	rc = assets_lost(svc->db, job, &lost, &why, err);
+	if (!rc && lost > 0) {
+		ev->kind = EV_STORE_FAILED;
+		ev->error = why;
+	}
+	return rc;
+}
+
+void
+store_step(struct service *svc, struct job *job)
+{
+	struct job_event ev = { .kind = EV_STORED };
+	const struct apply how = { .road = NULL };
+	struct err err = ERR_INIT;
+	size_t open = 0;
+	enum err_code rc;
+
+	rc = keep_all(svc, job, &open, &err);
+	if (!rc && open == 0)
+		rc = find_end(svc, job, &ev, &err);
+	if (rc)
+		step_failed(job, "store", err.text);
+	if (rc || open > 0)
+		step_later(svc, job, backoff_ms(job->attempts));
+	else
+		step_apply(svc, job, &ev, &how);
+}

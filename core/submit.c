@@ -1,0 +1,180 @@
+/*
+ * Queued, submitting, uncertain: getting a job to the provider, once.
+ */
+#include "config.h"
+
+#include "base/clock.h"
+#include "core/step.h"
+#include "core/workers.h"
+
+/* What the create's request is made of, from the job as it is in the database. */
+static enum err_code
+build_request(struct service *svc, const struct provider *p, const void *settings,
+	const struct job *job, struct http_request *rq, struct err *err)
+{
+	struct buf webhook = BUF_INIT(8192);
+	struct model model;
+	json_t *on = NULL;
+	enum err_code rc;
+
+	if (!models_find(svc->models, job->model, &model))
+		return err_set(err, ERR_CONFIG, "models_file has no model \"%s\" any more", job->model);
+	rc = models_expand(&model, p->name, job->request, &on, err);
+	if (!rc)
+		rc = service_webhook_url(svc, p, settings, job, &webhook, err);
+	if (!rc) {
+		struct gen_spec spec = {
+			.job_id = job->id, .on = on,
+			.webhook_url = webhook.len ? buf_str(&webhook) : NULL,
+			.time_left_ms = (uint64_t)job->time_left_ms,
+		};
+
+		rc = p->submit.request(settings, &spec, rq, err);
+	}
+	json_decref(on);
+	buf_clear(&webhook);
+	return rc;
+}
+
+/* What the answer, or its absence, means for the job. */
+static void
+take_outcome(struct service *svc, struct job *job, const struct provider *p,
+	const void *settings, enum err_code sent, const struct http_response *rs, struct err *err)
+{
+	struct submit_reply reply = { .outcome = SUBMIT_UNKNOWN, .obs = GEN_OBSERVATION_INIT };
+	struct job_event ev = { .kind = EV_UNKNOWN, .attempt = job->attempts };
+	struct apply how = { .road = "reply", .message = err->text };
+
+	if (sent == ERR_NOT_SENT || sent == ERR_INVALID)
+		reply.outcome = SUBMIT_DEFERRED;
+	else if (!sent && p->submit.reply(settings, rs, &reply, err))
+		reply.outcome = SUBMIT_UNKNOWN;
+	if (reply.message)
+		how.message = reply.message;
+	switch (reply.outcome) {
+	case SUBMIT_ACCEPTED:
+		ev.kind = EV_ACCEPTED;
+		ev.obs = &reply.obs;
+		how.message = NULL;
+		break;
+	case SUBMIT_REFUSED:
+		ev.kind = EV_REFUSED;
+		ev.error = reply.error;
+		break;
+	case SUBMIT_DEFERRED:
+		ev.kind = EV_DEFERRED;
+		how.wait_ms = reply.retry_after_ms;
+		break;
+	case SUBMIT_UNKNOWN:
+		break;
+	}
+	if (reply.outcome != SUBMIT_ACCEPTED)
+		step_failed(job, job_event_name(ev.kind), how.message);
+	step_apply(svc, job, &ev, &how);
+	submit_reply_clear(&reply);
+}
+
+/*
+ * The job is known to be `submitting` before a byte is sent; and nothing is
+ * sent after the lease, less what the call may take, is over: another worker
+ * may look for the prediction then.
+ */
+static void
+send_create(struct service *svc, struct job *job)
+{
+	const struct job_event begin = { .kind = EV_SEND };
+	const struct apply how = { .road = "reply" };
+	int64_t lease_us = (int64_t)svc->settings->lease_ms * 1000;
+	int64_t claimed_us = clock_boot_us();
+	struct http_request rq = HTTP_REQUEST_INIT;
+	struct http_response rs = HTTP_RESPONSE_INIT;
+	struct err err = ERR_INIT;
+	const void *settings;
+	const struct provider *p = service_provider(svc, job->provider, &settings);
+	bool moved = false;
+	enum err_code rc;
+
+	rc = p ? build_request(svc, p, settings, job, &rq, &err)
+		: err_set(&err, ERR_CONFIG, "this program has no provider \"%s\"", job->provider);
+	if (rc == ERR_CONFIG) {
+		const struct job_event gone = { .kind = EV_REFUSED, .error = ERR_PROVIDER_UNAVAILABLE };
+		const struct apply why = { .message = err.text };
+
+		step_failed(job, "submit", err.text);
+		step_apply(svc, job, &gone, &why);
+		goto out;
+	}
+	if (rc) {
+		step_failed(job, "submit", err.text);
+		step_later(svc, job, backoff_ms(job->attempts));
+		goto out;
+	}
+	if (rq.timeout_ms > svc->settings->lease_ms / 2)
+		rq.timeout_ms = (uint32_t)(svc->settings->lease_ms / 2);
+	rq.not_after_boot_us = claimed_us + lease_us - (int64_t)rq.timeout_ms * 1000;
+	rc = job_apply(svc, job, &begin, &how, &moved, &err);
+	if (rc || !moved) {
+		if (rc)
+			step_failed(job, "submit", err.text);
+		goto out;
+	}
+	rc = http_perform(svc->http, &rq, &rs, &err);
+	take_outcome(svc, job, p, settings, rc, &rs, &err);
+out:
+	http_request_clear(&rq);
+	http_response_clear(&rs);
+}
+
+/* Does the provider's own record say that this prediction is for this job?
+ * Where it does not echo the webhook's URL, its id in a signed webhook at this
+ * job's sealed URL has to do. */
+static bool
+names_job(const struct service *svc, const struct gen_observation *obs, const struct job *job)
+{
+	const char *token = obs->webhook_url ? strstr(obs->webhook_url, "?job=") : NULL;
+	struct uuid owner, id;
+
+	if (!obs->webhook_url)
+		return true;
+	return token && !service_open_token(svc, token + 5, strlen(token + 5), &owner, &id, NULL) &&
+		uuid_equal(&owner, &job->owner) && uuid_equal(&id, &job->id);
+}
+
+/* A webhook named a prediction while the create's outcome was unknown. */
+static void
+look_at_hint(struct service *svc, struct job *job)
+{
+	struct status_reply reply = { .obs = GEN_OBSERVATION_INIT };
+	struct job_event ev = { .kind = EV_FOUND, .obs = &reply.obs };
+	const struct apply how = { .road = "webhook" };
+	struct err err = ERR_INIT;
+	enum err_code rc;
+
+	rc = step_ask_status(svc, job, job->prediction_id, &reply, &err);
+	if (!rc && reply.outcome == STATUS_SEEN && names_job(svc, &reply.obs, job)) {
+		step_apply(svc, job, &ev, &how);
+	} else {
+		step_failed(job, "confirm", rc ? err.text : reply.message);
+		step_later(svc, job, backoff_ms(job->attempts));
+	}
+	status_reply_clear(&reply);
+}
+
+void
+submit_step(struct service *svc, struct job *job)
+{
+	const struct job_event deadline = { .kind = EV_DEADLINE };
+	const struct job_event unknown = { .kind = EV_UNKNOWN, .attempt = job->attempts };
+	const struct apply how = { .road = NULL };
+
+	if (job->state == GEN_SUBMITTING)	/* its lease is over: whoever sent it is gone */
+		step_apply(svc, job, &unknown, &how);
+	else if (job->time_left_ms <= 0)
+		step_apply(svc, job, &deadline, &how);
+	else if (job->state == GEN_QUEUED)
+		send_create(svc, job);
+	else if (job->prediction_id)
+		look_at_hint(svc, job);
+	else
+		step_later(svc, job, (uint64_t)job->time_left_ms);
+}

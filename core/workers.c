@@ -1,0 +1,354 @@
+#include "config.h"
+
+#include "core/workers.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#define LANES 3
+#define TICK_MS 500		/* how often Postgres is asked what is due */
+#define QUEUE_MAX 256		/* hints kept in memory, per lane */
+#define STACK_BYTES (256 * 1024)
+
+/* A job to do: claimed, or named and yet to be claimed. */
+struct item {
+	struct job job;
+	bool claimed;
+};
+
+struct lane {
+	struct workers *workers;
+	const char *name;
+	unsigned states;		/* mask of 1 << enum gen_state */
+	void (*step)(struct service *svc, struct job *job);
+	size_t n_threads;
+	pthread_t *threads;
+
+	pthread_mutex_t lock;		/* guards all below */
+	pthread_cond_t work;
+	struct item queue[QUEUE_MAX];
+	size_t first, n;
+	size_t busy;
+};
+
+struct workers {
+	struct service *svc;
+	struct lane lanes[LANES];
+	size_t started;			/* lanes whose lock exists */
+	pthread_t scheduler;
+	bool has_scheduler;
+	pthread_mutex_t lock;		/* with wake: the scheduler's sleep */
+	pthread_cond_t wake;
+	bool woken;
+	atomic_bool stopping;
+};
+
+static const struct {
+	const char *name;
+	unsigned states;
+	void (*step)(struct service *svc, struct job *job);
+} kinds[LANES] = {
+	{ "submit", 1u << GEN_QUEUED | 1u << GEN_SUBMITTING | 1u << GEN_UNCERTAIN, submit_step },
+	{ "poll", 1u << GEN_RUNNING, poll_step },
+	{ "store", 1u << GEN_STORING, store_step },
+};
+
+/* false: the queue is full. */
+static bool
+lane_push(struct lane *lane, const struct item *item)
+{
+	bool fits;
+
+	pthread_mutex_lock(&lane->lock);
+	fits = lane->n < QUEUE_MAX;
+	if (fits) {
+		lane->queue[(lane->first + lane->n++) % QUEUE_MAX] = *item;
+		pthread_cond_signal(&lane->work);
+	}
+	pthread_mutex_unlock(&lane->lock);
+	return fits;
+}
+
+static bool
+lane_pop(struct lane *lane, struct item *ret)
+{
+	bool stopping;
+
+	pthread_mutex_lock(&lane->lock);
+	while (lane->n == 0 && !atomic_load(&lane->workers->stopping))
+		pthread_cond_wait(&lane->work, &lane->lock);
+	stopping = atomic_load(&lane->workers->stopping);
+	if (!stopping) {
+		*ret = lane->queue[lane->first];
+		lane->first = (lane->first + 1) % QUEUE_MAX;
+		lane->n--;
+		lane->busy++;
+	}
+	pthread_mutex_unlock(&lane->lock);
+	return !stopping;
+}
+
+static size_t
+lane_free_threads(struct lane *lane)
+{
+	size_t taken;
+
+	pthread_mutex_lock(&lane->lock);
+	taken = lane->n + lane->busy;
+	pthread_mutex_unlock(&lane->lock);
+	return taken < lane->n_threads ? lane->n_threads - taken : 0;
+}
+
+static void
+wake_scheduler(struct workers *w)
+{
+	pthread_mutex_lock(&w->lock);
+	w->woken = true;
+	pthread_cond_signal(&w->wake);
+	pthread_mutex_unlock(&w->lock);
+}
+
+static void
+lane_done(struct lane *lane)
+{
+	bool was_full;
+
+	pthread_mutex_lock(&lane->lock);
+	was_full = lane->busy-- == lane->n_threads;
+	pthread_mutex_unlock(&lane->lock);
+	/* More may be due than there were threads for. */
+	if (was_full)
+		wake_scheduler(lane->workers);
+}
+
+static void
+do_item(struct lane *lane, struct item *item)
+{
+	struct service *svc = lane->workers->svc;
+	struct err err = ERR_INIT;
+
+	if (!item->claimed) {
+		struct job named = item->job;
+		enum err_code rc = jobs_claim(svc->db, &named.owner, &named.id,
+			svc->settings->lease_ms, &item->job, &err);
+
+		if (rc && rc != ERR_LOST_RACE)
+			log_event(LOG_WARN, "worker.claim_failed", KV_STR("lane", lane->name),
+				KV_STR("error", err.text));
+		if (rc)
+			return;
+	}
+	/* It may have moved on between the hint and the claim. */
+	if (lane->states & 1u << item->job.state)
+		lane->step(svc, &item->job);
+	else if (jobs_defer(svc->db, &item->job, 0, item->job.attempts, &err) == ERR_OK)
+		workers_hint(lane->workers, item->job.state, &item->job.owner, &item->job.id);
+	job_clear(&item->job);
+}
+
+static void *
+lane_run(void *arg)
+{
+	struct lane *lane = arg;
+	struct item item;
+
+	while (lane_pop(lane, &item)) {
+		do_item(lane, &item);
+		lane_done(lane);
+	}
+	return NULL;
+}
+
+/* Claim what is due for a lane, as much as it has threads for.  true: there may
+ * be more. */
+static bool
+schedule_lane(struct workers *w, struct lane *lane)
+{
+	struct job jobs[32];
+	struct err err = ERR_INIT;
+	size_t want = lane_free_threads(lane), n = 0;
+
+	if (want > sizeof jobs / sizeof *jobs)
+		want = sizeof jobs / sizeof *jobs;
+	if (want == 0)
+		return false;
+	if (jobs_claim_due(w->svc->db, lane->states, want, w->svc->settings->lease_ms, jobs, &n, &err)) {
+		log_event(LOG_WARN, "worker.claim_failed", KV_STR("lane", lane->name),
+			KV_STR("error", err.text));
+		return false;
+	}
+	for (size_t i = 0; i < n; i++) {
+		struct item item = { .job = jobs[i], .claimed = true };
+
+		/* Full of hints: its lease will be over some time. */
+		if (!lane_push(lane, &item))
+			job_clear(&jobs[i]);
+	}
+	return n == want;
+}
+
+static void
+sleep_a_tick(struct workers *w)
+{
+	int64_t until_us = clock_mono_us() + TICK_MS * 1000;
+	struct timespec until = {
+		.tv_sec = until_us / 1000000, .tv_nsec = until_us % 1000000 * 1000,
+	};
+	int rc = 0;
+
+	pthread_mutex_lock(&w->lock);
+	while (!w->woken && rc == 0)
+		rc = pthread_cond_timedwait(&w->wake, &w->lock, &until);
+	w->woken = false;
+	pthread_mutex_unlock(&w->lock);
+}
+
+static void *
+schedule_run(void *arg)
+{
+	struct workers *w = arg;
+
+	while (!atomic_load(&w->stopping)) {
+		bool more = false;
+
+		for (size_t i = 0; i < LANES; i++)
+			more |= schedule_lane(w, &w->lanes[i]);
+		if (!more)
+			sleep_a_tick(w);
+	}
+	return NULL;
+}
+
+void
+workers_hint(struct workers *w, enum gen_state state, const struct uuid *owner,
+	const struct uuid *job)
+{
+	struct item item = { .claimed = false };
+
+	if (!w || state == GEN_SETTLED)
+		return;
+	item.job.owner = *owner;
+	item.job.id = *job;
+	for (size_t i = 0; i < LANES; i++)
+		if (w->lanes[i].states & 1u << state)
+			lane_push(&w->lanes[i], &item);
+}
+
+static enum err_code
+lane_start(struct workers *w, size_t i, size_t n_threads, struct err *err)
+{
+	struct lane *lane = &w->lanes[i];
+	pthread_attr_t attr;
+	int rc = 0;
+
+	lane->workers = w;
+	lane->name = kinds[i].name;
+	lane->states = kinds[i].states;
+	lane->step = kinds[i].step;
+	lane->threads = mem_calloc(n_threads, sizeof *lane->threads);
+	if (!lane->threads)
+		return err_set(err, ERR_NOMEM, "worker threads");
+	pthread_mutex_init(&lane->lock, NULL);
+	pthread_cond_init(&lane->work, NULL);
+	w->started = i + 1;
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, STACK_BYTES);
+	while (lane->n_threads < n_threads && rc == 0) {
+		rc = pthread_create(&lane->threads[lane->n_threads], &attr, lane_run, lane);
+		if (rc == 0)
+			lane->n_threads++;
+	}
+	pthread_attr_destroy(&attr);
+	return rc ? err_set(err, ERR_NOMEM, "worker thread: %s", strerror(rc)) : ERR_OK;
+}
+
+enum err_code
+workers_start(struct service *svc, struct err *err)
+{
+	size_t share = (size_t)svc->settings->workers / LANES;
+	struct workers *w = mem_calloc(1, sizeof *w);
+	pthread_condattr_t attr;
+	enum err_code rc = ERR_OK;
+
+	if (!w)
+		return err_set(err, ERR_NOMEM, "workers");
+	w->svc = svc;
+	pthread_mutex_init(&w->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&w->wake, &attr);
+	pthread_condattr_destroy(&attr);
+	svc->workers = w;
+	for (size_t i = 0; i < LANES && !rc; i++)
+		rc = lane_start(w, i, i == 0 ? (size_t)svc->settings->workers - 2 * share : share, err);
+	if (!rc && pthread_create(&w->scheduler, NULL, schedule_run, w))
+		rc = err_set(err, ERR_NOMEM, "scheduler thread");
+	w->has_scheduler = !rc;
+	if (rc)
+		workers_stop(svc, 0);
+	return rc;
+}
+
+static bool
+all_idle(struct workers *w)
+{
+	bool idle = true;
+
+	for (size_t i = 0; i < w->started; i++) {
+		pthread_mutex_lock(&w->lanes[i].lock);
+		idle = idle && w->lanes[i].busy == 0;
+		pthread_mutex_unlock(&w->lanes[i].lock);
+	}
+	return idle;
+}
+
+static void
+lane_stop(struct lane *lane)
+{
+	struct err err = ERR_INIT;
+
+	for (size_t i = 0; i < lane->n_threads; i++)
+		pthread_join(lane->threads[i], NULL);
+	/* Give back what was claimed and not begun. */
+	for (; lane->n > 0; lane->n--, lane->first = (lane->first + 1) % QUEUE_MAX) {
+		struct item *item = &lane->queue[lane->first];
+
+		if (item->claimed)
+			(void)!jobs_defer(lane->workers->svc->db, &item->job, 0, item->job.attempts, &err);
+		job_clear(&item->job);
+	}
+	pthread_cond_destroy(&lane->work);
+	pthread_mutex_destroy(&lane->lock);
+	mem_free(lane->threads);
+}
+
+void
+workers_stop(struct service *svc, uint64_t grace_ms)
+{
+	struct workers *w = svc->workers;
+	int64_t until_us = clock_mono_us() + (int64_t)grace_ms * 1000;
+
+	if (!w)
+		return;
+	atomic_store(&w->stopping, true);
+	wake_scheduler(w);
+	for (size_t i = 0; i < w->started; i++) {
+		pthread_mutex_lock(&w->lanes[i].lock);
+		pthread_cond_broadcast(&w->lanes[i].work);
+		pthread_mutex_unlock(&w->lanes[i].lock);
+	}
+	while (!all_idle(w) && clock_mono_us() < until_us)
+		nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);
+	http_client_stop(svc->http);
+	if (w->has_scheduler)
+		pthread_join(w->scheduler, NULL);
+	for (size_t i = 0; i < w->started; i++)
+		lane_stop(&w->lanes[i]);
+	pthread_cond_destroy(&w->wake);
+	pthread_mutex_destroy(&w->lock);
+	svc->workers = NULL;
+	mem_free(w);
+}

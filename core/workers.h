@@ -1,0 +1,31 @@
+/*
+ * Threads that wait for providers and storages.  Submitting, polling and
+ * storing have threads of their own, so that a large video never delays a
+ * poll.  Work comes from memory (a job that this process just made or moved)
+ * and from Postgres (whatever is due); what memory forgets, Postgres brings.
+ */
+#ifndef GENGATE_CORE_WORKERS_H
+#define GENGATE_CORE_WORKERS_H
+
+#include "core/service.h"
+
+/* Starts the threads and sets svc->workers. */
+enum err_code workers_start(struct service *svc, struct err *err) MUST_CHECK;
+
+/*
+ * Takes no more work, lets running steps finish for at most grace_ms, cuts off
+ * what is left, joins the threads, clears svc->workers.
+ */
+void workers_stop(struct service *svc, uint64_t grace_ms);
+
+/* A job is in that state and may be due now.  Any thread; never blocks; NULL is
+ * fine. */
+void workers_hint(struct workers *workers, enum gen_state state,
+	const struct uuid *owner, const struct uuid *job);
+
+/* One step of a claimed job; what each state's action is.  job_clear() it after. */
+void submit_step(struct service *svc, struct job *job);	/* queued, submitting, uncertain */
+void poll_step(struct service *svc, struct job *job);	/* running */
+void store_step(struct service *svc, struct job *job);	/* storing */
+
+#endif
