@@ -1,0 +1,92 @@
+#include "config.h"
+
+#include "fcgi/routes.h"
+
+/* nginx has the same limits (nginx/gengate.conf): it refuses before it sends. */
+#define GENERATE_MAX_BYTES (1000 * 1000)
+#define WEBHOOK_MAX_BYTES (8 * 1000 * 1000)
+
+static const struct route {
+	const char *path;	/* one that ends in a slash takes exactly one more segment */
+	const char *method;	/* GET takes HEAD too */
+	uint64_t max_body_bytes;
+	void (*handle)(struct exchange *x);
+} routes[] = {
+	{ "/generate", "POST", GENERATE_MAX_BYTES, generate_post },
+	{ "/status/", "GET", 0, status_get },
+	{ "/webhooks/", "POST", WEBHOOK_MAX_BYTES, webhooks_post },
+	{ "/healthz", "GET", 0, healthz_get },
+	{ "/readyz", "GET", 0, readyz_get },
+};
+
+#define N_ROUTES (sizeof routes / sizeof *routes)
+
+/* *ret_tail: the segment behind the route's path. */
+static bool
+path_matches(const struct route *route, const char *path, const char **ret_tail)
+{
+	size_t len = strlen(route->path);
+
+	if (route->path[len - 1] != '/')
+		return strcmp(path, route->path) == 0;
+	if (strncmp(path, route->path, len) != 0 || !path[len] || strchr(path + len, '/'))
+		return false;
+	*ret_tail = path + len;
+	return true;
+}
+
+static bool
+method_matches(const struct route *route, const char *method)
+{
+	return strcmp(method, route->method) == 0 ||
+		(strcmp(method, "HEAD") == 0 && strcmp(route->method, "GET") == 0);
+}
+
+static void
+answer_not_allowed(struct exchange *x, const char *path)
+{
+	struct buf allow = BUF_INIT(64);
+	const char *tail;
+
+	for (size_t i = 0; i < N_ROUTES; i++)
+		if (path_matches(&routes[i], path, &tail))
+			buf_printf(&allow, "%s%s", allow.len ? ", " : "",
+				strcmp(routes[i].method, "GET") == 0 ? "GET, HEAD" : routes[i].method);
+	answer_header(x, "Allow", buf_str(&allow));
+	buf_clear(&allow);
+	answer_problem(x, ERR_METHOD, NULL, NULL);
+}
+
+static void
+call(struct exchange *x, const struct route *route)
+{
+	struct err err = ERR_INIT;
+	enum err_code rc = ERR_OK;
+
+	if (route->max_body_bytes)
+		rc = exchange_read_body(x, route->max_body_bytes, &err);
+	if (rc)
+		answer_failure(x, rc, &err);
+	else
+		route->handle(x);
+}
+
+void
+routes_dispatch(struct exchange *x)
+{
+	bool path_known = false;
+
+	for (size_t i = 0; i < N_ROUTES; i++) {
+		if (!path_matches(&routes[i], x->path, &x->tail))
+			continue;
+		path_known = true;
+		if (method_matches(&routes[i], x->method)) {
+			call(x, &routes[i]);
+			return;
+		}
+	}
+	if (path_known)
+		answer_not_allowed(x, x->path);
+	else
+		answer_problem(x, ERR_NOT_FOUND, NULL, NULL);
+}

@@ -1,0 +1,18 @@
+/* Which resource answers what: one table. */
+#ifndef GENGATE_FCGI_ROUTES_H
+#define GENGATE_FCGI_ROUTES_H
+
+#include "fcgi/exchange.h"
+
+/* Finds the route, reads the body within the route's limit, calls the
+ * resource.  Answers 404, 405 (with Allow) and 413 itself. */
+void routes_dispatch(struct exchange *x);
+
+/* The resources, one file each. */
+void generate_post(struct exchange *x);
+void status_get(struct exchange *x);
+void webhooks_post(struct exchange *x);
+void healthz_get(struct exchange *x);
+void readyz_get(struct exchange *x);
+
+#endif

@@ -1,0 +1,25 @@
+/* POST /webhooks/<provider>?job=<token> */
+#include "config.h"
+
+#include "core/observe.h"
+#include "fcgi/routes.h"
+
+void
+webhooks_post(struct exchange *x)
+{
+	const struct webhook wh = {
+		.header = exchange_header, .ctx = x,
+		.body = buf_str(&x->body), .body_len = x->body.len,
+	};
+	char *token = exchange_query(x, "job");
+	enum webhook_verdict verdict;
+	struct err err = ERR_INIT;
+	enum err_code rc = service_webhook(x->svc, x->tail, token, &wh, &verdict, &err);
+
+	mem_free(token);
+	if (rc)
+		answer_failure(x, rc, &err);
+	else
+		answer_json(x, 200, json_pack("{ss}", "result",
+			verdict == WEBHOOK_MOVED ? "taken" : "noted"));
+}
