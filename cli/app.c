@@ -1,0 +1,142 @@
+#include "config.h"
+
+#include "cli/app.h"
+
+#include "base/log.h"
+
+#define DEFAULT_CONFIG GENGATE_SYSCONFDIR "/gengate.conf"
+#define MISTAKES_MAX 65536
+
+extern char **environ;
+
+static const char *const levels[] = { "debug", "info", "warn", "error", NULL };
+
+static const struct cfg_row log_options[] = {
+	{ "log_level", CFG_WORD, offsetof(struct log_settings, level),
+	  .def = "info", .words = levels,
+	  .doc = "The least important events that are logged. Logs go to standard error, a line of JSON each." },
+	CFG_END
+};
+
+static size_t
+storage_count(void)
+{
+	size_t n = 0;
+
+	while (storages[n])
+		n++;
+	return n;
+}
+
+static void
+add_section(struct app *app, const char *title, const struct cfg_row *rows, void *target)
+{
+	app->sections[app->cfg.n_sections++] = (struct cfg_section){
+		.title = title, .rows = rows, .target = target,
+	};
+}
+
+static bool
+add_all(struct app *app)
+{
+	add_section(app, "The service", core_options, &app->core);
+	add_section(app, "Database", db_options, &app->db);
+	add_section(app, "Front door", server_options, &app->server);
+	for (size_t i = 0; i < provider_count(); i++) {
+		app->provider_settings[i] = mem_calloc(1, provider_at(i)->settings_size);
+		if (!app->provider_settings[i])
+			return false;
+		add_section(app, provider_at(i)->title, provider_at(i)->options, app->provider_settings[i]);
+	}
+	for (size_t i = 0; storages[i]; i++) {
+		app->storage_settings[i] = mem_calloc(1, storages[i]->settings_size);
+		if (!app->storage_settings[i])
+			return false;
+		add_section(app, storages[i]->title, storages[i]->options, app->storage_settings[i]);
+	}
+	add_section(app, "Logs", log_options, &app->log);
+	return true;
+}
+
+struct app *
+app_new(void)
+{
+	struct app *app = mem_calloc(1, sizeof *app);
+
+	if (!app)
+		return NULL;
+	app->provider_settings = mem_calloc(provider_count(), sizeof *app->provider_settings);
+	app->storage_settings = mem_calloc(storage_count(), sizeof *app->storage_settings);
+	app->sections = mem_calloc(4 + provider_count() + storage_count(), sizeof *app->sections);
+	app->cfg.sections = app->sections;
+	if (!app->provider_settings || !app->storage_settings || !app->sections || !add_all(app))
+		app_free(&app);
+	return app;
+}
+
+void
+app_free(struct app **papp)
+{
+	struct app *app = *papp;
+
+	if (!app)
+		return;
+	cfg_clear(&app->cfg);
+	for (size_t i = 0; app->provider_settings && i < provider_count(); i++)
+		mem_free(app->provider_settings[i]);
+	for (size_t i = 0; app->storage_settings && storages[i]; i++)
+		mem_free(app->storage_settings[i]);
+	mem_free(app->provider_settings);
+	mem_free(app->storage_settings);
+	mem_free(app->sections);
+	mem_free(app);
+	*papp = NULL;
+}
+
+static const char *
+config_path(const char *path)
+{
+	if (!path)
+		path = getenv("GENGATE_CONFIG");
+	if (path && *path)
+		return path;
+	return access(DEFAULT_CONFIG, F_OK) == 0 ? DEFAULT_CONFIG : NULL;
+}
+
+int
+app_load(struct app *app, const char *path, bool all)
+{
+	struct buf mistakes = BUF_INIT(MISTAKES_MAX);
+	struct err err = ERR_INIT;
+	enum err_code rc;
+	int status = 0;
+
+	path = config_path(path);
+	rc = cfg_load(&app->cfg, path, environ, &mistakes, &err);
+	if (all && rc != ERR_NOMEM) {
+		struct service_parts parts = app_parts(app);
+
+		service_check(&parts, &mistakes);
+	}
+	if (rc || mistakes.len > 0 || mistakes.err) {
+		fprintf(stderr, "%sgengate: the configuration is not usable%s%s; nothing was started\n",
+			buf_str(&mistakes), path ? " with " : "", path ? path : "");
+		if (!mistakes.len)
+			fprintf(stderr, "gengate: %s\n", err.text);
+		status = EXIT_CONFIG;
+	}
+	buf_clear(&mistakes);
+	log_set_level((enum log_level)app->log.level);
+	return status;
+}
+
+struct service_parts
+app_parts(const struct app *app)
+{
+	return (struct service_parts){
+		.settings = &app->core,
+		.db = &app->db,
+		.provider_settings = (const void *const *)app->provider_settings,
+		.storage_settings = app->storage_settings[app->core.storage],
+	};
+}

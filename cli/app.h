@@ -1,0 +1,41 @@
+/*
+ * The whole program put together: everybody's configuration rows joined,
+ * loaded and checked.
+ */
+#ifndef GENGATE_CLI_APP_H
+#define GENGATE_CLI_APP_H
+
+#include "core/service.h"
+#include "fcgi/server.h"
+
+/* sysexits.h has EX_CONFIG; not every system has sysexits.h. */
+#define EXIT_CONFIG 78
+#define EXIT_USAGE 64
+
+struct app {
+	struct log_settings { int level; } log;
+	struct settings core;
+	struct db_settings db;
+	struct server_settings server;
+	void **provider_settings;	/* in the order of provider_at() */
+	void **storage_settings;	/* in the order of storages[] */
+	struct cfg_section *sections;
+	struct cfg cfg;
+};
+
+/* The rows, without values.  NULL: no memory. */
+struct app *app_new(void);
+void app_free(struct app **app);
+
+/*
+ * Load the values and say every mistake on standard error.  path: NULL for
+ * GENGATE_CONFIG, else the usual file if it is there.  all: check what only the
+ * parts together show, too (a `migrate` needs the database alone).
+ * 0, or the exit status.
+ */
+int app_load(struct app *app, const char *path, bool all);
+
+/* What service_new() takes; borrowed from app. */
+struct service_parts app_parts(const struct app *app);
+
+#endif

@@ -1,0 +1,9 @@
+/* The commands, one file each.  argv[0] is the command's own name; each returns
+ * the exit status. */
+#ifndef GENGATE_CLI_COMMANDS_H
+#define GENGATE_CLI_COMMANDS_H
+
+int cmd_serve(int argc, char **argv);
+int cmd_migrate(int argc, char **argv);
+
+#endif

@@ -1,0 +1,152 @@
+#include "config.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+
+#include "base/log.h"
+#include "cli/app.h"
+#include "cli/commands.h"
+#include "core/workers.h"
+
+#define SOCKET_MODE 0660
+/* Running steps may finish: a create that is cut off leaves its outcome unknown. */
+#define STOP_GRACE_MS 35000
+
+struct options {
+	const char *config;
+	const char *listen;	/* NULL: descriptor 0 */
+	unsigned mode;
+};
+
+static bool
+parse_mode(const char *s, unsigned *ret)
+{
+	unsigned mode = 0;
+
+	for (; *s >= '0' && *s <= '7' && mode <= 0777; s++)
+		mode = mode * 8 + (unsigned)(*s - '0');
+	*ret = mode;
+	return *s == '\0' && mode > 0 && mode <= 0777;
+}
+
+static bool
+parse_options(int argc, char **argv, struct options *ret)
+{
+	for (int i = 1; i < argc; i += 2) {
+		if (i + 1 == argc)
+			return false;
+		if (strcmp(argv[i], "--config") == 0)
+			ret->config = argv[i + 1];
+		else if (strcmp(argv[i], "--listen") == 0)
+			ret->listen = argv[i + 1];
+		else if (strcmp(argv[i], "--mode") != 0 || !parse_mode(argv[i + 1], &ret->mode))
+			return false;
+	}
+	return true;
+}
+
+/* Every thread inherits this: signals wait for the main thread's sigwait(). */
+static void
+block_signals(sigset_t *set)
+{
+	sigemptyset(set);
+	sigaddset(set, SIGTERM);
+	sigaddset(set, SIGINT);
+	sigaddset(set, SIGHUP);
+	sigaddset(set, SIGUSR1);
+	pthread_sigmask(SIG_BLOCK, set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+static void
+wait_for_stop(const sigset_t *set)
+{
+	int sig = 0;
+
+	while (sig != SIGTERM && sig != SIGINT)
+		if (sigwait(set, &sig))
+			return;
+	log_event(LOG_INFO, "server.stopping", KV_INT("signal", sig));
+	/* A second one ends us at once. */
+	signal(SIGTERM, SIG_DFL);
+	signal(SIGINT, SIG_DFL);
+	pthread_sigmask(SIG_UNBLOCK, set, NULL);
+}
+
+static enum err_code
+run(const struct app *app, int fd, const sigset_t *signals, struct err *err)
+{
+	struct service_parts parts = app_parts(app);
+	struct service *svc = NULL;
+	struct server *server = NULL;
+	enum err_code rc;
+
+	rc = service_new(&parts, &svc, err);
+	if (!rc)
+		rc = workers_start(svc, err);
+	if (!rc)
+		rc = server_start(&app->server, svc, fd, &server, err);
+	if (!rc) {
+		log_event(LOG_INFO, "server.ready", KV_STR("version", PACKAGE_VERSION),
+			KV_STR("provider", app->core.provider), KV_STR("storage", svc->storage->name),
+			KV_INT("threads", app->server.threads), KV_INT("workers", app->core.workers));
+		wait_for_stop(signals);
+	}
+	server_stop(&server);
+	if (svc)
+		workers_stop(svc, STOP_GRACE_MS);
+	service_free(&svc);
+	return rc;
+}
+
+static enum err_code
+serve(const struct app *app, const struct options *opt, struct err *err)
+{
+	int fd = 0;
+	sigset_t signals;
+	enum err_code rc;
+
+	rc = http_global_init(err);
+	if (!rc)
+		rc = server_global_init(err);
+	if (rc)
+		return rc;
+	block_signals(&signals);
+	if (opt->listen)
+		rc = server_listen(opt->listen, opt->mode, &fd, err);
+	else if (!server_is_listening(0))
+		rc = err_set(err, ERR_CONFIG, "descriptor 0 is no listening socket: say --listen unix:PATH");
+	if (!rc)
+		rc = run(app, fd, &signals, err);
+	if (opt->listen && fd > 0)
+		close(fd);
+	if (!rc && opt->listen && strncmp(opt->listen, "unix:", 5) == 0)
+		unlink(opt->listen + 5);
+	http_global_cleanup();
+	return rc;
+}
+
+int
+cmd_serve(int argc, char **argv)
+{
+	struct options opt = { .mode = SOCKET_MODE };
+	struct err err = ERR_INIT;
+	struct app *app;
+	int status;
+
+	if (!parse_options(argc, argv, &opt)) {
+		fputs("usage: gengate serve [--config FILE] [--listen unix:PATH|HOST:PORT [--mode OCTAL]]\n", stderr);
+		return EXIT_USAGE;
+	}
+	app = app_new();
+	if (!app)
+		return 1;
+	status = app_load(app, opt.config, true);
+	if (status == 0 && serve(app, &opt, &err)) {
+		log_event(LOG_ERROR, "server.failed", KV_STR("error", err.text));
+		status = err.code == ERR_CONFIG ? EXIT_CONFIG : 1;
+	}
+	app_free(&app);
+	return status;
+}
