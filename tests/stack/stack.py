@@ -501,6 +501,7 @@ class Stack:
             "auth": self.auth,
             "provider": "replicate",
             "models_file": os.path.join(self.srcdir, "models.json"),
+            "default_model": "flux-schnell",
             "log_level": "info",
             "storage": storage,
             "outputs": "public",
