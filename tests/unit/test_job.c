@@ -1,0 +1,348 @@
+#include "config.h"
+
+#include "core/job.h"
+
+#include "tests/unit/unit.h"
+
+/* What an event carries in the table; an empty word for none. */
+enum says { NOTHING, STARTS, PROCESSES, SUCCEEDS, EMPTY, REMOVED, FAILS, CANCELS, ABORTS, UNKNOWN_WORD };
+
+/* What is expected: where to, or that nothing moves. */
+#define STAYS { .moves = false }
+#define TO(s, st) { .moves = true, .state = (s), .status = (st) }
+#define FAILED(e) { .moves = true, .state = GEN_SETTLED, .status = GEN_FAILED, .error = (e) }
+#define ENDS(st) { .moves = true, .state = GEN_SETTLED, .status = (st) }
+
+struct row {
+	enum gen_state state;
+	enum job_event_kind event;
+	enum says says;
+	struct transition want;
+};
+
+/* A job of attempt 1; prediction "ours" is known from GEN_RUNNING on. */
+static const struct row rows[] = {
+	{ GEN_QUEUED, EV_SEND, NOTHING, TO(GEN_SUBMITTING, GEN_STARTING) },
+	{ GEN_QUEUED, EV_ACCEPTED, STARTS, STAYS },
+	{ GEN_QUEUED, EV_REFUSED, NOTHING, FAILED(ERR_PROVIDER_REJECTED) },
+	{ GEN_QUEUED, EV_DEFERRED, NOTHING, STAYS },
+	{ GEN_QUEUED, EV_UNKNOWN, NOTHING, STAYS },
+	{ GEN_QUEUED, EV_FOUND, STARTS, STAYS },
+	{ GEN_QUEUED, EV_NOT_THERE, NOTHING, STAYS },
+	{ GEN_QUEUED, EV_OBSERVED, SUCCEEDS, STAYS },
+	{ GEN_QUEUED, EV_STORED, NOTHING, STAYS },
+	{ GEN_QUEUED, EV_STORE_FAILED, NOTHING, STAYS },
+	{ GEN_QUEUED, EV_CANCEL, NOTHING, ENDS(GEN_CANCELED) },
+	{ GEN_QUEUED, EV_DEADLINE, NOTHING, FAILED(ERR_TIMEOUT) },
+
+	{ GEN_SUBMITTING, EV_SEND, NOTHING, STAYS },
+	{ GEN_SUBMITTING, EV_ACCEPTED, STARTS, TO(GEN_RUNNING, GEN_STARTING) },
+	{ GEN_SUBMITTING, EV_ACCEPTED, PROCESSES, TO(GEN_RUNNING, GEN_PROCESSING) },
+	{ GEN_SUBMITTING, EV_ACCEPTED, SUCCEEDS, TO(GEN_STORING, GEN_PROCESSING) },
+	{ GEN_SUBMITTING, EV_ACCEPTED, FAILS, FAILED(ERR_PROVIDER_FAILED) },
+	{ GEN_SUBMITTING, EV_REFUSED, NOTHING, FAILED(ERR_PROVIDER_REJECTED) },
+	{ GEN_SUBMITTING, EV_DEFERRED, NOTHING, TO(GEN_QUEUED, GEN_STARTING) },
+	{ GEN_SUBMITTING, EV_UNKNOWN, NOTHING, TO(GEN_UNCERTAIN, GEN_STARTING) },
+	{ GEN_SUBMITTING, EV_FOUND, STARTS, TO(GEN_RUNNING, GEN_STARTING) },
+	{ GEN_SUBMITTING, EV_NOT_THERE, NOTHING, STAYS },
+	{ GEN_SUBMITTING, EV_OBSERVED, SUCCEEDS, TO(GEN_SUBMITTING, GEN_STARTING) },
+	{ GEN_SUBMITTING, EV_STORED, NOTHING, STAYS },
+	{ GEN_SUBMITTING, EV_STORE_FAILED, NOTHING, STAYS },
+	{ GEN_SUBMITTING, EV_CANCEL, NOTHING, TO(GEN_SUBMITTING, GEN_STARTING) },
+	{ GEN_SUBMITTING, EV_DEADLINE, NOTHING, TO(GEN_SUBMITTING, GEN_STARTING) },
+
+	{ GEN_UNCERTAIN, EV_SEND, NOTHING, STAYS },
+	{ GEN_UNCERTAIN, EV_ACCEPTED, STARTS, TO(GEN_RUNNING, GEN_STARTING) },
+	{ GEN_UNCERTAIN, EV_REFUSED, NOTHING, FAILED(ERR_PROVIDER_REJECTED) },
+	{ GEN_UNCERTAIN, EV_DEFERRED, NOTHING, TO(GEN_QUEUED, GEN_STARTING) },
+	{ GEN_UNCERTAIN, EV_UNKNOWN, NOTHING, STAYS },
+	{ GEN_UNCERTAIN, EV_FOUND, STARTS, TO(GEN_RUNNING, GEN_STARTING) },
+	{ GEN_UNCERTAIN, EV_FOUND, SUCCEEDS, TO(GEN_STORING, GEN_PROCESSING) },
+	{ GEN_UNCERTAIN, EV_NOT_THERE, NOTHING, TO(GEN_QUEUED, GEN_STARTING) },
+	{ GEN_UNCERTAIN, EV_OBSERVED, SUCCEEDS, TO(GEN_UNCERTAIN, GEN_STARTING) },
+	{ GEN_UNCERTAIN, EV_STORED, NOTHING, STAYS },
+	{ GEN_UNCERTAIN, EV_STORE_FAILED, NOTHING, STAYS },
+	{ GEN_UNCERTAIN, EV_CANCEL, NOTHING, TO(GEN_UNCERTAIN, GEN_STARTING) },
+	{ GEN_UNCERTAIN, EV_DEADLINE, NOTHING, FAILED(ERR_OUTCOME_UNKNOWN) },
+
+	{ GEN_RUNNING, EV_SEND, NOTHING, STAYS },
+	{ GEN_RUNNING, EV_ACCEPTED, STARTS, STAYS },
+	{ GEN_RUNNING, EV_REFUSED, NOTHING, STAYS },
+	{ GEN_RUNNING, EV_DEFERRED, NOTHING, STAYS },
+	{ GEN_RUNNING, EV_UNKNOWN, NOTHING, STAYS },
+	{ GEN_RUNNING, EV_FOUND, PROCESSES, TO(GEN_RUNNING, GEN_PROCESSING) },
+	{ GEN_RUNNING, EV_NOT_THERE, NOTHING, STAYS },
+	{ GEN_RUNNING, EV_OBSERVED, STARTS, STAYS },
+	{ GEN_RUNNING, EV_OBSERVED, PROCESSES, TO(GEN_RUNNING, GEN_PROCESSING) },
+	{ GEN_RUNNING, EV_OBSERVED, UNKNOWN_WORD, TO(GEN_RUNNING, GEN_PROCESSING) },
+	{ GEN_RUNNING, EV_OBSERVED, SUCCEEDS, TO(GEN_STORING, GEN_PROCESSING) },
+	{ GEN_RUNNING, EV_OBSERVED, EMPTY, FAILED(ERR_NO_OUTPUT) },
+	{ GEN_RUNNING, EV_OBSERVED, REMOVED, FAILED(ERR_OUTPUTS_LOST) },
+	{ GEN_RUNNING, EV_OBSERVED, FAILS, FAILED(ERR_PROVIDER_FAILED) },
+	{ GEN_RUNNING, EV_OBSERVED, ABORTS, FAILED(ERR_TIMEOUT) },
+	{ GEN_RUNNING, EV_OBSERVED, CANCELS, ENDS(GEN_CANCELED) },
+	{ GEN_RUNNING, EV_STORED, NOTHING, STAYS },
+	{ GEN_RUNNING, EV_STORE_FAILED, NOTHING, STAYS },
+	{ GEN_RUNNING, EV_CANCEL, NOTHING, TO(GEN_RUNNING, GEN_STARTING) },
+	{ GEN_RUNNING, EV_DEADLINE, NOTHING, FAILED(ERR_TIMEOUT) },
+
+	{ GEN_STORING, EV_SEND, NOTHING, STAYS },
+	{ GEN_STORING, EV_ACCEPTED, STARTS, STAYS },
+	{ GEN_STORING, EV_REFUSED, NOTHING, STAYS },
+	{ GEN_STORING, EV_DEFERRED, NOTHING, STAYS },
+	{ GEN_STORING, EV_UNKNOWN, NOTHING, STAYS },
+	{ GEN_STORING, EV_FOUND, SUCCEEDS, STAYS },
+	{ GEN_STORING, EV_NOT_THERE, NOTHING, STAYS },
+	{ GEN_STORING, EV_OBSERVED, CANCELS, STAYS },
+	{ GEN_STORING, EV_OBSERVED, SUCCEEDS, STAYS },
+	{ GEN_STORING, EV_STORED, NOTHING, ENDS(GEN_SUCCEEDED) },
+	{ GEN_STORING, EV_STORE_FAILED, NOTHING, FAILED(ERR_PROVIDER_REJECTED) },
+	{ GEN_STORING, EV_CANCEL, NOTHING, STAYS },
+	{ GEN_STORING, EV_DEADLINE, NOTHING, STAYS },
+};
+
+#define N_ROWS (sizeof rows / sizeof *rows)
+
+static char ours[] = "ours", other[] = "another";
+
+static void
+observe(enum says says, struct gen_observation *obs)
+{
+	*obs = (struct gen_observation)GEN_OBSERVATION_INIT;
+	obs->prediction_id = ours;
+	obs->outputs = says == SUCCEEDS ? json_pack("[s]", "https://x.example/a.png") : json_array();
+	switch (says) {
+	case PROCESSES:
+		obs->status = GEN_PROCESSING;
+		break;
+	case UNKNOWN_WORD:
+		obs->status = GEN_PROCESSING;
+		obs->status_known = false;
+		break;
+	case SUCCEEDS:
+	case EMPTY:
+	case REMOVED:
+		obs->status = GEN_SUCCEEDED;
+		obs->data_removed = says == REMOVED;
+		break;
+	case FAILS:
+	case ABORTS:
+		obs->status = GEN_FAILED;
+		obs->error = says == FAILS ? ERR_PROVIDER_FAILED : ERR_TIMEOUT;
+		break;
+	case CANCELS:
+		obs->status = GEN_CANCELED;
+		break;
+	default:
+		break;
+	}
+}
+
+static struct job
+job_in(enum gen_state state)
+{
+	return (struct job){
+		.state = state, .attempts = 1, .time_left_ms = 1000,
+		.status = state == GEN_STORING ? GEN_PROCESSING : GEN_STARTING,
+		.prediction_id = state == GEN_RUNNING || state == GEN_STORING ? ours : NULL,
+	};
+}
+
+static void
+check_row(const struct row *r)
+{
+	struct gen_observation obs;
+	struct job job = job_in(r->state);
+	struct job_event ev = { .kind = r->event, .attempt = 1, .error = ERR_PROVIDER_REJECTED };
+	struct transition t;
+
+	observe(r->says, &obs);
+	if (r->says != NOTHING)
+		ev.obs = &obs;
+	t = job_next(&job, &ev);
+	if (t.moves != r->want.moves || (t.moves && (t.state != r->want.state ||
+	    t.status != r->want.status || t.error != r->want.error)))
+		fail_msg("%s, %s, %d: moves %d, to %s, %s, %s", gen_state_name(r->state),
+			job_event_name(r->event), (int)r->says, t.moves, gen_state_name(t.state),
+			gen_status_name(t.status), err_name(t.error));
+	json_decref(obs.outputs);
+}
+
+static void
+every_state_and_event(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < N_ROWS; i++)
+		check_row(&rows[i]);
+}
+
+static void
+the_table_has_every_pair(void **state)
+{
+	(void)state;
+	for (int s = 0; s < GEN_SETTLED; s++)
+		for (int e = 0; e < EV_COUNT; e++) {
+			size_t i = 0;
+
+			while (i < N_ROWS && !((int)rows[i].state == s && (int)rows[i].event == e))
+				i++;
+			if (i == N_ROWS)
+				fail_msg("no row for %s, %s", gen_state_name((enum gen_state)s),
+					job_event_name((enum job_event_kind)e));
+		}
+}
+
+static void
+settled_never_moves(void **state)
+{
+	struct job job = job_in(GEN_SETTLED);
+
+	(void)state;
+	for (int e = 0; e < EV_COUNT; e++)
+		for (int says = STARTS; says <= UNKNOWN_WORD; says++)
+			for (int status = GEN_SUCCEEDED; status < GEN_STATUS_COUNT; status++) {
+				struct gen_observation obs;
+				struct job_event ev = { .kind = (enum job_event_kind)e, .attempt = 1 };
+
+				observe((enum says)says, &obs);
+				ev.obs = &obs;
+				job.status = (enum gen_status)status;
+				assert_false(job_next(&job, &ev).moves);
+				json_decref(obs.outputs);
+			}
+}
+
+/* A process that was stopped wakes up with the answer of an earlier create. */
+static void
+outcomes_of_another_attempt_do_not_count(void **state)
+{
+	static const enum job_event_kind outcomes[] = { EV_ACCEPTED, EV_REFUSED, EV_DEFERRED, EV_UNKNOWN };
+	struct gen_observation obs;
+
+	(void)state;
+	observe(STARTS, &obs);
+	for (size_t i = 0; i < sizeof outcomes / sizeof *outcomes; i++) {
+		struct job job = job_in(GEN_SUBMITTING);
+		struct job_event ev = { .kind = outcomes[i], .attempt = 1, .obs = &obs };
+
+		job.attempts = 2;
+		assert_false(job_next(&job, &ev).moves);
+		job.state = GEN_UNCERTAIN;
+		assert_false(job_next(&job, &ev).moves);
+	}
+	json_decref(obs.outputs);
+}
+
+static void
+another_prediction_says_nothing_of_ours(void **state)
+{
+	struct gen_observation obs;
+	struct job_event ev = { .kind = EV_OBSERVED, .obs = &obs };
+	struct job job = job_in(GEN_RUNNING);
+
+	(void)state;
+	observe(SUCCEEDS, &obs);
+	obs.prediction_id = other;
+	assert_false(job_next(&job, &ev).moves);
+	obs.prediction_id = NULL;
+	assert_false(job_next(&job, &ev).moves);
+	json_decref(obs.outputs);
+}
+
+/* A webhook before the create's answer: its word is not taken, it is looked at. */
+static void
+a_hint_is_kept_once(void **state)
+{
+	struct gen_observation obs;
+	struct job_event ev = { .kind = EV_OBSERVED, .obs = &obs };
+	struct job job = job_in(GEN_UNCERTAIN);
+	struct transition t;
+
+	(void)state;
+	observe(SUCCEEDS, &obs);
+	t = job_next(&job, &ev);
+	assert_true(t.moves && t.takes_prediction && !t.lists_outputs);
+	assert_int_equal(t.state, GEN_UNCERTAIN);
+	job.prediction_id = ours;
+	obs.prediction_id = other;
+	assert_false(job_next(&job, &ev).moves);
+	json_decref(obs.outputs);
+}
+
+static void
+status_never_turns_back(void **state)
+{
+	struct gen_observation obs;
+	struct job_event ev = { .kind = EV_OBSERVED, .obs = &obs };
+	struct job job = job_in(GEN_RUNNING);
+
+	(void)state;
+	job.status = GEN_PROCESSING;
+	observe(STARTS, &obs);
+	assert_false(job_next(&job, &ev).moves);
+	json_decref(obs.outputs);
+}
+
+/* Who wanted it decides what a canceled prediction means. */
+static void
+canceled_by_whom(void **state)
+{
+	static const struct {
+		enum gen_cancel cancel;
+		int64_t left_ms;
+		enum gen_status status;
+		enum err_code error;
+	} by[] = {
+		{ GEN_CANCEL_USER, 1000, GEN_CANCELED, ERR_OK },
+		{ GEN_CANCEL_USER, -1, GEN_CANCELED, ERR_OK },
+		{ GEN_CANCEL_DEADLINE, -1, GEN_FAILED, ERR_TIMEOUT },
+		{ GEN_CANCEL_NONE, -1, GEN_FAILED, ERR_TIMEOUT },	/* by Cancel-After */
+		{ GEN_CANCEL_NONE, 1000, GEN_CANCELED, ERR_OK },	/* in the provider's console */
+	};
+	struct gen_observation obs;
+	struct job_event ev = { .kind = EV_OBSERVED, .obs = &obs };
+
+	(void)state;
+	observe(CANCELS, &obs);
+	for (size_t i = 0; i < sizeof by / sizeof *by; i++) {
+		struct job job = job_in(GEN_RUNNING);
+		struct transition t;
+
+		job.cancel = by[i].cancel;
+		job.time_left_ms = by[i].left_ms;
+		t = job_next(&job, &ev);
+		assert_int_equal(t.status, by[i].status);
+		assert_int_equal(t.error, by[i].error);
+	}
+	json_decref(obs.outputs);
+}
+
+static void
+cancel_is_asked_once(void **state)
+{
+	struct job job = job_in(GEN_RUNNING);
+	struct job_event ev = { .kind = EV_CANCEL };
+
+	(void)state;
+	assert_int_equal(job_next(&job, &ev).cancel, GEN_CANCEL_USER);
+	job.cancel = GEN_CANCEL_USER;
+	assert_false(job_next(&job, &ev).moves);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_state_and_event),
+		cmocka_unit_test(the_table_has_every_pair),
+		cmocka_unit_test(settled_never_moves),
+		cmocka_unit_test(outcomes_of_another_attempt_do_not_count),
+		cmocka_unit_test(another_prediction_says_nothing_of_ours),
+		cmocka_unit_test(a_hint_is_kept_once),
+		cmocka_unit_test(status_never_turns_back),
+		cmocka_unit_test(canceled_by_whom),
+		cmocka_unit_test(cancel_is_asked_once),
+	};
+
+	return cmocka_run_group_tests_name("job", tests, NULL, NULL);
+}
