@@ -349,7 +349,7 @@ class Part:
                 event = jsonlib.loads(line)
             except ValueError:
                 continue
-            if isinstance(event, dict) and (name is None or name in (event.get("event"), event.get("msg"))):
+            if isinstance(event, dict) and name in (None, event.get("event")):
                 found.append(event)
         return found
 
@@ -530,7 +530,7 @@ class Stack:
         """For programs that are not to be configured by accident."""
         env = {name: value for name, value in os.environ.items()
                if not name.startswith(("GENGATE_", "PG", "NGINX"))}
-        return {**env, "LC_ALL": "C.UTF-8", "HOME": self.run_dir}
+        return {**env, "LC_ALL": "C.UTF-8", "HOME": self.run_dir, "no_proxy": HOST, "NO_PROXY": HOST}
 
     def gengate_environment(self, **more):
         return {**self.environment(),
@@ -652,7 +652,7 @@ class Stack:
             "WORKERS": str(self.nginx_workers),
             "DIR": self.nginx_dir,
             "LOG": self.log_dir,
-            "ERROR_LEVEL": "info",
+            "ERROR_LEVEL": "warn",
             "ACCESS_LOG": f'"{self._log("nginx-access")}" stack' if self.access_log else "off",
             "GENGATE_SERVERS": "\n\t\t".join(servers) or f'server "unix:{self.run_dir}/none.sock";',
             "SIM_SOCKET": self.sim_socket,
@@ -747,7 +747,9 @@ class Stack:
         self._remove_shared_memory()
         if self.port_holder:
             self.port_holder.close()
-        if self.run_dir and not os.environ.get("GENGATE_STACK_KEEP"):
+        if self.run_dir and os.environ.get("GENGATE_STACK_KEEP"):
+            print(f"# kept: {self.dir}", file=sys.stderr)
+        elif self.run_dir:
             shutil.rmtree(self.run_dir, ignore_errors=True)
         self.reaper.close()
         _stacks.discard(self)
