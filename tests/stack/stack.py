@@ -324,9 +324,12 @@ class Part:
 
     def pause(self):
         """SIGSTOP: there, connected, and silent."""
-        if self.alive():
-            for pid in [self.pid, *descendants(self.pid)]:
-                send_signal(pid, signal.SIGSTOP)
+        if not self.alive():
+            return
+        pids = [self.pid, *descendants(self.pid)]
+        for pid in pids:
+            send_signal(pid, signal.SIGSTOP)
+        wait_for(lambda: all(process_state(pid) in ("T", "Z", None) for pid in pids), 10, f"stop of {self.name}", 0.002)
 
     def resume(self):
         if self.alive():
