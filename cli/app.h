@@ -6,6 +6,7 @@
 #define GENGATE_CLI_APP_H
 
 #include "core/service.h"
+#include "fcgi/listen.h"
 #include "fcgi/server.h"
 
 /* sysexits.h has EX_CONFIG; not every system has sysexits.h. */

@@ -98,7 +98,7 @@ main(int argc, char **argv)
 	static char *serve_argv[] = { serve_name, NULL };
 
 	/* Started by spawn-fcgi, systemd or a web server. */
-	if (argc == 1 && server_is_listening(0))
+	if (argc == 1 && listen_is_listening(0))
 		return cmd_serve(1, serve_argv);
 	if (argc >= 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
 	    strcmp(argv[1], "help") == 0))

@@ -114,8 +114,8 @@ serve(const struct app *app, const struct options *opt, struct err *err)
 		return rc;
 	block_signals(&signals);
 	if (opt->listen)
-		rc = server_listen(opt->listen, opt->mode, &fd, err);
-	else if (!server_is_listening(0))
+		rc = listen_open(opt->listen, opt->mode, &fd, err);
+	else if (!listen_is_listening(0))
 		rc = err_set(err, ERR_CONFIG, "descriptor 0 is no listening socket: say --listen unix:PATH");
 	if (!rc)
 		rc = run(app, fd, &signals, err);

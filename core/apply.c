@@ -4,6 +4,7 @@
 
 #include "base/crypto.h"
 #include "base/log.h"
+#include "core/watch.h"
 
 #define ROUNDS_MAX 20
 
@@ -162,6 +163,7 @@ move_job(struct service *svc, struct job *job, const struct job_event *ev,
 	if (!rc) {
 		char id[UUID_TEXT_SIZE];
 
+		watches_poke(svc->watches, &job->owner, &job->id, job->state);
 		uuid_format(&job->id, id);
 		log_event(LOG_INFO, "job.moved", KV_STR("job", id),
 			KV_STR("event", job_event_name(ev->kind)), KV_STR("road", how->road),

@@ -25,7 +25,11 @@ service_create(struct service *svc, const struct uuid *owner, const struct reque
 	rc = uuid_new(&job.id, err);
 	if (!rc)
 		rc = jobs_create(svc->db, &job, ret, ret_job, err);
-	if (!rc && *ret == CREATE_CREATED)
-		workers_hint(svc->workers, GEN_QUEUED, owner, ret_job);
 	return rc;
+}
+
+void
+service_begin(struct service *svc, const struct uuid *owner, const struct uuid *job)
+{
+	workers_hint(svc->workers, GEN_QUEUED, owner, job);
 }

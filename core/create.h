@@ -6,11 +6,14 @@
 #include "core/service.h"
 
 /*
- * One outcome, always; *ret_job is the job that it is about.  A new job is
- * handed to this process's workers at once.
+ * One outcome, always; *ret_job is the job that it is about.  A new one is in
+ * the database then; service_begin() gets it going at once.
  */
 enum err_code service_create(struct service *svc, const struct uuid *owner,
 	const struct request *rq, const char *idempotency_key,
 	enum create_outcome *ret, struct uuid *ret_job, struct err *err) MUST_CHECK;
+
+/* Hand a new job to this process's workers.  Without it, it is found when due. */
+void service_begin(struct service *svc, const struct uuid *owner, const struct uuid *job);
 
 #endif

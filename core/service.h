@@ -14,6 +14,7 @@
 #include "providers/provider.h"
 #include "storage/storage.h"
 
+struct watches;
 struct workers;
 
 struct service {
@@ -26,6 +27,7 @@ struct service {
 	struct models *models;
 	struct keyring *keys;
 	struct workers *workers;		/* NULL: none run in this process */
+	struct watches *watches;		/* NULL: nobody watches in this process */
 };
 
 /* What the joined configuration amounts to; all borrowed, and outlives it. */

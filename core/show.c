@@ -80,19 +80,10 @@ assets_of(const struct service *svc, const json_t *row)
 	return assets;
 }
 
-enum err_code
-service_show(struct service *svc, const struct uuid *owner, const struct uuid *id,
-	json_t **ret, struct err *err)
+static json_t *
+make_job(const struct service *svc, const json_t *row, const char *path)
 {
-	struct buf path = BUF_INIT(4096);
-	json_t *row = NULL, *job;
-	enum err_code rc;
-
-	rc = jobs_show(svc->db, owner, id, &row, err);
-	if (rc)
-		return rc;
-	service_status_path(svc, id, &path);
-	job = json_pack("{sO, sO, sO, sO, so, so, sO, so, so, so, s{ss}}",
+	return json_pack("{sO, sO, sO, sO, so, so, sO, so, so, so, s{ss}}",
 		"id", json_object_get(row, "id"),
 		"status", json_object_get(row, "status"),
 		"model", json_object_get(row, "model"),
@@ -103,11 +94,35 @@ service_show(struct service *svc, const struct uuid *owner, const struct uuid *i
 		"created_at", time_of(row, "created_us"),
 		"started_at", time_of(row, "started_us"),
 		"completed_at", time_of(row, "completed_us"),
-		"links", "self", buf_str(&path));
-	json_decref(row);
+		"links", "self", path);
+}
+
+enum err_code
+service_show(struct service *svc, const struct uuid *owner, const struct uuid *id,
+	struct shown *ret, struct err *err)
+{
+	struct buf path = BUF_INIT(4096);
+	json_t *row = NULL, *job;
+	enum err_code rc;
+
+	rc = jobs_show(svc->db, owner, id, &row, err);
+	if (rc)
+		return rc;
+	service_status_path(svc, id, &path);
+	job = make_job(svc, row, buf_str(&path));
 	buf_clear(&path);
-	if (!job)
+	if (!job) {
+		json_decref(row);
 		return err_set(err, ERR_NOMEM, "showing a job");
-	*ret = job;
-	return ERR_OK;
+	}
+	*ret = (struct shown){
+		.job = job,
+		.version = (int32_t)json_integer_value(json_object_get(row, "version")),
+		.created_us = json_integer_value(json_object_get(row, "created_us")),
+	};
+	rc = gen_status_parse(json_string_value(json_object_get(row, "status")), &ret->status);
+	if (!rc && ret->status == GEN_FAILED)
+		ret->error = err_from_name(json_string_value(json_object_get(row, "error_code")));
+	json_decref(row);
+	return rc;
 }

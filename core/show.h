@@ -7,9 +7,16 @@
 /* The path of a job's status under public_url, appended. */
 void service_status_path(const struct service *svc, const struct uuid *id, struct buf *out);
 
-/* The job as JSON, as DESIGN's API has it.  The caller owns it.
- * ERR_NOT_FOUND: there is none of that owner. */
+struct shown {
+	json_t *job;		/* as the API has it: the caller owns it */
+	int32_t version;	/* grows with each change that the owner can see */
+	enum gen_status status;
+	enum err_code error;	/* with GEN_FAILED */
+	int64_t created_us;
+};
+
+/* ERR_NOT_FOUND: there is none of that owner. */
 enum err_code service_show(struct service *svc, const struct uuid *owner,
-	const struct uuid *id, json_t **ret, struct err *err) MUST_CHECK;
+	const struct uuid *id, struct shown *ret, struct err *err) MUST_CHECK;
 
 #endif

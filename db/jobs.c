@@ -392,6 +392,55 @@ jobs_show(struct db *db, const struct uuid *owner, const struct uuid *job_id,
 	return rc;
 }
 
+static void
+put_array(struct buf *array, const struct job_version *list, size_t n, bool owners)
+{
+	char text[UUID_TEXT_SIZE];
+
+	buf_putc(array, '{');
+	for (size_t i = 0; i < n; i++) {
+		uuid_format(owners ? &list[i].owner : &list[i].job, text);
+		if (i)
+			buf_putc(array, ',');
+		buf_put(array, text, UUID_TEXT_SIZE - 1);
+	}
+	buf_putc(array, '}');
+}
+
+enum err_code
+jobs_versions(struct db *db, struct job_version *list, size_t n, size_t *ret_found,
+	struct err *err)
+{
+	size_t bytes = n * UUID_TEXT_SIZE + 2, found = 0;
+	struct buf owners = BUF_INIT(bytes), jobs = BUF_INIT(bytes);
+	const char *params[2];
+	PGresult *res = NULL;
+	enum err_code rc;
+
+	put_array(&owners, list, n, true);
+	put_array(&jobs, list, n, false);
+	params[0] = buf_str(&owners);
+	params[1] = buf_str(&jobs);
+	rc = owners.err || jobs.err ? err_set(err, ERR_NOMEM, "watched jobs")
+		: db_query(db, SQL_jobs_versions, params, N(params), &res, err);
+	for (; !rc && found < n && found < (size_t)PQntuples(res); found++) {
+		const char *owner = row_text(res, (int)found, "owner_id");
+		const char *job = row_text(res, (int)found, "job_id");
+
+		if (uuid_parse(owner, strlen(owner), &list[found].owner) ||
+		    uuid_parse(job, strlen(job), &list[found].job) ||
+		    gen_state_parse(row_text(res, (int)found, "state"), &list[found].state))
+			rc = err_set(err, ERR_INTERNAL, "watched job %s", job);
+		list[found].version = (int32_t)row_i64(res, (int)found, "version", 0);
+	}
+	if (!rc)
+		*ret_found = found;
+	PQclear(res);
+	buf_clear(&owners);
+	buf_clear(&jobs);
+	return rc;
+}
+
 enum err_code
 assets_open(struct db *db, const struct job *job, struct asset **ret, size_t *ret_n, struct err *err)
 {

@@ -103,6 +103,17 @@ enum err_code jobs_note(struct db *db, const struct uuid *owner, const struct uu
 enum err_code jobs_show(struct db *db, const struct uuid *owner, const struct uuid *id,
 	json_t **ret, struct err *err) MUST_CHECK;
 
+/* How a job stands, for those that watch it. */
+struct job_version {
+	struct uuid owner, job;
+	int32_t version;		/* of the record */
+	enum gen_state state;		/* GEN_SETTLED without a live row */
+};
+
+/* list: n jobs in, the *ret_found that exist out, in any order. */
+enum err_code jobs_versions(struct db *db, struct job_version *list, size_t n,
+	size_t *ret_found, struct err *err) MUST_CHECK;
+
 /* One output that is neither kept nor given up. */
 struct asset {
 	int index;

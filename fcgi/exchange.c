@@ -2,15 +2,133 @@
 
 #include "fcgi/exchange.h"
 
+#include "base/clock.h"
+#include "base/crypto.h"
+#include "base/log.h"
 #include "core/caller.h"
+#include "fcgi/routes.h"
 
 /* What a client is told to wait when the database is away. */
 #define RETRY_AFTER_S "2"
 
+#define ANSWER_MAX (16 * 1024 * 1024)
+
+/* nginx's $request_id, if it looks like one; else one of ours. */
+static void
+take_request_id(struct exchange *x)
+{
+	const char *id = exchange_param(x, "REQUEST_ID");
+	size_t len = id ? strspn(id, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_") : 0;
+	struct uuid own;
+
+	if (len > 0 && len < sizeof x->request_id && !id[len])
+		memcpy(x->request_id, id, len + 1);
+	else if (!uuid_new(&own, NULL))
+		uuid_format(&own, x->request_id);
+}
+
+/* The path behind the place where the web server has put us; some servers
+ * give the whole as DOCUMENT_URI only. */
+static const char *
+request_path(const struct exchange *x)
+{
+	const char *path = exchange_param(x, "PATH_INFO");
+
+	if (!path || !*path)
+		path = exchange_param(x, "DOCUMENT_URI");
+	return path && path[0] == '/' ? path : "/";
+}
+
+void
+exchange_init(struct exchange *x, struct service *svc, const struct transport *io, void *conn)
+{
+	*x = (struct exchange){
+		.svc = svc, .io = io, .conn = conn, .began_us = clock_mono_us(),
+		.body = BUF_INIT(0), .headers = BUF_INIT(32768), .out = BUF_INIT(ANSWER_MAX),
+	};
+	take_request_id(x);
+	x->method = exchange_param(x, "REQUEST_METHOD");
+	if (!x->method)
+		x->method = "";
+	x->path = request_path(x);
+}
+
+void
+exchange_clear(struct exchange *x)
+{
+	buf_clear(&x->body);
+	buf_clear(&x->headers);
+	buf_clear(&x->out);
+}
+
+void
+exchange_run(struct exchange *x)
+{
+	routes_dispatch(x);
+}
+
+void
+exchange_resume(struct exchange *x, enum watch_news news)
+{
+	void (*resume)(struct exchange *x, enum watch_news news) = x->resume;
+
+	x->resume = NULL;
+	resume(x, news);
+}
+
+static bool
+send_head(struct exchange *x)
+{
+	struct buf head = BUF_INIT(65536);
+	bool ok;
+
+	buf_printf(&head, "Status: %d\r\nX-Request-Id: %s\r\nX-Content-Type-Options: nosniff\r\n",
+		x->status, x->request_id);
+	buf_put(&head, buf_str(&x->headers), x->headers.len);
+	if (!x->streams && x->status != 204 && x->status != 304)
+		buf_printf(&head, "Content-Length: %zu\r\n", x->out.len);
+	buf_puts(&head, "\r\n");
+	ok = !head.err && x->io->write(x->conn, buf_str(&head), head.len);
+	if (head.err)
+		log_event(LOG_ERROR, "http.no_answer", KV_STR("request", x->request_id),
+			KV_STR("error", err_name(head.err)));
+	buf_clear(&head);
+	return ok;
+}
+
+/* The user is named by a hash: enough to follow one through a log. */
+static void
+log_exchange(const struct exchange *x, int status)
+{
+	char job[UUID_TEXT_SIZE], user[9] = "";
+	uint8_t digest[SHA256_BYTES];
+
+	if (x->has_job)
+		uuid_format(&x->job, job);
+	if (x->has_owner && !sha256(x->owner.b, sizeof x->owner.b, digest, NULL))
+		hex_encode(digest, 4, user);
+	log_event(status >= 500 ? LOG_WARN : LOG_INFO, "http.request",
+		KV_STR("request", x->request_id), KV_STR("method", x->method),
+		KV_STR("path", x->path), KV_INT("status", status),
+		KV_STR("user", user[0] ? user : NULL),
+		KV_STR("job", x->has_job ? job : NULL),
+		KV_INT("took_us", clock_mono_us() - x->began_us),
+		KV_STR("trace", exchange_header(x, "traceparent")),
+		KV_STR("error", x->err.code ? x->err.text : NULL));
+}
+
+void
+exchange_end(struct exchange *x, int status)
+{
+	if (!status && !x->streams && send_head(x) && strcmp(x->method, "HEAD") != 0)
+		(void)x->io->write(x->conn, buf_str(&x->out), x->out.len);
+	log_exchange(x, status ? status : x->status);
+}
+
 const char *
 exchange_param(const struct exchange *x, const char *name)
 {
-	return FCGX_GetParam(name, x->fcgx->envp);
+	return x->io->param(x->conn, name);
 }
 
 const char *
@@ -93,7 +211,7 @@ exchange_read_body(struct exchange *x, uint64_t max_bytes, struct err *err)
 	const char *length = exchange_param(x, "CONTENT_LENGTH");
 	uint64_t want = 0;
 	char *to;
-	int n;
+	size_t n;
 
 	if (length && *length && parse_u64(length, strlen(length), 0, INT32_MAX, &want))
 		return err_set(err, ERR_BAD_REQUEST, "Content-Length is not usable");
@@ -104,21 +222,38 @@ exchange_read_body(struct exchange *x, uint64_t max_bytes, struct err *err)
 	to = buf_reserve(&x->body, (size_t)want);
 	if (!to)
 		return err_set(err, ERR_NOMEM, "request body");
-	n = FCGX_GetStr(to, (int)want, x->fcgx->in);
-	if (n < 0 || (uint64_t)n != want)
-		return err_set(err, ERR_BAD_REQUEST, "the body ends after %d of %llu bytes", n,
+	n = x->io->read(x->conn, to, (size_t)want);
+	if (n != want)
+		return err_set(err, ERR_BAD_REQUEST, "the body ends after %zu of %llu bytes", n,
 			(unsigned long long)want);
 	to[n] = '\0';
-	x->body.len = (size_t)n;
+	x->body.len = n;
 	return ERR_OK;
 }
 
 enum err_code
-exchange_owner(struct exchange *x, struct uuid *ret, struct err *err)
+exchange_owner(struct exchange *x, struct err *err)
 {
 	const struct settings *s = x->svc->settings;
+	const char *param = s->auth_param ? exchange_param(x, s->auth_param) : NULL;
+	enum err_code rc = caller_identify(s, param, &x->owner, err);
 
-	return caller_identify(s, s->auth_param ? exchange_param(x, s->auth_param) : NULL, ret, err);
+	x->has_owner = !rc;
+	return rc;
+}
+
+enum err_code
+exchange_park(struct exchange *x, enum watch_for what, uint64_t timeout_ms,
+	void (*resume)(struct exchange *x, enum watch_news news))
+{
+	enum err_code rc;
+
+	/* First: the news may come before the call returns. */
+	x->resume = resume;
+	rc = x->io->park(x->conn, &x->owner, &x->job, what, x->seen, timeout_ms);
+	if (rc)
+		x->resume = NULL;
+	return rc;
 }
 
 void
@@ -202,4 +337,32 @@ answer_failure(struct exchange *x, enum err_code code, const struct err *err)
 	if (code == ERR_CONFIG)
 		code = ERR_UNAVAILABLE;
 	answer_problem(x, code, is_for_client(code) ? err->text : NULL, NULL);
+}
+
+void
+answer_empty(struct exchange *x, int status)
+{
+	x->status = status;
+	buf_reset(&x->out);
+	if (x->headers.err)
+		answer_bare(x);
+}
+
+bool
+answer_stream(struct exchange *x)
+{
+	x->status = 200;
+	x->streams = true;
+	answer_header(x, "Content-Type", "text/event-stream");
+	answer_header(x, "Cache-Control", "no-store");
+	/* nginx passes each piece on as it comes. */
+	answer_header(x, "X-Accel-Buffering", "no");
+	return send_head(x);
+}
+
+bool
+stream_send(struct exchange *x, const struct buf *piece)
+{
+	return !piece->err && x->io->write(x->conn, buf_str(piece), piece->len) &&
+		x->io->flush(x->conn);
 }

@@ -1,8 +1,10 @@
 /*
- * One request and its answer, as the resources see them.
+ * One request and its answer, as the resources see them; whether it came by
+ * FastCGI or CGI is the transport's.
  *
- * A resource answers exactly once, by one of the answer_ calls; nothing is sent
- * before it returns.  One thread per exchange.
+ * A resource answers exactly once, by one of the answer_ calls, or parks the
+ * exchange until there is news of a job, and answers when it is resumed.
+ * Nothing is sent before it returns, but for streams.  One thread at a time.
  */
 #ifndef GENGATE_FCGI_EXCHANGE_H
 #define GENGATE_FCGI_EXCHANGE_H
@@ -10,15 +12,33 @@
 #include <jansson.h>
 
 #include "core/service.h"
-#include "fcgi/fcgx.h"
+#include "core/watch.h"
 
 #define REQUEST_ID_SIZE 65
 
+struct exchange;
+
+/* What carries an exchange.  conn is the transport's own. */
+struct transport {
+	/* A CGI variable, or NULL.  Borrowed until the exchange ends. */
+	const char *(*param)(void *conn, const char *name);
+	/* Up to len bytes of the body; fewer only at its end. */
+	size_t (*read)(void *conn, char *to, size_t len);
+	/* false: the client does not take it; it is to be dropped. */
+	bool (*write)(void *conn, const char *p, size_t len);
+	/* What was written goes out now.  false as above. */
+	bool (*flush)(void *conn);
+	/* Call x->resume when there is news.  ERR_NOMEM, ERR_STOPPING: it will not. */
+	enum err_code (*park)(void *conn, const struct uuid *owner, const struct uuid *job,
+		enum watch_for what, int32_t seen, uint64_t timeout_ms);
+};
+
 struct exchange {
 	struct service *svc;
-	FCGX_Request *fcgx;		/* borrowed */
+	const struct transport *io;
+	void *conn;
 	char request_id[REQUEST_ID_SIZE];	/* nginx's, or one of ours */
-	const char *method;		/* borrowed from fcgx, as all below */
+	const char *method;		/* borrowed from the transport, as all below */
 	const char *path;		/* decoded by the web server; begins with a slash */
 	const char *tail;		/* of the path, behind the route's prefix */
 	struct buf body;		/* as read for the route */
@@ -26,10 +46,31 @@ struct exchange {
 	int status;			/* 0: not answered yet */
 	struct buf headers;		/* "Name: value\r\n" each */
 	struct buf out;			/* the answer's body */
-	struct uuid job;		/* for the log */
-	bool has_job;
+	bool streams;			/* the head has gone; events follow */
+
+	/* Set while it is parked: what goes on when there is news. */
+	void (*resume)(struct exchange *x, enum watch_news news);
+
+	struct uuid owner, job;		/* for the log, and for who resumes */
+	bool has_owner, has_job;
+	int32_t seen;			/* the job's version that the client knows */
 	struct err err;			/* for the log */
+	int64_t began_us;
 };
+
+/* Empty, with a request id.  conn is borrowed; exchange_clear(). */
+void exchange_init(struct exchange *x, struct service *svc, const struct transport *io, void *conn);
+void exchange_clear(struct exchange *x);
+
+/* Find the resource and let it answer or park. */
+void exchange_run(struct exchange *x);
+
+/* Parked: tell the resource.  It answers or parks again. */
+void exchange_resume(struct exchange *x, enum watch_news news);
+
+/* Send the answer (nothing more, for a stream) and log the request.  status: 0
+ * for the answer's own; 499 for a client that has gone. */
+void exchange_end(struct exchange *x, int status);
 
 /* A parameter that the web server set, or NULL.  Borrowed. */
 const char *exchange_param(const struct exchange *x, const char *name);
@@ -46,8 +87,15 @@ char *exchange_query(const struct exchange *x, const char *name);
  * usable Content-Length). */
 enum err_code exchange_read_body(struct exchange *x, uint64_t max_bytes, struct err *err) MUST_CHECK;
 
-/* Who asks.  ERR_UNAUTHORIZED. */
-enum err_code exchange_owner(struct exchange *x, struct uuid *ret, struct err *err) MUST_CHECK;
+/* Who asks, into x->owner.  ERR_UNAUTHORIZED. */
+enum err_code exchange_owner(struct exchange *x, struct err *err) MUST_CHECK;
+
+/*
+ * Wait for news of x->job of x->owner; the resource returns after it without
+ * an answer.  ERR_NOMEM, ERR_STOPPING: answer now.
+ */
+enum err_code exchange_park(struct exchange *x, enum watch_for what, uint64_t timeout_ms,
+	void (*resume)(struct exchange *x, enum watch_news news)) MUST_CHECK;
 
 /* Before the answer.  Control characters in a value make it a 500. */
 void answer_header(struct exchange *x, const char *name, const char *value);
@@ -63,5 +111,13 @@ void answer_problem(struct exchange *x, enum err_code code, const char *detail, 
 
 /* The same for a failed call, whose err goes to the log. */
 void answer_failure(struct exchange *x, enum err_code code, const struct err *err);
+
+/* Without a body: 204, 304. */
+void answer_empty(struct exchange *x, int status);
+
+/* Send the head of an event stream; then its pieces, each at once.  false: the
+ * client does not read; end. */
+bool answer_stream(struct exchange *x);
+bool stream_send(struct exchange *x, const struct buf *piece);
 
 #endif

@@ -3,12 +3,15 @@
 
 #include <strings.h>
 
-#include "base/clock.h"
-#include "core/create.h"
-#include "core/show.h"
+#include "fcgi/generate.h"
+#include "fcgi/job_answer.h"
+#include "fcgi/prefer.h"
 #include "fcgi/routes.h"
 
 #define KEY_MAX_BYTES 255
+
+/* For how long a POST waits for the provider's yes or no. */
+#define ACCEPT_WAIT_MS 5000
 
 /* "application/json", with parameters or without. */
 static bool
@@ -19,9 +22,8 @@ is_json(const char *type)
 	return len == strlen("application/json") && strncasecmp(type, "application/json", len) == 0;
 }
 
-/* 1 to 255 visible ASCII characters; NULL: no key was sent. */
-static enum err_code
-read_key(struct exchange *x, const char **ret, struct err *err)
+enum err_code
+generate_read_key(struct exchange *x, const char **ret, struct err *err)
 {
 	const char *key = exchange_header(x, "idempotency-key");
 	size_t len = key ? strlen(key) : 0;
@@ -39,60 +41,98 @@ read_key(struct exchange *x, const char **ret, struct err *err)
 	return ERR_OK;
 }
 
-/* The job that is in the way: enough to find it, and to know how long it has been. */
-static json_t *
-in_the_way(json_t *job)
+/* The provider said no: the client hears why at once, with the job's link. */
+static bool
+is_refused(const struct shown *shown)
 {
-	const char *created = json_string_value(json_object_get(job, "created_at"));
-	int64_t created_us = clock_wall_us();
-	json_t *ret;
-
-	if (created)
-		(void)!rfc3339_parse(created, strlen(created), &created_us);
-	ret = json_pack("{s{sO, sO, sO, sI, sO}}", "job",
-		"id", json_object_get(job, "id"),
-		"status", json_object_get(job, "status"),
-		"created_at", json_object_get(job, "created_at"),
-		"age_seconds", (json_int_t)((clock_wall_us() - created_us) / 1000000),
-		"links", json_object_get(job, "links"));
-	json_decref(job);
-	return ret;
+	return shown->status == GEN_FAILED && (shown->error == ERR_PROVIDER_REJECTED ||
+		shown->error == ERR_PROVIDER_UNAVAILABLE);
 }
 
+/* How the job stands, to a client that created it with this request. */
 static void
-answer_outcome(struct exchange *x, enum create_outcome outcome, const struct uuid *owner)
+answer_created(struct exchange *x)
 {
-	struct buf location = BUF_INIT(4096);
+	struct prefer prefer = prefer_read(x);
 	struct err err = ERR_INIT;
-	json_t *job = NULL;
-	enum err_code rc;
+	struct shown shown;
+	enum err_code rc = service_show(x->svc, &x->owner, &x->job, &shown, &err);
 
-	rc = service_show(x->svc, owner, &x->job, &job, &err);
 	if (rc) {
 		answer_failure(x, rc, &err);
 		return;
 	}
-	service_status_path(x->svc, &x->job, &location);
-	answer_header(x, "Cache-Control", "private, no-cache");
-	switch (outcome) {
-	case CREATE_CREATED:
-		answer_header(x, "Location", buf_str(&location));
+	prefer_answer(x, &prefer);
+	answer_location(x);
+	if (is_refused(&shown)) {
+		rc = shown.error;
+		answer_problem(x, rc, NULL, job_in_short(&shown));
+	} else if (prefer.wait && gen_status_is_final(shown.status)) {
+		answer_job(x, 200, &shown);
+	} else {
 		answer_header(x, "Retry-After", "1");
-		answer_json(x, 202, job);
-		break;
-	case CREATE_REPLAYED:
-		answer_header(x, "Location", buf_str(&location));
-		answer_header(x, "Idempotency-Replayed", "true");
-		answer_json(x, 200, job);
-		break;
-	case CREATE_KEY_REUSED:
-		answer_problem(x, ERR_KEY_REUSED, NULL, in_the_way(job));
-		break;
-	case CREATE_IN_FLIGHT:
-		answer_problem(x, ERR_IN_FLIGHT, NULL, in_the_way(job));
-		break;
+		answer_job(x, 202, &shown);
 	}
-	buf_clear(&location);
+}
+
+static void
+resume_created(struct exchange *x, enum watch_news news)
+{
+	(void)news;	/* whatever came: how it stands now is the answer */
+	answer_created(x);
+}
+
+/* Wait for what the client prefers; before the job is begun, so that no news is
+ * missed. */
+static void
+wait_for_outcome(struct exchange *x)
+{
+	struct prefer prefer = prefer_read(x);
+	enum err_code rc = ERR_STOPPING;
+
+	if (prefer.wait && prefer.wait_s > 0)
+		rc = exchange_park(x, WATCH_ENDED, prefer.wait_s * 1000, resume_created);
+	else if (!prefer.wait && !prefer.respond_async)
+		rc = exchange_park(x, WATCH_ACCEPTED, ACCEPT_WAIT_MS, resume_created);
+	service_begin(x->svc, &x->owner, &x->job);
+	if (rc)
+		answer_created(x);
+}
+
+/* Not created: another job is the answer. */
+static void
+answer_other(struct exchange *x, enum create_outcome outcome)
+{
+	struct err err = ERR_INIT;
+	struct shown shown;
+	enum err_code rc = service_show(x->svc, &x->owner, &x->job, &shown, &err);
+
+	if (rc) {
+		answer_failure(x, rc, &err);
+	} else if (outcome == CREATE_REPLAYED) {
+		answer_location(x);
+		answer_header(x, "Idempotency-Replayed", "true");
+		answer_job(x, 200, &shown);
+	} else {
+		answer_problem(x, outcome == CREATE_KEY_REUSED ? ERR_KEY_REUSED : ERR_IN_FLIGHT, NULL,
+			job_in_short(&shown));
+	}
+}
+
+void
+generate_create(struct exchange *x, const struct request *rq, const char *key)
+{
+	enum create_outcome outcome;
+	struct err err = ERR_INIT;
+	enum err_code rc = service_create(x->svc, &x->owner, rq, key, &outcome, &x->job, &err);
+
+	x->has_job = !rc;
+	if (rc)
+		answer_failure(x, rc, &err);
+	else if (outcome == CREATE_CREATED)
+		wait_for_outcome(x);
+	else
+		answer_other(x, outcome);
 }
 
 void
@@ -100,25 +140,20 @@ generate_post(struct exchange *x)
 {
 	struct request rq = { .body = NULL };
 	struct err err = ERR_INIT;
-	enum create_outcome outcome;
 	const char *key;
 	json_t *errors = NULL;
-	struct uuid owner;
 	enum err_code rc;
 
-	rc = exchange_owner(x, &owner, &err);
+	rc = exchange_owner(x, &err);
 	if (!rc)
-		rc = read_key(x, &key, &err);
+		rc = generate_read_key(x, &key, &err);
 	if (!rc && !is_json(exchange_param(x, "CONTENT_TYPE")))
 		rc = err_set(&err, ERR_MEDIA_TYPE, "Content-Type is not application/json");
 	if (!rc)
 		rc = request_parse(buf_str(&x->body), x->body.len, x->svc->models,
 			x->svc->settings->default_model, &rq, &errors, &err);
-	if (!rc)
-		rc = service_create(x->svc, &owner, &rq, key, &outcome, &x->job, &err);
 	if (!rc) {
-		x->has_job = true;
-		answer_outcome(x, outcome, &owner);
+		generate_create(x, &rq, key);
 	} else if (errors) {
 		x->err = err;
 		answer_problem(x, rc, err.text, json_pack("{so}", "errors", errors));

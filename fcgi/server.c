@@ -4,270 +4,541 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <netdb.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
+#include <sys/time.h>
 #include <time.h>
 
-#include "base/clock.h"
 #include "base/log.h"
-#include "fcgi/routes.h"
+#include "fcgi/exchange.h"
+#include "fcgi/fcgx.h"
+#include "fcgi/poller.h"
 
-#define BACKLOG 511
 #define STACK_BYTES (512 * 1024)
-#define ANSWER_MAX (16 * 1024 * 1024)
+#define LISTEN_TOKEN (UINT64_MAX - 1)
+#define ACCEPT_AT_ONCE 16
+#define GROW_BY 64
+#define SCRATCH_BYTES 4096
+#define DRAIN_MAX_BYTES 65536
+#define CLIENT_GONE 499		/* nginx's number for it, in the log only */
+/* How long server_stop() waits for requests under way. */
+#define STOP_GRACE_S 30
+
+enum conn_state {
+	CONN_FREE,		/* in the list of free ones */
+	CONN_IDLE,		/* waits for a request, armed */
+	CONN_BUSY,		/* one thread has it */
+	CONN_PARKED,		/* its request waits for news; armed for the hang-up */
+	CONN_READY,		/* there is news; in the ready queue */
+};
+
+/*
+ * A FastCGI connection.  Its memory is never given back while the server lives:
+ * an event that a thread already holds may name a connection that another one
+ * has closed meanwhile, and is recognised by its generation.
+ */
+struct conn {
+	struct server *server;
+	struct conn *next;		/* free, or ready */
+	uint32_t index, generation;
+	enum conn_state state;
+	bool has_news;			/* came while it was busy parking */
+	enum watch_news news;
+	int fd;
+	FCGX_Request fcgx;		/* its streams point back into it: never moved */
+	struct exchange x;
+};
 
 struct server {
 	struct service *svc;
-	int fd;			/* listening; shared with other processes, perhaps */
-	int stop[2];		/* a pipe: closing its end wakes everybody */
+	const struct server_settings *settings;
+	struct watches *watches;
+	struct poller *poller;
+	int fd;				/* listening; other processes may share it */
 	size_t n_threads;
 	pthread_t *threads;
+
+	pthread_mutex_t lock;		/* guards all below, and each conn's state, generation, news */
+	pthread_cond_t quiet;		/* active fell to 0 */
+	struct conn **conns;
+	size_t n_conns;
+	struct conn *free;
+	struct conn *ready, **ready_end;
+	size_t active;			/* busy, parked or ready */
+	atomic_bool stopping, ending;
+	atomic_bool accept_failed;	/* said once, until it works again */
 };
 
 const struct cfg_row server_options[] = {
 	{ "threads", CFG_UINT, offsetof(struct server_settings, threads),
 	  .def = "8", .min = 1, .max = 1000,
 	  .doc = "Threads that answer requests. They wait for Postgres only." },
+	{ "client_timeout", CFG_DURATION, offsetof(struct server_settings, client_timeout_ms),
+	  .def = "10s", .min = 100, .max = 600000,
+	  .doc = "For how long the web server may neither send the rest of a request nor take the rest "
+		"of an answer before its connection is dropped." },
 	CFG_END
 };
 
 enum err_code
 server_global_init(struct err *err)
 {
-	/* Installs handlers of its own for SIGTERM, SIGUSR1 and SIGPIPE; the
-	 * caller's go in after it. */
 	if (FCGX_Init())
 		return err_set(err, ERR_INTERNAL, "libfcgi does not start");
 	return ERR_OK;
 }
 
-bool
-server_is_listening(int fd)
-{
-	int yes = 0;
-	socklen_t len = sizeof yes;
+/* ---- connections ---- */
 
-	return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &yes, &len) == 0 && yes;
+static uint64_t
+conn_token(const struct conn *c)
+{
+	return (uint64_t)c->generation << 32 | c->index;
 }
 
-static enum err_code
-system_error(struct err *err, const char *what, const char *which)
+/* The connection that a token names, if it is still that one.  With the lock. */
+static struct conn *
+conn_of(struct server *s, uint64_t token)
 {
-	return err_set(err, ERR_CONFIG, "%s %s: %s", what, which, strerror(errno));
+	uint32_t index = (uint32_t)token;
+	struct conn *c = index < s->n_conns ? s->conns[index] : NULL;
+
+	return c && c->generation == token >> 32 && c->state != CONN_FREE ? c : NULL;
 }
 
-/* A socket file without anybody behind it is a leftover. */
+/* With the lock; false: no memory. */
 static bool
-is_leftover(const struct sockaddr_un *addr)
+grow(struct server *s)
 {
-	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-	bool ret = fd >= 0 && connect(fd, (const struct sockaddr *)addr, sizeof *addr) < 0 &&
-		errno == ECONNREFUSED;
+	struct conn **conns = mem_realloc(s->conns, (s->n_conns + GROW_BY) * sizeof *conns);
 
-	if (fd >= 0)
-		close(fd);
-	return ret;
-}
+	if (!conns)
+		return false;
+	s->conns = conns;
+	for (int i = 0; i < GROW_BY; i++) {
+		struct conn *c = mem_calloc(1, sizeof *c);
 
-static enum err_code
-listen_unix(const char *path, unsigned mode, int *ret, struct err *err)
-{
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	mode_t old;
-	int fd, rc;
-
-	if (strlen(path) >= sizeof addr.sun_path)
-		return err_set(err, ERR_CONFIG, "the socket's path %s is longer than %zu bytes", path,
-			sizeof addr.sun_path - 1);
-	memcpy(addr.sun_path, path, strlen(path) + 1);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return system_error(err, "socket", path);
-	if (is_leftover(&addr))
-		unlink(path);
-	/* Nobody connects before the mode is right. */
-	old = umask(0777 & ~mode);
-	rc = bind(fd, (const struct sockaddr *)&addr, sizeof addr);
-	umask(old);
-	if (rc || listen(fd, BACKLOG)) {
-		rc = (int)system_error(err, "listening on", path);
-		close(fd);
-		return (enum err_code)rc;
+		if (!c)
+			return i > 0;
+		c->server = s;
+		c->index = (uint32_t)s->n_conns;
+		c->next = s->free;
+		s->free = c;
+		s->conns[s->n_conns++] = c;
 	}
-	*ret = fd;
-	return ERR_OK;
+	return true;
 }
 
-static enum err_code
-listen_tcp(const char *where, int *ret, struct err *err)
+static struct conn *
+conn_new(struct server *s, int fd)
 {
-	static const struct addrinfo hints = {
-		.ai_flags = AI_PASSIVE | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM,
-	};
-	const char *colon = strrchr(where, ':');
-	struct addrinfo *addr = NULL;
-	char *host;
-	int fd = -1, one = 1;
+	struct conn *c = NULL;
 
-	if (!colon || colon == where)
-		return err_set(err, ERR_CONFIG, "%s: say unix:/path, or host:port", where);
-	host = where[0] == '[' && colon[-1] == ']'
-		? mem_strndup(where + 1, (size_t)(colon - where) - 2)
-		: mem_strndup(where, (size_t)(colon - where));
-	if (host && getaddrinfo(host, colon + 1, &hints, &addr) == 0)
-		fd = socket(addr->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	mem_free(host);
-	if (fd >= 0)
-		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-	if (fd < 0 || bind(fd, addr->ai_addr, addr->ai_addrlen) || listen(fd, BACKLOG)) {
-		enum err_code rc = system_error(err, "listening on", where);
-
-		if (fd >= 0)
-			close(fd);
-		if (addr)
-			freeaddrinfo(addr);
-		return rc;
+	pthread_mutex_lock(&s->lock);
+	if (s->free || grow(s)) {
+		c = s->free;
+		s->free = c->next;
+		c->state = CONN_IDLE;
+		c->fd = fd;
+		c->has_news = false;
 	}
-	freeaddrinfo(addr);
-	*ret = fd;
-	return ERR_OK;
+	pthread_mutex_unlock(&s->lock);
+	if (c) {
+		/* libfcgi reads from ipcFd if there is one; the listening socket
+		 * that it would go on to is none.  keepConnection: it closes what
+		 * it finds, otherwise, before its first request. */
+		FCGX_InitRequest(&c->fcgx, -1, 0);
+		c->fcgx.ipcFd = fd;
+		c->fcgx.keepConnection = 1;
+	}
+	return c;
 }
 
-enum err_code
-server_listen(const char *where, unsigned mode, int *ret_fd, struct err *err)
-{
-	if (strncmp(where, "unix:", 5) == 0)
-		return listen_unix(where + 5, mode, ret_fd, err);
-	return listen_tcp(where, ret_fd, err);
-}
-
-/* nginx's $request_id, if it looks like one. */
+/* Its descriptor is closed. */
 static void
-take_request_id(struct exchange *x)
+conn_free(struct conn *c)
 {
-	const char *id = exchange_param(x, "REQUEST_ID");
-	size_t len = id ? strspn(id, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_") : 0;
-	struct uuid own;
+	struct server *s = c->server;
 
-	if (len > 0 && len < sizeof x->request_id && !id[len])
-		memcpy(x->request_id, id, len + 1);
-	else if (!uuid_new(&own, NULL))
-		uuid_format(&own, x->request_id);
+	pthread_mutex_lock(&s->lock);
+	c->state = CONN_FREE;
+	c->generation++;
+	c->next = s->free;
+	s->free = c;
+	pthread_mutex_unlock(&s->lock);
 }
 
-/* The path behind the place where the web server has put us; some servers
- * give the whole as DOCUMENT_URI only. */
+/* No request is open on it. */
+static void
+conn_close(struct conn *c)
+{
+	poller_forget(c->server->poller, c->fd);
+	FCGX_Free(&c->fcgx, 0);
+	close(c->fd);
+	conn_free(c);
+}
+
+static void
+active_done(struct server *s)
+{
+	pthread_mutex_lock(&s->lock);
+	if (--s->active == 0)
+		pthread_cond_signal(&s->quiet);
+	pthread_mutex_unlock(&s->lock);
+}
+
+/* Wait for the next request on a kept connection. */
+static void
+conn_idle(struct conn *c)
+{
+	struct server *s = c->server;
+
+	/* News of the last request that comes late is not the next one's. */
+	pthread_mutex_lock(&s->lock);
+	c->state = CONN_IDLE;
+	c->has_news = false;
+	c->generation++;
+	pthread_mutex_unlock(&s->lock);
+	if (poller_arm(s->poller, c->fd, POLLER_READ, conn_token(c)))
+		conn_close(c);
+}
+
+/* ---- the transport ---- */
+
 static const char *
-request_path(const struct exchange *x)
+fcgx_param(void *conn, const char *name)
 {
-	const char *path = exchange_param(x, "PATH_INFO");
+	const struct conn *c = conn;
 
-	if (!path || !*path)
-		path = exchange_param(x, "DOCUMENT_URI");
-	return path && path[0] == '/' ? path : "/";
+	return FCGX_GetParam(name, c->fcgx.envp);
 }
 
-static void
-send_answer(struct exchange *x)
+static size_t
+fcgx_read(void *conn, char *to, size_t len)
 {
-	struct buf head = BUF_INIT(65536);
+	struct conn *c = conn;
+	int n = FCGX_GetStr(to, (int)len, c->fcgx.in);
 
-	buf_printf(&head, "Status: %d\r\nX-Request-Id: %s\r\nX-Content-Type-Options: nosniff\r\n",
-		x->status, x->request_id);
-	buf_put(&head, buf_str(&x->headers), x->headers.len);
-	buf_printf(&head, "Content-Length: %zu\r\n\r\n", x->out.len);
-	if (head.err) {
-		log_event(LOG_ERROR, "http.no_answer", KV_STR("request", x->request_id),
-			KV_STR("error", err_name(head.err)));
-	} else {
-		FCGX_PutStr(buf_str(&head), (int)head.len, x->fcgx->out);
-		if (strcmp(x->method, "HEAD") != 0)
-			FCGX_PutStr(buf_str(&x->out), (int)x->out.len, x->fcgx->out);
-	}
-	buf_clear(&head);
+	return n > 0 ? (size_t)n : 0;
 }
 
-static void
-log_request(const struct exchange *x, int64_t began_us)
-{
-	char job[UUID_TEXT_SIZE];
-
-	if (x->has_job)
-		uuid_format(&x->job, job);
-	log_event(x->status >= 500 ? LOG_WARN : LOG_INFO, "http.request",
-		KV_STR("request", x->request_id), KV_STR("method", x->method),
-		KV_STR("path", x->path), KV_INT("status", x->status),
-		KV_STR("job", x->has_job ? job : NULL),
-		KV_INT("took_us", clock_mono_us() - began_us),
-		KV_STR("error", x->err.code ? x->err.text : NULL));
-}
-
-static void
-serve(struct service *svc, FCGX_Request *fcgx)
-{
-	int64_t began_us = clock_mono_us();
-	struct exchange x = {
-		.svc = svc, .fcgx = fcgx,
-		.body = BUF_INIT(0), .headers = BUF_INIT(32768), .out = BUF_INIT(ANSWER_MAX),
-	};
-
-	take_request_id(&x);
-	x.method = exchange_param(&x, "REQUEST_METHOD");
-	if (!x.method)
-		x.method = "";
-	x.path = request_path(&x);
-	routes_dispatch(&x);
-	send_answer(&x);
-	log_request(&x, began_us);
-	buf_clear(&x.body);
-	buf_clear(&x.headers);
-	buf_clear(&x.out);
-}
-
-/* false: the server stops. */
 static bool
-wait_for_work(const struct server *s)
+fcgx_write(void *conn, const char *p, size_t len)
 {
-	struct pollfd fds[] = {
-		{ .fd = s->fd, .events = POLLIN },
-		{ .fd = s->stop[0], .events = POLLIN },
+	struct conn *c = conn;
+	struct pollfd pfd = { .fd = c->fd, .events = POLLOUT };
+
+	/* A stream's client that does not read must not hold a thread. */
+	if (c->x.streams && poll(&pfd, 1, 0) != 1)
+		return false;
+	return len == 0 || FCGX_PutStr(p, (int)len, c->fcgx.out) == (int)len;
+}
+
+static bool
+fcgx_flush(void *conn)
+{
+	struct conn *c = conn;
+
+	return FCGX_FFlush(c->fcgx.out) == 0;
+}
+
+static enum err_code
+fcgx_park(void *conn, const struct uuid *owner, const struct uuid *job,
+	enum watch_for what, int32_t seen, uint64_t timeout_ms)
+{
+	struct conn *c = conn;
+
+	return watches_add(c->server->watches, conn_token(c), owner, job, what, seen, timeout_ms);
+}
+
+static const struct transport fcgx_transport = {
+	fcgx_param, fcgx_read, fcgx_write, fcgx_flush, fcgx_park,
+};
+
+/* ---- requests ---- */
+
+/* What was not read of the body would be taken for the next request. */
+static void
+drain_body(struct conn *c)
+{
+	char scratch[SCRATCH_BYTES];
+	size_t total = 0;
+	int n;
+
+	while ((n = FCGX_GetStr(scratch, sizeof scratch, c->fcgx.in)) == sizeof scratch)
+		if ((total += (size_t)n) > DRAIN_MAX_BYTES) {
+			c->fcgx.keepConnection = 0;
+			return;
+		}
+}
+
+/* The request is over: its connection waits for the next one, or goes. */
+static void
+finish(struct conn *c, bool gone)
+{
+	struct server *s = c->server;
+
+	exchange_clear(&c->x);
+	if (gone) {
+		c->fcgx.keepConnection = 0;
+		c->fcgx.detached = 1;	/* libfcgi does not wait for the other side then */
+	} else {
+		drain_body(c);
+	}
+	if (s->stopping)
+		c->fcgx.keepConnection = 0;
+	if (!c->fcgx.keepConnection)
+		poller_forget(s->poller, c->fd);
+	FCGX_Finish_r(&c->fcgx);
+	if (c->fcgx.ipcFd >= 0)
+		conn_idle(c);
+	else
+		conn_free(c);
+	active_done(s);
+}
+
+/* Put a connection with news into the queue and wake a thread.  With the lock. */
+static void
+make_ready(struct server *s, struct conn *c, enum watch_news news)
+{
+	c->state = CONN_READY;
+	c->news = news;
+	c->next = NULL;
+	*s->ready_end = c;
+	s->ready_end = &c->next;
+	poller_wake(s->poller);
+}
+
+/* The resource returned without an answer: watch for hang-up, too.  News may
+ * have come already. */
+static void
+park(struct conn *c)
+{
+	struct server *s = c->server;
+	bool failed;
+
+	pthread_mutex_lock(&s->lock);
+	failed = poller_arm(s->poller, c->fd, POLLER_HANGUP, conn_token(c)) != ERR_OK;
+	if (c->has_news || failed)
+		make_ready(s, c, c->has_news ? c->news : WATCH_TIMEOUT);
+	else
+		c->state = CONN_PARKED;
+	c->has_news = false;
+	pthread_mutex_unlock(&s->lock);
+}
+
+/* Run or resumed: what now? */
+static void
+go_on(struct conn *c)
+{
+	if (c->x.resume) {
+		park(c);
+		return;
+	}
+	exchange_end(&c->x, 0);
+	finish(c, false);
+}
+
+/* There is something to read on an idle connection. */
+static void
+serve(struct conn *c)
+{
+	char byte;
+	ssize_t n = recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+
+	/* nginx closes connections that it does not need any more. */
+	if (n <= 0) {
+		struct server *s = c->server;
+
+		if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+			conn_idle(c);
+		else
+			conn_close(c);
+		active_done(s);
+		return;
+	}
+	if (FCGX_Accept_r(&c->fcgx) < 0) {
+		/* A broken record, or it closed in the middle: libfcgi has closed
+		 * the descriptor. */
+		log_event(LOG_WARN, "http.broken_request", KV_STR("error", "not a FastCGI request"));
+		conn_free(c);
+		active_done(c->server);
+		return;
+	}
+	exchange_init(&c->x, c->server->svc, &fcgx_transport, c);
+	exchange_run(&c->x);
+	go_on(c);
+}
+
+static void
+drop(struct conn *c)
+{
+	watches_remove(c->server->watches, conn_token(c));
+	exchange_end(&c->x, CLIENT_GONE);
+	finish(c, true);
+}
+
+/* ---- events ---- */
+
+static void
+on_event(struct server *s, uint64_t token)
+{
+	enum conn_state was = CONN_FREE;
+	struct conn *c;
+
+	pthread_mutex_lock(&s->lock);
+	c = conn_of(s, token);
+	if (c && (c->state == CONN_IDLE || c->state == CONN_PARKED)) {
+		was = c->state;
+		c->state = CONN_BUSY;
+		if (was == CONN_IDLE)
+			s->active++;
+	}
+	pthread_mutex_unlock(&s->lock);
+	if (was == CONN_IDLE)
+		serve(c);
+	else if (was == CONN_PARKED)
+		drop(c);
+}
+
+/* From the watch thread: news for a parked request, or one that is about to be. */
+static void
+on_news(void *ctx, uint64_t token, enum watch_news news)
+{
+	struct server *s = ctx;
+	struct conn *c;
+
+	pthread_mutex_lock(&s->lock);
+	c = conn_of(s, token);
+	if (c && c->state == CONN_PARKED) {
+		make_ready(s, c, news);
+	} else if (c && c->state == CONN_BUSY) {
+		c->has_news = true;
+		c->news = news;
+	}
+	pthread_mutex_unlock(&s->lock);
+}
+
+static struct conn *
+pop_ready(struct server *s)
+{
+	struct conn *c;
+
+	pthread_mutex_lock(&s->lock);
+	c = s->ready;
+	if (c) {
+		s->ready = c->next;
+		if (!s->ready)
+			s->ready_end = &s->ready;
+		c->state = CONN_BUSY;
+	}
+	pthread_mutex_unlock(&s->lock);
+	return c;
+}
+
+static void
+set_timeouts(const struct server *s, int fd)
+{
+	struct timeval tv = {
+		.tv_sec = (time_t)(s->settings->client_timeout_ms / 1000),
+		.tv_usec = (suseconds_t)(s->settings->client_timeout_ms % 1000 * 1000),
 	};
 
-	while (poll(fds, 2, -1) < 0 && errno == EINTR)
-		;
-	return !fds[1].revents;
+	fcntl(fd, F_SETFD, FD_CLOEXEC);
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv);
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof tv);
+}
+
+static void
+accept_failed(struct server *s, int error)
+{
+	bool first;
+
+	if (error == EAGAIN || error == EWOULDBLOCK || error == EINTR || error == ECONNABORTED)
+		return;
+	pthread_mutex_lock(&s->lock);
+	first = !s->accept_failed;
+	s->accept_failed = true;
+	pthread_mutex_unlock(&s->lock);
+	if (first)
+		log_event(LOG_ERROR, "http.accept_failed", KV_STR("error", strerror(error)));
+	/* It would fail again at once: EMFILE, ENOMEM. */
+	nanosleep(&(struct timespec){ .tv_nsec = 50000000 }, NULL);
+}
+
+static void
+accept_some(struct server *s)
+{
+	for (int i = 0; i < ACCEPT_AT_ONCE; i++) {
+		int fd = accept(s->fd, NULL, NULL);
+		struct conn *c;
+
+		if (fd < 0) {
+			accept_failed(s, errno);
+			break;
+		}
+		s->accept_failed = false;
+		set_timeouts(s, fd);
+		c = conn_new(s, fd);
+		if (!c) {
+			close(fd);
+			accept_failed(s, ENOMEM);
+		} else if (poller_arm(s->poller, fd, POLLER_READ, conn_token(c))) {
+			conn_close(c);
+		}
+	}
+	pthread_mutex_lock(&s->lock);
+	if (!s->stopping)
+		(void)!poller_arm(s->poller, s->fd, POLLER_READ, LISTEN_TOKEN);
+	pthread_mutex_unlock(&s->lock);
 }
 
 static void *
 run(void *arg)
 {
 	struct server *s = arg;
-	FCGX_Request *fcgx = mem_calloc(1, sizeof *fcgx);
+	struct conn *c;
+	uint64_t token;
+	unsigned events;
 
-	if (!fcgx)
-		return NULL;
-	FCGX_InitRequest(fcgx, s->fd, 0);
-	while (wait_for_work(s)) {
-		/* The socket does not block: another thread may have been faster. */
-		if (FCGX_Accept_r(fcgx) < 0) {
-			if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
-				log_event(LOG_ERROR, "http.accept_failed", KV_STR("error", strerror(errno)));
-				nanosleep(&(struct timespec){ .tv_nsec = 50000000 }, NULL);
+	while (!s->ending) {
+		if (!poller_wait(s->poller, &token, &events)) {
+			c = pop_ready(s);
+			if (c) {
+				exchange_resume(&c->x, c->news);
+				go_on(c);
 			}
-			continue;
+		} else if (token == LISTEN_TOKEN) {
+			accept_some(s);
+		} else {
+			on_event(s, token);
 		}
-		/* nginx may keep the connection; this thread does not wait for it. */
-		fcgx->keepConnection = 0;
-		serve(s->svc, fcgx);
-		FCGX_Finish_r(fcgx);
 	}
-	FCGX_Free(fcgx, 1);
-	mem_free(fcgx);
 	return NULL;
+}
+
+/* ---- start and stop ---- */
+
+static enum err_code
+start_threads(struct server *s, struct err *err)
+{
+	pthread_attr_t attr;
+	int rc = 0;
+
+	s->threads = mem_calloc(s->settings->threads, sizeof *s->threads);
+	if (!s->threads)
+		return err_set(err, ERR_NOMEM, "request threads");
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, STACK_BYTES);
+	while (s->n_threads < s->settings->threads && rc == 0) {
+		rc = pthread_create(&s->threads[s->n_threads], &attr, run, s);
+		if (rc == 0)
+			s->n_threads++;
+	}
+	pthread_attr_destroy(&attr);
+	return rc ? err_set(err, ERR_NOMEM, "request thread: %s", strerror(rc)) : ERR_OK;
 }
 
 enum err_code
@@ -275,36 +546,60 @@ server_start(const struct server_settings *settings, struct service *svc, int fd
 	struct server **ret, struct err *err)
 {
 	struct server *s = mem_calloc(1, sizeof *s);
-	pthread_attr_t attr;
-	int rc = 0;
+	enum err_code rc;
 
-	if (s)
-		s->threads = mem_calloc(settings->threads, sizeof *s->threads);
-	if (!s || !s->threads || pipe(s->stop)) {
-		if (s)
-			mem_free(s->threads);
-		mem_free(s);
-		return err_set(err, ERR_NOMEM, "request threads");
-	}
+	if (!s)
+		return err_set(err, ERR_NOMEM, "server");
 	s->svc = svc;
+	s->settings = settings;
 	s->fd = fd;
-	fcntl(s->stop[0], F_SETFD, FD_CLOEXEC);
-	fcntl(s->stop[1], F_SETFD, FD_CLOEXEC);
+	s->ready_end = &s->ready;
+	pthread_mutex_init(&s->lock, NULL);
+	pthread_cond_init(&s->quiet, NULL);
 	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
-	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, STACK_BYTES);
-	while (s->n_threads < settings->threads && rc == 0) {
-		rc = pthread_create(&s->threads[s->n_threads], &attr, run, s);
-		if (rc == 0)
-			s->n_threads++;
-	}
-	pthread_attr_destroy(&attr);
+	rc = poller_new(&s->poller, err);
+	if (!rc)
+		rc = watches_new(svc->db, on_news, s, &s->watches, err);
+	svc->watches = s->watches;
+	if (!rc && poller_arm(s->poller, fd, POLLER_READ, LISTEN_TOKEN))
+		rc = err_set(err, ERR_NOMEM, "listening socket: %s", strerror(errno));
+	if (!rc)
+		rc = start_threads(s, err);
+	if (rc)
+		server_stop(&s);
 	*ret = s;
-	if (rc) {
-		server_stop(ret);
-		return err_set(err, ERR_NOMEM, "request thread: %s", strerror(rc));
+	return rc;
+}
+
+/* Answers what is parked, and waits until all that was begun has ended. */
+static void
+wait_until_quiet(struct server *s)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += STOP_GRACE_S;
+	watches_stop(s->watches);
+	pthread_mutex_lock(&s->lock);
+	while (s->active > 0 && pthread_cond_timedwait(&s->quiet, &s->lock, &until) == 0)
+		;
+	pthread_mutex_unlock(&s->lock);
+}
+
+static void
+free_conns(struct server *s)
+{
+	for (size_t i = 0; i < s->n_conns; i++) {
+		struct conn *c = s->conns[i];
+
+		if (c->state != CONN_FREE) {
+			exchange_clear(&c->x);
+			FCGX_Free(&c->fcgx, 0);
+			close(c->fd);
+		}
+		mem_free(c);
 	}
-	return ERR_OK;
+	mem_free(s->conns);
 }
 
 void
@@ -314,10 +609,24 @@ server_stop(struct server **server)
 
 	if (!s)
 		return;
-	close(s->stop[1]);
+	pthread_mutex_lock(&s->lock);
+	s->stopping = true;
+	if (s->poller)
+		poller_forget(s->poller, s->fd);
+	pthread_mutex_unlock(&s->lock);
+	if (s->watches && s->n_threads > 0)
+		wait_until_quiet(s);
+	s->ending = true;
+	for (size_t i = 0; i < s->n_threads; i++)
+		poller_wake(s->poller);
 	for (size_t i = 0; i < s->n_threads; i++)
 		pthread_join(s->threads[i], NULL);
-	close(s->stop[0]);
+	s->svc->watches = NULL;
+	watches_free(&s->watches);
+	free_conns(s);
+	poller_free(&s->poller);
+	pthread_cond_destroy(&s->quiet);
+	pthread_mutex_destroy(&s->lock);
 	mem_free(s->threads);
 	mem_free(s);
 	*server = NULL;

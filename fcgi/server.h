@@ -1,6 +1,12 @@
 /*
- * The front door: request threads that take FastCGI requests from a listening
- * socket.  For now the classic loop, a connection for each request.
+ * The front door: a few request threads that serve FastCGI requests.
+ *
+ * nginx keeps its FastCGI connections; an idle one costs no thread here: it is
+ * parked in one poller beside the listening socket, and whichever thread is
+ * free takes what is ready.  A request that waits for news of a job is parked,
+ * too; its client's hang-up drops it at once.
+ *
+ * Request threads wait for Postgres only, never for the internet.
  */
 #ifndef GENGATE_FCGI_SERVER_H
 #define GENGATE_FCGI_SERVER_H
@@ -9,30 +15,23 @@
 
 struct server_settings {
 	uint64_t threads;
+	uint64_t client_timeout_ms;
 };
 
 extern const struct cfg_row server_options[];
 
 struct server;
 
-/* Before the first thread. */
+/* Before the first thread.  libfcgi installs signal handlers of its own here. */
 enum err_code server_global_init(struct err *err) MUST_CHECK;
 
-/* Is this descriptor a listening socket? */
-bool server_is_listening(int fd);
-
-/*
- * Open what `where` names: "unix:/path", or "host:port" ("127.0.0.1:9000",
- * "[::1]:9000").  A unix socket gets that mode; one that is left over from a
- * dead process is replaced, one that somebody answers on is not.
- */
-enum err_code server_listen(const char *where, unsigned mode, int *ret_fd, struct err *err) MUST_CHECK;
-
-/* Starts the threads.  fd is borrowed until server_stop(). */
+/* Starts the threads and sets svc->watches.  fd listens and is borrowed until
+ * server_stop(). */
 enum err_code server_start(const struct server_settings *settings, struct service *svc, int fd,
 	struct server **ret, struct err *err) MUST_CHECK;
 
-/* Accepts no more, finishes what was accepted, joins, frees. */
+/* Accepts no more, answers what is parked, finishes what was begun, joins, frees,
+ * clears svc->watches. */
 void server_stop(struct server **server);
 
 #endif

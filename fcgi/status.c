@@ -1,29 +1,88 @@
-/* GET /status/<id> */
+/* GET /status/<id>, GET /status?id=<id> */
 #include "config.h"
 
-#include "core/show.h"
+#include <strings.h>
+
+#include "fcgi/job_answer.h"
+#include "fcgi/prefer.h"
 #include "fcgi/routes.h"
+#include "fcgi/stream.h"
+
+static void
+answer_status(struct exchange *x, struct shown *shown)
+{
+	struct prefer prefer = prefer_read(x);
+
+	prefer.respond_async = false;	/* has no meaning here */
+	prefer_answer(x, &prefer);
+	answer_job(x, job_is_known(x, shown->version) ? 304 : 200, shown);
+}
+
+static void
+resume_status(struct exchange *x, enum watch_news news)
+{
+	struct err err = ERR_INIT;
+	struct shown shown;
+	enum err_code rc = service_show(x->svc, &x->owner, &x->job, &shown, &err);
+
+	(void)news;
+	if (rc)
+		answer_failure(x, rc, &err);
+	else
+		answer_status(x, &shown);
+}
+
+/*
+ * With `Prefer: wait=n`: until the job has ended; or, for a client that knows a
+ * version already, until it is another one.  true: it waits.
+ */
+static bool
+wait_for_news(struct exchange *x, const struct shown *shown)
+{
+	struct prefer prefer = prefer_read(x);
+	bool known = job_is_known(x, shown->version);
+
+	if (!prefer.wait || prefer.wait_s == 0 || gen_status_is_final(shown->status) ||
+	    (!known && exchange_header(x, "if-none-match")) || strcmp(x->method, "HEAD") == 0)
+		return false;
+	x->seen = shown->version;
+	return !exchange_park(x, known ? WATCH_CHANGED : WATCH_ENDED, prefer.wait_s * 1000, resume_status);
+}
+
+static void
+show(struct exchange *x, const char *id)
+{
+	struct err err = ERR_INIT;
+	struct shown shown = { .job = NULL };
+	enum err_code rc;
+
+	rc = exchange_owner(x, &err);
+	if (!rc)
+		rc = job_id_read(x, id, &err);
+	if (!rc)
+		rc = service_show(x->svc, &x->owner, &x->job, &shown, &err);
+	if (rc) {
+		answer_failure(x, rc, &err);
+	} else if (stream_wanted(x)) {
+		stream_begin(x, &shown);
+	} else if (wait_for_news(x, &shown)) {
+		json_decref(shown.job);
+	} else {
+		answer_status(x, &shown);
+	}
+}
 
 void
 status_get(struct exchange *x)
 {
-	struct err err = ERR_INIT;
-	json_t *job = NULL;
-	struct uuid owner;
-	enum err_code rc;
+	show(x, x->tail);
+}
 
-	rc = exchange_owner(x, &owner, &err);
-	/* No id of ours, and not yours, are the same to a client. */
-	if (!rc && uuid_parse(x->tail, strlen(x->tail), &x->job))
-		rc = err_set(&err, ERR_NOT_FOUND, "no job's id");
-	if (!rc) {
-		x->has_job = true;
-		rc = service_show(x->svc, &owner, &x->job, &job, &err);
-	}
-	if (rc) {
-		answer_failure(x, rc, &err);
-		return;
-	}
-	answer_header(x, "Cache-Control", "private, no-cache");
-	answer_json(x, 200, job);
+void
+status_query(struct exchange *x)
+{
+	char *id = exchange_query(x, "id");
+
+	show(x, id);
+	mem_free(id);
 }
