@@ -8,6 +8,7 @@
 
 #define DIMENSION_MAX 8192
 #define ERRORS_MAX 50
+#define NUMBER_MAX 9e18		/* below 2^63, whatever its last digits */
 
 /* The list of mistakes while a body is checked. */
 struct check {
@@ -183,25 +184,28 @@ check_inputs(struct check *c, const char *pointer, const json_t *v)
 	}
 }
 
-/* Somewhere in a value that is passed on or kept: Postgres refuses NUL. */
+/* Within a value that is passed on or kept.  Postgres refuses NUL, and writes
+ * 1e20 as an integer, which Jansson then cannot read. */
 static bool
-nul_inside(const json_t *v, int depth)
+can_be_kept(const json_t *v, int depth)
 {
 	const char *name;
 	json_t *member;
 	size_t i;
 
 	if (json_is_string(v))
-		return has_nul(v);
+		return !has_nul(v);
+	if (json_is_real(v))
+		return json_real_value(v) < NUMBER_MAX && json_real_value(v) > -NUMBER_MAX;
 	if (depth > 64)
-		return true;
+		return false;
 	json_array_foreach((json_t *)v, i, member)
-		if (nul_inside(member, depth + 1))
-			return true;
+		if (!can_be_kept(member, depth + 1))
+			return false;
 	json_object_foreach((json_t *)v, name, member)
-		if (nul_inside(member, depth + 1))
-			return true;
-	return false;
+		if (!can_be_kept(member, depth + 1))
+			return false;
+	return true;
 }
 
 static void
@@ -213,8 +217,12 @@ check_object(struct check *c, const char *pointer, const json_t *v)
 		mistake(c, pointer, "has to be an object");
 		return;
 	}
-	if (nul_inside(v, 0))
-		mistake(c, pointer, "must not contain a NUL character, nor be nested deeper than 64");
+	/* Writing what is nested too deep would take more stack than there is. */
+	if (!can_be_kept(v, 0)) {
+		mistake(c, pointer, "must not contain a NUL character or a number of 9e18 and more, "
+			"nor be nested deeper than 64");
+		return;
+	}
 	text = json_dumps(v, JSON_COMPACT);
 	if (!text)
 		c->nomem = true;
