@@ -11,7 +11,8 @@
 #define LANES 3
 #define TICK_MS 500		/* how often Postgres is asked what is due */
 #define QUEUE_MAX 256		/* hints kept in memory, per lane */
-#define STACK_BYTES (256 * 1024)
+/* Jansson takes 2,048 levels, and writing those takes over half of this. */
+#define STACK_BYTES (1024 * 1024)
 
 /* A job to do: claimed, or named and yet to be claimed. */
 struct item {

@@ -16,7 +16,8 @@
 #include "fcgi/fcgx.h"
 #include "fcgi/poller.h"
 
-#define STACK_BYTES (512 * 1024)
+/* Jansson takes 2,048 levels, and writing those takes over half of this. */
+#define STACK_BYTES (1024 * 1024)
 #define LISTEN_TOKEN (UINT64_MAX - 1)
 #define ACCEPT_AT_ONCE 16
 #define GROW_BY 64
