@@ -2,6 +2,7 @@
 
 #include "db/jobs.h"
 
+#include "base/log.h"
 #include "db/pool.h"
 
 /* The texts that a statement's numbers and ids are sent as. */
@@ -62,6 +63,16 @@ dup_into(char **to, const char *s)
 	return !s || *to;
 }
 
+/* jsonb writes 1e20 as an integer, which does not fit Jansson's: such a document
+ * is read with reals only. */
+static json_t *
+parse_json(const char *s)
+{
+	json_t *json = json_loads(s, JSON_DECODE_ANY, NULL);
+
+	return json ? json : json_loads(s, JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL, NULL);
+}
+
 static enum err_code
 job_from_row(const PGresult *res, int row, struct job *ret, struct err *err)
 {
@@ -80,7 +91,7 @@ job_from_row(const PGresult *res, int row, struct job *ret, struct err *err)
 	job.cancel = cancel_of(row_text(res, row, "cancel_reason"));
 	job.time_left_ms = row_i64(res, row, "time_left_ms", 0);
 	job.age_ms = row_i64(res, row, "age_ms", 0);
-	job.request = json_loads(row_text(res, row, "request"), 0, NULL);
+	job.request = parse_json(row_text(res, row, "request"));
 	if (!dup_into(&job.prediction_id, row_text(res, row, "prediction_id")) ||
 	    !dup_into(&job.model, row_text(res, row, "model")) ||
 	    !dup_into(&job.provider, row_text(res, row, "provider")) || !job.request) {
@@ -119,12 +130,14 @@ jobs_create(struct db *db, const struct job_new *job, enum create_outcome *ret,
 		const char *outcome = row_text(res, 0, "outcome");
 		const char *which = row_text(res, 0, "job_id");
 
-		rc = err_set(err, ERR_INTERNAL, "create_job: outcome %s", outcome);
+		rc = ERR_INTERNAL;
 		for (int i = 0; i < (int)N(outcomes); i++)
 			if (strcmp(outcome, outcomes[i]) == 0) {
 				*ret = (enum create_outcome)i;
 				rc = uuid_parse(which, strlen(which), ret_job);
 			}
+		if (rc)
+			err_set(err, rc, "create_job: outcome %s, job %s", outcome, which);
 	}
 	PQclear(res);
 	free(request);
@@ -200,15 +213,21 @@ jobs_claim_due(struct db *db, unsigned states, size_t max, uint64_t lease_ms,
 	params[0] = buf_str(&array);
 	rc = db_query(db, SQL_claim_due, params, N(params), &res, err);
 	buf_clear(&array);
-	for (; !rc && n < max && n < (size_t)PQntuples(res); n++)
-		rc = job_from_row(res, (int)n, &ret[n], err);
-	if (rc)	/* what was claimed comes back when its lease is over */
-		while (n > 0)
-			job_clear(&ret[--n]);
-	else
-		*ret_n = n;
+	if (rc)
+		return rc;
+	/* One that cannot be read does not hold up the others; it comes back
+	 * when its lease is over. */
+	for (int row = 0; row < PQntuples(res) && n < max; row++) {
+		struct err why = ERR_INIT;
+
+		if (job_from_row(res, row, &ret[n], &why))
+			log_event(LOG_ERROR, "db.unreadable_job", KV_STR("error", why.text));
+		else
+			n++;
+	}
+	*ret_n = n;
 	PQclear(res);
-	return rc;
+	return ERR_OK;
 }
 
 static enum err_code
@@ -327,7 +346,7 @@ column_json(const PGresult *res, const char *column)
 {
 	const char *s = row_text(res, 0, column);
 
-	return s ? json_loads(s, JSON_DECODE_ANY, NULL) : json_null();
+	return s ? parse_json(s) : json_null();
 }
 
 static json_t *
