@@ -190,14 +190,13 @@ begin
 		select l.job_id into known from public.generation_live l
 			where l.owner_id = p_owner_id and l.job_id <> p_id
 			order by l.job_id limit 1;
-		if found and p_key is null then
-			return query select 'in_flight'::text, known.job_id;
-			return;
-		elsif found then
-			-- The key may have been taken since we looked: a replay is never
-			-- told "in flight".
+		if found then
+			-- This id, or its key, may have been committed since we looked (by
+			-- a call whose connection was cut, by another with that key):
+			-- those are not told "in flight".
 			perform 1 from public.generation_jobs j
-				where j.owner_id = p_owner_id and j.idempotency_key = p_key;
+				where j.owner_id = p_owner_id
+					and (j.id = p_id or j.idempotency_key = p_key);
 			if not found then
 				return query select 'in_flight'::text, known.job_id;
 				return;
