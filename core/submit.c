@@ -45,7 +45,8 @@ take_outcome(struct service *svc, struct job *job, const struct provider *p,
 	struct job_event ev = { .kind = EV_UNKNOWN, .attempt = job->attempts };
 	struct apply how = { .road = "reply", .message = err->text };
 
-	if (sent == ERR_NOT_SENT || sent == ERR_INVALID)
+	/* See http_perform(): without a sink ERR_INTERNAL is of the start, too. */
+	if (sent == ERR_NOT_SENT || sent == ERR_INVALID || sent == ERR_NOMEM || sent == ERR_INTERNAL)
 		reply.outcome = SUBMIT_DEFERRED;
 	else if (!sent && p->submit.reply(settings, rs, &reply, err))
 		reply.outcome = SUBMIT_UNKNOWN;
