@@ -9,8 +9,27 @@
 /* The provider ends what it was told to end; then comes our own end. */
 #define DEADLINE_MARGIN_MS 30000
 
-/* A live prediction answers 404 now and then; a gone one does so for good. */
+/* A live prediction answers 404 now and then; a gone one does so for good.
+ * `attempts` counts the polls, and from GONE_BASE on those in a row that did
+ * not find it. */
 #define GONE_AFTER 5
+#define GONE_BASE 100000
+
+static void
+count_poll(struct job *job, bool gone)
+{
+	if (gone != (job->attempts >= GONE_BASE))
+		job->attempts = gone ? GONE_BASE : 0;
+}
+
+static uint64_t
+next_poll_ms(const struct service *svc, const struct job *job)
+{
+	struct job counted = *job;
+
+	counted.attempts %= GONE_BASE;
+	return poll_delay_ms(svc, &counted);
+}
 
 void
 poll_step(struct service *svc, struct job *job)
@@ -31,7 +50,8 @@ poll_step(struct service *svc, struct job *job)
 	} else if (rc || reply.outcome == STATUS_LATER) {
 		step_failed(job, "poll", rc ? err.text : reply.message);
 	}
-	if (job->state == GEN_RUNNING && reply.outcome == STATUS_GONE && job->attempts >= GONE_AFTER) {
+	count_poll(job, !rc && reply.outcome == STATUS_GONE);
+	if (job->state == GEN_RUNNING && job->attempts >= GONE_BASE + GONE_AFTER - 1) {
 		struct gen_observation lost = { .prediction_id = job->prediction_id,
 			.status = GEN_FAILED, .status_known = true, .error = ERR_PROVIDER_FAILED,
 			.message = reply.message };
@@ -42,6 +62,6 @@ poll_step(struct service *svc, struct job *job)
 	if (job->state == GEN_RUNNING && job->time_left_ms < -DEADLINE_MARGIN_MS)
 		step_apply(svc, job, &deadline, &how);
 	if (job->state == GEN_RUNNING && job->version == version)
-		step_later(svc, job, reply.retry_after_ms ? reply.retry_after_ms : poll_delay_ms(svc, job));
+		step_later(svc, job, reply.retry_after_ms ? reply.retry_after_ms : next_poll_ms(svc, job));
 	status_reply_clear(&reply);
 }
