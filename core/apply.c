@@ -166,7 +166,7 @@ move_job(struct service *svc, struct job *job, const struct job_event *ev,
 		watches_poke(svc->watches, &job->owner, &job->id, job->state);
 		uuid_format(&job->id, id);
 		log_event(LOG_INFO, "job.moved", KV_STR("job", id),
-			KV_STR("event", job_event_name(ev->kind)), KV_STR("road", how->road),
+			KV_STR("cause", job_event_name(ev->kind)), KV_STR("road", how->road),
 			KV_STR("from", gen_state_name(from)), KV_STR("to", gen_state_name(job->state)),
 			KV_STR("status", gen_status_name(job->status)),
 			KV_STR("error", job->status == GEN_FAILED ? err_name(t->error) : NULL),
