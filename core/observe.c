@@ -39,7 +39,8 @@ take(struct service *svc, const struct uuid *owner, const struct uuid *id,
 		rc = note(svc, owner, id, obs, delivery, err);
 	if (!rc) {
 		*ret = moved ? WEBHOOK_MOVED : WEBHOOK_NOTED;
-		if (moved)
+		/* A job that goes on running has just been looked at. */
+		if (moved && job.state != GEN_RUNNING)
 			workers_hint(svc->workers, job.state, owner, id);
 	}
 	job_clear(&job);
