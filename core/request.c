@@ -238,6 +238,8 @@ check_model(struct check *c, const char *pointer, const json_t *v)
 
 	if (!json_is_string(v)) {
 		mistake(c, pointer, "has to be a string");
+	} else if (has_nul(v)) {
+		mistake(c, pointer, "must not contain a NUL character");
 	} else if (!c->has_model) {
 		models_list(c->models, &names);
 		if (names.err)

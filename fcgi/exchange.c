@@ -322,11 +322,12 @@ answer_problem(struct exchange *x, enum err_code code, const char *detail, json_
 	answer(x, status, "application/problem+json", problem);
 }
 
-/* Which errors' texts are about what the client sent, and so for the client. */
+/* Which errors' texts are about what the client sent, and so for the client.
+ * ERR_INVALID is not: it may be the database's. */
 static bool
 is_for_client(enum err_code code)
 {
-	return code == ERR_BAD_REQUEST || code == ERR_INVALID || code == ERR_TOO_BIG;
+	return code == ERR_BAD_REQUEST || code == ERR_TOO_BIG;
 }
 
 void
