@@ -227,6 +227,20 @@ expand(const json_t *tmpl, const json_t *request, int depth, bool *nomem)
 	return ret;
 }
 
+/* A member that the template names is set by the request's own member, which is
+ * checked, or by nothing: params are no way around a limit. */
+static int
+add_params(json_t *input, const json_t *tmpl, json_t *params)
+{
+	const char *name;
+	json_t *value;
+
+	json_object_foreach(params, name, value)
+		if (!json_object_get(tmpl, name) && json_object_set(input, name, value))
+			return -1;
+	return 0;
+}
+
 enum err_code
 models_expand(const struct model *model, const char *provider, const json_t *request,
 	json_t **ret, struct err *err)
@@ -240,8 +254,8 @@ models_expand(const struct model *model, const char *provider, const json_t *req
 		return err_set(err, ERR_CONFIG, "model \"%s\" has nothing for the provider \"%s\"",
 			model->name, provider);
 	on = expand(tmpl, request, 0, &nomem);
-	if (on && !nomem && params &&
-	    json_object_update_missing(json_object_get(on, "input"), params))
+	if (on && !nomem && add_params(json_object_get(on, "input"),
+			json_object_get(tmpl, "input"), params))
 		nomem = true;
 	if (!on || nomem) {
 		json_decref(on);

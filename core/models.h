@@ -44,7 +44,7 @@ void models_list(const struct models *models, struct buf *out);
 
 /*
  * A template with a request's members put in, and the request's `params` added
- * to its "input" where the template does not set them: a new object.
+ * to its "input" where the template does not name them: a new object.
  * ERR_CONFIG: the profile has nothing for that provider.
  */
 enum err_code models_expand(const struct model *model, const char *provider,
