@@ -23,10 +23,13 @@ service_check(const struct service_parts *parts, struct buf *mistakes)
 	const struct storage *storage = storages[s->storage];
 	struct models *models = NULL;
 	struct model model;
-	size_t i = provider_index(s->provider);
+	size_t i;
 	enum err_code rc;
 
 	settings_check(s, mistakes);
+	if (!s->provider || !s->models_file)	/* said there; the rest hangs on them */
+		return;
+	i = provider_index(s->provider);
 	if (i == provider_count())
 		cfg_mistake(mistakes, "provider", "there is no provider \"%s\"", s->provider);
 	else if (provider_at(i)->check)

@@ -86,6 +86,12 @@ settings_check(const struct settings *s, struct buf *mistakes)
 	struct err err = ERR_INIT;
 
 	check_public_url(s, mistakes);
+	if (!s->provider)
+		cfg_mistake(mistakes, "provider", "must not be empty");
+	if (!s->models_file)
+		cfg_mistake(mistakes, "models_file", "must not be empty");
+	if (s->auth == AUTH_SERVER && !s->auth_param)
+		cfg_mistake(mistakes, "auth_param", "must not be empty with auth = server");
 	if (s->secret_key && keyring_new(s->secret_key, &keys, &err))
 		cfg_mistake(mistakes, "secret_key", "%s", err.text);
 	keyring_free(&keys);

@@ -7,6 +7,7 @@
  */
 #include "config.h"
 
+#include "base/url.h"
 #include "providers/provider.h"
 #include "providers/reply.h"
 #include "providers/standard_webhooks.h"
@@ -47,8 +48,14 @@ static void
 check(const void *settings, struct buf *mistakes)
 {
 	const struct replicate *r = settings;
+	struct url url = { .scheme = NULL };
 	struct err err = ERR_INIT;
 
+	if (!r->url || url_parse(r->url, &url) || url.has_userinfo || strpbrk(r->url, "?#") ||
+	    r->url[strlen(r->url) - 1] == '/')
+		cfg_mistake(mistakes, "replicate_url", "has to be an http or https URL "
+			"without user, query, fragment and a slash at its end");
+	url_clear(&url);
 	if (!r->token)
 		cfg_mistake(mistakes, "replicate_token", "has to be set to use Replicate");
 	if (r->webhook_secret && standard_webhooks_check(r->webhook_secret, &err))
