@@ -132,7 +132,15 @@ pg_error(PGconn *pg, enum err_code code, const char *what, struct err *err)
 	const char *text = PQerrorMessage(pg);
 	size_t len = strcspn(text, "\n");
 
-	return err_set(err, code, "%s: %.*s", what, (int)len, len ? text : "no connection");
+	return err_set(err, code, "%s: %.*s", what, len ? (int)len : -1, len ? text : "no connection");
+}
+
+/* "Already exists, skipping" and such; libpq would print them into the log. */
+static void
+ignore_notice(void *arg, const PGresult *res)
+{
+	(void)arg;
+	(void)res;
 }
 
 /* Wait until the socket is ready; false: the deadline passed. */
@@ -170,6 +178,7 @@ pg_connect(const char *url, int64_t deadline_us, PGconn **ret, struct err *err)
 
 	if (!pg)
 		return err_set(err, ERR_NOMEM, "database connection");
+	PQsetNoticeReceiver(pg, ignore_notice, NULL);
 	if (PQstatus(pg) == CONNECTION_BAD)
 		st = PGRES_POLLING_FAILED;
 	while (st != PGRES_POLLING_OK && st != PGRES_POLLING_FAILED) {
