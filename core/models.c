@@ -214,7 +214,7 @@ expand(const json_t *tmpl, const json_t *request, int depth, bool *nomem)
 	else if (json_is_array(tmpl))
 		ret = json_array();
 	else
-		return json_incref((json_t *)tmpl);
+		return json_deep_copy(tmpl);	/* the templates are shared by threads */
 
 	json_object_foreach((json_t *)tmpl, name, member)
 		if ((value = expand(member, request, depth + 1, nomem)))

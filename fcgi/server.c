@@ -195,14 +195,16 @@ static void
 conn_idle(struct conn *c)
 {
 	struct server *s = c->server;
+	uint64_t token;
 
 	/* News of the last request that comes late is not the next one's. */
 	pthread_mutex_lock(&s->lock);
 	c->state = CONN_IDLE;
 	c->has_news = false;
 	c->generation++;
+	token = conn_token(c);
 	pthread_mutex_unlock(&s->lock);
-	if (poller_arm(s->poller, c->fd, POLLER_READ, conn_token(c)))
+	if (poller_arm(s->poller, c->fd, POLLER_READ, token))
 		conn_close(c);
 }
 
