@@ -21,8 +21,9 @@
 #define LISTEN_TOKEN (UINT64_MAX - 1)
 #define ACCEPT_AT_ONCE 16
 #define GROW_BY 64
-#define SCRATCH_BYTES 4096
-#define DRAIN_MAX_BYTES 65536
+#define SCRATCH_BYTES 16384
+/* More than any body that nginx lets through (nginx/gengate.conf). */
+#define DRAIN_MAX_BYTES (16 * 1024 * 1024)
 #define CLIENT_GONE 499		/* nginx's number for it, in the log only */
 /* How long server_stop() waits for requests under way. */
 #define STOP_GRACE_S 30
@@ -284,16 +285,16 @@ finish(struct conn *c, bool gone)
 	struct server *s = c->server;
 
 	exchange_clear(&c->x);
-	if (gone) {
-		c->fcgx.keepConnection = 0;
-		c->fcgx.detached = 1;	/* libfcgi does not wait for the other side then */
-	} else {
+	/* In this order: what cannot be sent any more ends the connection. */
+	if (!gone)
 		drain_body(c);
-	}
-	if (s->stopping)
+	if (gone || s->stopping || FCGX_FFlush(c->fcgx.out))
 		c->fcgx.keepConnection = 0;
 	if (!c->fcgx.keepConnection)
 		poller_forget(s->poller, c->fd);
+	/* libfcgi would read on for as long as the other side sends, and by
+	 * select(2), which knows no descriptor above 1023: it just closes. */
+	c->fcgx.detached = 1;
 	FCGX_Finish_r(&c->fcgx);
 	if (c->fcgx.ipcFd >= 0)
 		conn_idle(c);
