@@ -4,11 +4,16 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sys/socket.h>
 
 #include "base/clock.h"
 #include "base/log.h"
+
+#define USER_TIMEOUT_MS 20000
 
 static const struct { const char *name, *text; } statements[] = {
 #define SQL(name, text) { #name, text },
@@ -161,6 +166,18 @@ wait_socket(PGconn *pg, short events, int64_t deadline_us)
 	}
 }
 
+/* How long what we sent may stay unacknowledged, once connected. */
+static void
+set_user_timeout(PGconn *pg, unsigned ms)
+{
+#ifdef TCP_USER_TIMEOUT
+	(void)setsockopt(PQsocket(pg), IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof ms);
+#else
+	(void)pg;
+	(void)ms;
+#endif
+}
+
 static enum err_code
 pg_connect(const char *url, int64_t deadline_us, PGconn **ret, struct err *err)
 {
@@ -170,12 +187,19 @@ pg_connect(const char *url, int64_t deadline_us, PGconn **ret, struct err *err)
 		"connect_timeout", "keepalives_idle", "tcp_user_timeout",
 		"fallback_application_name", "client_encoding", "dbname", NULL
 	};
+	int64_t third_ms = (deadline_us - clock_mono_us()) / 3000 + 1;
+	char host_ms[32];
 	const char *const values[] = {
-		"10", "30", "20000", "gengate", "UTF8", url, NULL
+		"10", "30", host_ms, "gengate", "UTF8", url, NULL
 	};
-	PGconn *pg = PQconnectStartParams(names, values, 1);
+	PGconn *pg;
 	PostgresPollingStatusType st = PGRES_POLLING_WRITING;
 
+	/* PQconnectPoll() knows no connect_timeout: of several hosts, one that
+	 * is switched off would take all the time, and the next never be tried. */
+	snprintf(host_ms, sizeof host_ms, "%lld", third_ms < USER_TIMEOUT_MS
+		? (long long)third_ms : (long long)USER_TIMEOUT_MS);
+	pg = PQconnectStartParams(names, values, 1);
 	if (!pg)
 		return err_set(err, ERR_NOMEM, "database connection");
 	PQsetNoticeReceiver(pg, ignore_notice, NULL);
@@ -198,6 +222,8 @@ pg_connect(const char *url, int64_t deadline_us, PGconn **ret, struct err *err)
 		PQfinish(pg);
 		return err_set(err, ERR_UNAVAILABLE, "database connection cannot be made non-blocking");
 	}
+	if (!strstr(url, "tcp_user_timeout"))
+		set_user_timeout(pg, USER_TIMEOUT_MS);
 	*ret = pg;
 	return ERR_OK;
 }
