@@ -138,6 +138,7 @@ already_there(const struct supabase *s, struct http_client *http,
 	struct http_response rs = HTTP_RESPONSE_INIT;
 	struct refusal refusal;
 	json_t *info = NULL;
+	const json_t *member;
 	json_int_t size;
 	enum err_code rc;
 
@@ -154,8 +155,11 @@ already_there(const struct supabase *s, struct http_client *http,
 		goto out;
 	}
 	info = json_loadb(buf_str(&rs.body), rs.body.len, 0, NULL);
-	size = json_integer_value(json_object_get(info, "size"));
-	if (size < 0 || (uint64_t)size != file->bytes)
+	member = json_object_get(info, "size");
+	size = json_integer_value(member);
+	if (!json_is_integer(member))	/* a proxy's page, or no memory */
+		rc = err_set(err, ERR_UPSTREAM, "looking at %s, which is there already: no size", file->key);
+	else if (size < 0 || (uint64_t)size != file->bytes)
 		rc = err_set(err, ERR_REFUSED, "%s is there already with %lld bytes, not %llu",
 			file->key, (long long)size, (unsigned long long)file->bytes);
 out:
