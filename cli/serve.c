@@ -119,10 +119,11 @@ serve(const struct app *app, const struct options *opt, struct err *err)
 		rc = err_set(err, ERR_CONFIG, "descriptor 0 is no listening socket: say --listen unix:PATH");
 	if (!rc)
 		rc = run(app, fd, &signals, err);
-	if (opt->listen && fd > 0)
-		close(fd);
+	/* In this order: once it is closed, the path may be that of a successor. */
 	if (!rc && opt->listen && strncmp(opt->listen, "unix:", 5) == 0)
 		unlink(opt->listen + 5);
+	if (opt->listen && fd > 0)
+		close(fd);
 	http_global_cleanup();
 	return rc;
 }
