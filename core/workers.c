@@ -20,6 +20,12 @@ struct item {
 	bool claimed;
 };
 
+/* A job that a thread works on; on that thread's stack. */
+struct doing {
+	struct doing *next;
+	struct uuid owner, job;
+};
+
 struct lane {
 	struct workers *workers;
 	const char *name;
@@ -33,6 +39,7 @@ struct lane {
 	struct item queue[QUEUE_MAX];
 	size_t first, n;
 	size_t busy;
+	struct doing *doing;
 };
 
 struct workers {
@@ -44,6 +51,7 @@ struct workers {
 	pthread_mutex_t lock;		/* with wake: the scheduler's sleep */
 	pthread_cond_t wake;
 	bool woken;
+	int64_t renewed_us;		/* the scheduler's */
 	atomic_bool stopping;
 };
 
@@ -126,6 +134,23 @@ lane_done(struct lane *lane)
 }
 
 static void
+do_step(struct lane *lane, struct job *job)
+{
+	struct doing me = { .owner = job->owner, .job = job->id }, **link;
+
+	pthread_mutex_lock(&lane->lock);
+	me.next = lane->doing;
+	lane->doing = &me;
+	pthread_mutex_unlock(&lane->lock);
+	lane->step(lane->workers->svc, job);
+	pthread_mutex_lock(&lane->lock);
+	for (link = &lane->doing; *link != &me; link = &(*link)->next)
+		;
+	*link = me.next;
+	pthread_mutex_unlock(&lane->lock);
+}
+
+static void
 do_item(struct lane *lane, struct item *item)
 {
 	struct service *svc = lane->workers->svc;
@@ -144,7 +169,7 @@ do_item(struct lane *lane, struct item *item)
 	}
 	/* It may have moved on between the hint and the claim. */
 	if (lane->states & 1u << item->job.state)
-		lane->step(svc, &item->job);
+		do_step(lane, &item->job);
 	else if (jobs_defer(svc->db, &item->job, 0, item->job.attempts, &err) == ERR_OK)
 		workers_hint(lane->workers, item->job.state, &item->job.owner, &item->job.id);
 	job_clear(&item->job);
@@ -191,6 +216,43 @@ schedule_lane(struct workers *w, struct lane *lane)
 	return n == want;
 }
 
+/*
+ * A large output takes longer than a lease: without this one thread after the
+ * other would begin with it, too.  Not for submitting, where a lease that is
+ * over says that a create is.
+ */
+static void
+renew_leases(struct workers *w, struct lane *lane)
+{
+	struct doing jobs[1000];	/* more threads than `workers` allows */
+	size_t n = 0;
+
+	pthread_mutex_lock(&lane->lock);
+	for (struct doing *d = lane->doing; d && n < sizeof jobs / sizeof *jobs; d = d->next)
+		jobs[n++] = *d;
+	pthread_mutex_unlock(&lane->lock);
+	while (n-- > 0) {
+		struct err err = ERR_INIT;
+
+		if (jobs_renew(w->svc->db, &jobs[n].owner, &jobs[n].job, w->svc->settings->lease_ms, &err))
+			log_event(LOG_WARN, "worker.renew_failed", KV_STR("lane", lane->name),
+				KV_STR("error", err.text));
+	}
+}
+
+static void
+renew_sometimes(struct workers *w)
+{
+	int64_t now_us = clock_mono_us();
+
+	if (now_us - w->renewed_us < (int64_t)w->svc->settings->lease_ms * 1000 / 3)
+		return;
+	w->renewed_us = now_us;
+	for (size_t i = 0; i < LANES; i++)
+		if (!(w->lanes[i].states & 1u << GEN_SUBMITTING))
+			renew_leases(w, &w->lanes[i]);
+}
+
 static void
 sleep_a_tick(struct workers *w)
 {
@@ -215,6 +277,7 @@ schedule_run(void *arg)
 	while (!atomic_load(&w->stopping)) {
 		bool more = false;
 
+		renew_sometimes(w);
 		for (size_t i = 0; i < LANES; i++)
 			more |= schedule_lane(w, &w->lanes[i]);
 		if (!more)

@@ -230,6 +230,19 @@ jobs_claim_due(struct db *db, unsigned states, size_t max, uint64_t lease_ms,
 	return ERR_OK;
 }
 
+enum err_code
+jobs_renew(struct db *db, const struct uuid *owner, const struct uuid *job_id,
+	uint64_t lease_ms, struct err *err)
+{
+	struct text o, j, lease;
+	const char *params[] = { id(&o, owner), id(&j, job_id), num(&lease, (int64_t)lease_ms) };
+	PGresult *res = NULL;
+	enum err_code rc = db_query(db, SQL_job_renew, params, N(params), &res, err);
+
+	PQclear(res);
+	return rc;
+}
+
 static enum err_code
 settle(struct db *db, struct job *job, const struct job_move *move, const char *detail,
 	PGresult **ret, struct err *err)

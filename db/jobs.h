@@ -66,6 +66,11 @@ enum err_code jobs_claim(struct db *db, const struct uuid *owner, const struct u
 enum err_code jobs_claim_due(struct db *db, unsigned states, size_t max, uint64_t lease_ms,
 	struct job *ret, size_t *ret_n, struct err *err) MUST_CHECK;
 
+/* Keep the lease of a job that is being worked on.  Nothing happens if it is
+ * over or was given back. */
+enum err_code jobs_renew(struct db *db, const struct uuid *owner, const struct uuid *id,
+	uint64_t lease_ms, struct err *err) MUST_CHECK;
+
 /* How a live job moves.  All borrowed. */
 struct job_move {
 	enum gen_state state;
