@@ -64,6 +64,7 @@ def problem(answer, status, code):
     equal(answer.json["status"], status, "status in the body")
     equal(answer.json["code"], code, "code")
     check(len(answer.json["request_id"]) == 32, "no request id")
+    equal(answer.header("X-Request-Id"), answer.json["request_id"], "request id")
     equal(answer.header("Cache-Control"), "no-store", "cache control")
 
 
