@@ -140,14 +140,6 @@ pg_error(PGconn *pg, enum err_code code, const char *what, struct err *err)
 	return err_set(err, code, "%s: %.*s", what, len ? (int)len : -1, len ? text : "no connection");
 }
 
-/* "Already exists, skipping" and such; libpq would print them into the log. */
-static void
-ignore_notice(void *arg, const PGresult *res)
-{
-	(void)arg;
-	(void)res;
-}
-
 /* Wait until the socket is ready; false: the deadline passed. */
 static bool
 wait_socket(PGconn *pg, short events, int64_t deadline_us)
@@ -178,6 +170,20 @@ set_user_timeout(PGconn *pg, unsigned ms)
 #endif
 }
 
+/* What the server says besides answers: that it is about to stop, that a table
+ * was there already.  libpq would print it on standard error, which is our log. */
+static void
+take_notice(void *ctx, const PGresult *res)
+{
+	const char *severity = PQresultErrorField(res, PG_DIAG_SEVERITY_NONLOCALIZED);
+	bool serious = severity && strcmp(severity, "NOTICE") != 0 && strcmp(severity, "INFO") != 0 &&
+		strcmp(severity, "LOG") != 0 && strcmp(severity, "DEBUG") != 0;
+
+	(void)ctx;
+	log_event(serious ? LOG_WARN : LOG_DEBUG, "db.notice", KV_STR("severity", severity),
+		KV_STR("message", PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY)));
+}
+
 static enum err_code
 pg_connect(const char *url, int64_t deadline_us, PGconn **ret, struct err *err)
 {
@@ -202,7 +208,7 @@ pg_connect(const char *url, int64_t deadline_us, PGconn **ret, struct err *err)
 	pg = PQconnectStartParams(names, values, 1);
 	if (!pg)
 		return err_set(err, ERR_NOMEM, "database connection");
-	PQsetNoticeReceiver(pg, ignore_notice, NULL);
+	PQsetNoticeReceiver(pg, take_notice, NULL);
 	if (PQstatus(pg) == CONNECTION_BAD)
 		st = PGRES_POLLING_FAILED;
 	while (st != PGRES_POLLING_OK && st != PGRES_POLLING_FAILED) {
