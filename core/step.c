@@ -5,6 +5,9 @@
 #include "base/log.h"
 #include "core/workers.h"
 
+/* The pause between tries grows no longer than this many doublings: 8 s. */
+#define TRIES_APART 5
+
 void
 step_failed(const struct job *job, const char *step, const char *why)
 {
@@ -26,19 +29,43 @@ step_later(struct service *svc, struct job *job, uint64_t wait_ms)
 		step_failed(job, "defer", err.text);
 }
 
-void
-step_apply(struct service *svc, struct job *job, const struct job_event *ev,
+static enum err_code
+apply_once(struct service *svc, struct job *job, const struct job_event *ev,
 	const struct apply *how)
 {
 	struct err err = ERR_INIT;
 	enum gen_state before = job->state;
 	bool moved;
+	enum err_code rc = job_apply(svc, job, ev, how, &moved, &err);
 
-	if (job_apply(svc, job, ev, how, &moved, &err))
+	if (rc)
 		step_failed(job, job_event_name(ev->kind), err.text);
 	else if (moved && job->state != before &&
 		 (job->state == GEN_STORING || (job->state == GEN_RUNNING && before == GEN_UNCERTAIN)))
 		workers_hint(svc->workers, job->state, &job->owner, &job->id);
+	return rc;
+}
+
+void
+step_apply(struct service *svc, struct job *job, const struct job_event *ev,
+	const struct apply *how)
+{
+	(void)!apply_once(svc, job, ev, how);
+}
+
+void
+step_apply_surely(struct service *svc, struct job *job, const struct job_event *ev,
+	const struct apply *how)
+{
+	enum err_code rc;
+
+	for (int32_t tries = 1; ; tries++) {
+		rc = apply_once(svc, job, ev, how);
+		if (rc != ERR_UNAVAILABLE && rc != ERR_NOMEM)
+			return;
+		if (!workers_pause(svc->workers, backoff_ms(tries < TRIES_APART ? tries : TRIES_APART)))
+			return;
+	}
 }
 
 enum err_code

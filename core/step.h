@@ -15,6 +15,13 @@ void step_later(struct service *svc, struct job *job, uint64_t wait_ms);
 void step_apply(struct service *svc, struct job *job, const struct job_event *ev,
 	const struct apply *how);
 
+/*
+ * The same for news that nobody will bring again, such as a create's answer:
+ * while the database is away it is kept and tried again, until we stop.
+ */
+void step_apply_surely(struct service *svc, struct job *job, const struct job_event *ev,
+	const struct apply *how);
+
 /* Ask the provider how a prediction stands.  status_reply_clear(). */
 struct status_reply;
 enum err_code step_ask_status(struct service *svc, const struct job *job,

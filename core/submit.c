@@ -71,7 +71,8 @@ take_outcome(struct service *svc, struct job *job, const struct provider *p,
 	}
 	if (reply.outcome != SUBMIT_ACCEPTED)
 		step_failed(job, job_event_name(ev.kind), how.message);
-	step_apply(svc, job, &ev, &how);
+	/* Without it a prediction that was paid for would be lost. */
+	step_apply_surely(svc, job, &ev, &how);
 	submit_reply_clear(&reply);
 }
 

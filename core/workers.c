@@ -53,6 +53,7 @@ struct workers {
 	bool woken;
 	int64_t renewed_us;		/* the scheduler's */
 	atomic_bool stopping;
+	atomic_int_least64_t until_us;	/* of the stop's grace; before it: for ever */
 };
 
 static const struct {
@@ -340,6 +341,7 @@ workers_start(struct service *svc, struct err *err)
 	if (!w)
 		return err_set(err, ERR_NOMEM, "workers");
 	w->svc = svc;
+	atomic_store(&w->until_us, INT64_MAX);
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -354,6 +356,17 @@ workers_start(struct service *svc, struct err *err)
 	if (rc)
 		workers_stop(svc, 0);
 	return rc;
+}
+
+/* In small pieces, since a stop may come meanwhile. */
+bool
+workers_pause(const struct workers *w, uint64_t ms)
+{
+	int64_t end_us = clock_mono_us() + (int64_t)ms * 1000;
+
+	while (clock_mono_us() < end_us && clock_mono_us() < atomic_load(&w->until_us))
+		nanosleep(&(struct timespec){ .tv_nsec = 20000000 }, NULL);
+	return clock_mono_us() < atomic_load(&w->until_us);
 }
 
 static bool
@@ -397,6 +410,7 @@ workers_stop(struct service *svc, uint64_t grace_ms)
 
 	if (!w)
 		return;
+	atomic_store(&w->until_us, until_us);
 	atomic_store(&w->stopping, true);
 	wake_scheduler(w);
 	for (size_t i = 0; i < w->started; i++) {

@@ -23,6 +23,10 @@ void workers_stop(struct service *svc, uint64_t grace_ms);
 void workers_hint(struct workers *workers, enum gen_state state,
 	const struct uuid *owner, const struct uuid *job);
 
+/* A worker's pause between two tries of what has to be done.  false: we are
+ * stopping, and have no more time. */
+bool workers_pause(const struct workers *workers, uint64_t ms);
+
 /* One step of a claimed job; what each state's action is.  job_clear() it after. */
 void submit_step(struct service *svc, struct job *job);	/* queued, submitting, uncertain */
 void poll_step(struct service *svc, struct job *job);	/* running */
