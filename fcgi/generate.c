@@ -41,7 +41,7 @@ generate_read_key(struct exchange *x, const char **ret, struct err *err)
 	return ERR_OK;
 }
 
-/* The provider said no: the client hears why at once, with the job's link. */
+/* The provider said no: a client that waited for that hears why, with the job's link. */
 static bool
 is_refused(const struct shown *shown)
 {
@@ -64,7 +64,7 @@ answer_created(struct exchange *x)
 	}
 	prefer_answer(x, &prefer);
 	answer_location(x);
-	if (is_refused(&shown)) {
+	if (!prefer.respond_async && is_refused(&shown)) {
 		rc = shown.error;
 		answer_problem(x, rc, NULL, job_in_short(&shown));
 	} else if (prefer.wait && gen_status_is_final(shown.status)) {

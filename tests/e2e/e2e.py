@@ -53,7 +53,9 @@ class Rig(stacks.Stack):
     # -- Jobs
 
     def post(self, prompt="a lighthouse", *, user=None, headers=None, **members):
-        return self.http("POST", "/generate", json={"prompt": prompt, **members}, user=user, headers=headers)
+        """Does not wait for the provider, unless the headers say so."""
+        return self.http("POST", "/generate", json={"prompt": prompt, **members}, user=user,
+                         headers={"Prefer": "respond-async", **(headers or {})})
 
     def submit(self, prompt="a lighthouse", *, user=None, headers=None, **members):
         """A job that was taken; without a user by a new one.  Its "user" is remembered."""
