@@ -74,8 +74,20 @@ wait_for_stop(const sigset_t *set)
 	pthread_sigmask(SIG_UNBLOCK, set, NULL);
 }
 
+/* A successor may listen while our running steps end.  In this order: once it
+ * is closed, the path may be the successor's. */
+static void
+stop_listening(const struct options *opt, int fd)
+{
+	if (opt->listen && strncmp(opt->listen, "unix:", 5) == 0)
+		unlink(opt->listen + 5);
+	close(fd);
+}
+
+/* fd is closed when it returns. */
 static enum err_code
-run(const struct app *app, int fd, const sigset_t *signals, struct err *err)
+run(const struct app *app, const struct options *opt, int fd, const sigset_t *signals,
+	struct err *err)
 {
 	struct service_parts parts = app_parts(app);
 	struct service *svc = NULL;
@@ -94,6 +106,7 @@ run(const struct app *app, int fd, const sigset_t *signals, struct err *err)
 		wait_for_stop(signals);
 	}
 	server_stop(&server);
+	stop_listening(opt, fd);
 	if (svc)
 		workers_stop(svc, STOP_GRACE_MS);
 	service_free(&svc);
@@ -118,12 +131,7 @@ serve(const struct app *app, const struct options *opt, struct err *err)
 	else if (!listen_is_listening(0))
 		rc = err_set(err, ERR_CONFIG, "descriptor 0 is no listening socket: say --listen unix:PATH");
 	if (!rc)
-		rc = run(app, fd, &signals, err);
-	/* In this order: once it is closed, the path may be that of a successor. */
-	if (!rc && opt->listen && strncmp(opt->listen, "unix:", 5) == 0)
-		unlink(opt->listen + 5);
-	if (opt->listen && fd > 0)
-		close(fd);
+		rc = run(app, opt, fd, &signals, err);
 	http_global_cleanup();
 	return rc;
 }

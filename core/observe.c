@@ -20,8 +20,8 @@ note(struct service *svc, const struct uuid *owner, const struct uuid *id,
 }
 
 static enum err_code
-take(struct service *svc, const struct uuid *owner, const struct uuid *id,
-	const struct gen_observation *obs, const char *delivery,
+take_observation(struct service *svc, const struct provider *p, const struct uuid *owner,
+	const struct uuid *id, const struct gen_observation *obs, const char *delivery,
 	enum webhook_verdict *ret, struct err *err)
 {
 	const struct job_event ev = { .kind = EV_OBSERVED, .obs = obs };
@@ -33,6 +33,8 @@ take(struct service *svc, const struct uuid *owner, const struct uuid *id,
 	rc = jobs_load(svc->db, owner, id, &job, err);
 	if (rc == ERR_NOT_FOUND)	/* settled, or never there */
 		rc = jobs_exists(svc->db, owner, id, err);
+	else if (!rc && strcmp(job.provider, p->name) != 0)
+		rc = err_set(err, ERR_NOT_FOUND, "the job is with %s, not with %s", job.provider, p->name);
 	else if (!rc)
 		rc = job_apply(svc, &job, &ev, &how, &moved, err);
 	if (!rc && !moved)
@@ -66,7 +68,7 @@ service_webhook(struct service *svc, const char *provider, const char *token,
 	if (!rc)
 		rc = service_open_token(svc, token ? token : "", token ? strlen(token) : 0, &owner, &id, err);
 	if (!rc)
-		rc = take(svc, &owner, &id, &obs, delivery, ret, err);
+		rc = take_observation(svc, p, &owner, &id, &obs, delivery, ret, err);
 	gen_observation_clear(&obs);
 	mem_free(delivery);
 	return rc;

@@ -31,6 +31,17 @@ next_poll_ms(const struct service *svc, const struct job *job)
 	return poll_delay_ms(svc, &counted);
 }
 
+/* What the provider asks for, but not beyond the job's own end. */
+static uint64_t
+later_ms(const struct service *svc, const struct job *job, uint64_t asked_ms)
+{
+	int64_t end_ms = job->time_left_ms + DEADLINE_MARGIN_MS + 1000;
+
+	if (!asked_ms)
+		return next_poll_ms(svc, job);
+	return end_ms > 0 && (uint64_t)end_ms < asked_ms ? (uint64_t)end_ms : asked_ms;
+}
+
 void
 poll_step(struct service *svc, struct job *job)
 {
@@ -43,7 +54,6 @@ poll_step(struct service *svc, struct job *job)
 	enum err_code rc = step_ask_status(svc, job, job->prediction_id, &reply, &err);
 
 	if (!rc && reply.outcome == STATUS_SEEN) {
-		/* We know whose it is; not every reply says its id again. */
 		if (!reply.obs.status_known)
 			step_failed(job, "poll", reply.obs.status_text);
 		step_apply(svc, job, &seen, &how);
@@ -62,6 +72,6 @@ poll_step(struct service *svc, struct job *job)
 	if (job->state == GEN_RUNNING && job->time_left_ms < -DEADLINE_MARGIN_MS)
 		step_apply(svc, job, &deadline, &how);
 	if (job->state == GEN_RUNNING && job->version == version)
-		step_later(svc, job, reply.retry_after_ms ? reply.retry_after_ms : next_poll_ms(svc, job));
+		step_later(svc, job, later_ms(svc, job, reply.retry_after_ms));
 	status_reply_clear(&reply);
 }

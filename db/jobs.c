@@ -262,8 +262,9 @@ static enum err_code
 move_live(struct db *db, struct job *job, const struct job_move *move, const char *detail,
 	PGresult **ret, struct err *err)
 {
-	struct text o, j, version, due, lease, attempts, deadline;
+	struct text o, j, version, due, lease, attempts, deadline, by;
 	char *outputs = dump(move->outputs);
+	int64_t nonce = 0;
 	const char *params[] = {
 		id(&o, &job->owner), id(&j, &job->id), num(&version, job->version),
 		gen_state_name(move->state), num(&due, move->due_ms),
@@ -271,13 +272,16 @@ move_live(struct db *db, struct job *job, const struct job_move *move, const cha
 		move->prediction_id, num(&attempts, move->attempts),
 		gen_status_name(move->status), move->event, move->delivery, detail, outputs,
 		move->deadline_ms >= 0 ? num(&deadline, move->deadline_ms) : NULL,
-		cancels[move->cancel],
+		cancels[move->cancel], by.s,
 	};
 	enum err_code rc;
 
 	if (move->outputs && !outputs)
 		return err_set(err, ERR_NOMEM, "job's outputs");
-	rc = db_query(db, SQL_job_move, params, N(params), ret, err);
+	rc = crypto_random(&nonce, sizeof nonce, err);
+	num(&by, nonce);
+	if (!rc)
+		rc = db_query(db, SQL_job_move, params, N(params), ret, err);
 	free(outputs);
 	return rc;
 }

@@ -425,6 +425,8 @@ db_query(struct db *db, enum sql_id id, const char *const *params, size_t n,
 		conn_close(conn);
 		log_event(LOG_WARN, "db.connection_lost", KV_STR("statement", sql_name(id)),
 			KV_STR("error", err ? err->text : NULL));
+		if (clock_mono_us() >= deadline_us)	/* nothing is left for a second try */
+			break;
 	}
 	pool_give(db, conn);
 	return rc;

@@ -9,6 +9,7 @@
 #define RETRY_AFTER_MAX_MS (3600 * 1000)
 #define TEXT_MAX 2000
 #define DEPTH_MAX 32
+#define URLS_MAX 100	/* no model makes more; the rest would be somebody's joke */
 
 json_t *
 reply_json(const char *p, size_t len)
@@ -115,7 +116,7 @@ collect(const json_t *value, json_t *urls, int depth)
 	json_t *member;
 	size_t i;
 
-	if (depth > DEPTH_MAX)
+	if (depth > DEPTH_MAX || json_array_size(urls) >= URLS_MAX)
 		return 0;
 	if (is_url(value))
 		return json_array_append(urls, (json_t *)value);

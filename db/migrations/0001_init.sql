@@ -43,6 +43,7 @@ create table public.generation_live (
 	job_id          uuid        not null,
 	state           text        not null default 'queued',
 	version         integer     not null default 1,
+	moved_by        bigint,
 	due_at          timestamptz not null default now(),
 	lease_until     timestamptz,
 	attempts        integer     not null default 0,

@@ -6,10 +6,12 @@
 -- $12 detail or null  $13 output sources, a JSON array of strings, or null
 -- $14 ms that the deadline is moved to from now, or null to keep
 -- $15 why it is to end early, or null for no change
+-- $16 a number drawn for this move: a repetition, sent because the first answer
+-- was lost, knows its own move by it and has moved the job
 -- $5 and $6 negative: due time and lease stay as they are
 with moved as (
 	update public.generation_live l
-	set state = $4::text, version = l.version + 1,
+	set state = $4::text, version = $3::integer + 1, moved_by = $16::bigint,
 		due_at = case when $5::bigint < 0 then l.due_at
 			else now() + $5::bigint * interval '1 millisecond' end,
 		lease_until = case when $6::bigint < 0 then l.lease_until
@@ -20,10 +22,13 @@ with moved as (
 		cancel_reason = coalesce(l.cancel_reason, $15::text),
 		cancel_asked_at = case when $15::text is null then l.cancel_asked_at
 			else coalesce(l.cancel_asked_at, now()) end
-	from (select state from public.generation_live
+	from (select state, version from public.generation_live
 		where owner_id = $1::uuid and job_id = $2::uuid) before
-	where l.owner_id = $1::uuid and l.job_id = $2::uuid and l.version = $3::integer
-	returning l.owner_id, l.job_id, l.version, l.state, before.state as state_from
+	where l.owner_id = $1::uuid and l.job_id = $2::uuid
+		and (l.version = $3::integer
+			or (l.version = $3::integer + 1 and l.moved_by = $16::bigint))
+	returning l.owner_id, l.job_id, l.version, l.state,
+		before.state as state_from, before.version as version_from
 ), record as (
 	update public.generation_jobs j
 	set status = $9::text, version = j.version + 1,
@@ -41,6 +46,7 @@ with moved as (
 		(owner_id, job_id, event, state_from, state_to, delivery, detail)
 	select m.owner_id, m.job_id, $10::text, m.state_from, m.state, $11::text, $12::jsonb
 	from moved m
+	where m.version_from = $3::integer
 	on conflict do nothing
 )
 select version from moved
