@@ -221,7 +221,7 @@ jobs_claim_due(struct db *db, unsigned states, size_t max, uint64_t lease_ms,
 		struct err why = ERR_INIT;
 
 		if (job_from_row(res, row, &ret[n], &why))
-			log_event(LOG_ERROR, "db.unreadable_job", KV_STR("error", why.text));
+			log_event(LOG_ERROR, "db.job_unreadable", KV_STR("error", why.text));
 		else
 			n++;
 	}

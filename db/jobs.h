@@ -62,7 +62,8 @@ enum err_code jobs_claim(struct db *db, const struct uuid *owner, const struct u
 	uint64_t lease_ms, struct job *ret, struct err *err) MUST_CHECK;
 
 /* Lease up to max jobs that are due and in one of the states (a mask of
- * 1 << enum gen_state).  ret has room for max; *ret_n may be 0. */
+ * 1 << enum gen_state), the longest due first.  ret has room for max; *ret_n may
+ * be 0.  A row that this program cannot read is logged and left out. */
 enum err_code jobs_claim_due(struct db *db, unsigned states, size_t max, uint64_t lease_ms,
 	struct job *ret, size_t *ret_n, struct err *err) MUST_CHECK;
 
