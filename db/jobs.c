@@ -63,20 +63,11 @@ dup_into(char **to, const char *s)
 	return !s || *to;
 }
 
-/* jsonb writes 1e20 as an integer, which does not fit Jansson's: such a document
- * is read with reals only. */
-static json_t *
-parse_json(const char *s)
-{
-	json_t *json = json_loads(s, JSON_DECODE_ANY, NULL);
-
-	return json ? json : json_loads(s, JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL, NULL);
-}
-
 static enum err_code
 job_from_row(const PGresult *res, int row, struct job *ret, struct err *err)
 {
 	struct job job = { .request = NULL };
+	json_error_t json_err;
 	const char *owner = row_text(res, row, "owner_id");
 	const char *job_id = row_text(res, row, "job_id");
 
@@ -91,7 +82,9 @@ job_from_row(const PGresult *res, int row, struct job *ret, struct err *err)
 	job.cancel = cancel_of(row_text(res, row, "cancel_reason"));
 	job.time_left_ms = row_i64(res, row, "time_left_ms", 0);
 	job.age_ms = row_i64(res, row, "age_ms", 0);
-	job.request = parse_json(row_text(res, row, "request"));
+	job.request = json_loads(row_text(res, row, "request"), 0, &json_err);
+	if (!job.request && json_error_code(&json_err) != json_error_out_of_memory)
+		return err_set(err, ERR_INTERNAL, "job %s: request: %s", job_id, json_err.text);
 	if (!dup_into(&job.prediction_id, row_text(res, row, "prediction_id")) ||
 	    !dup_into(&job.model, row_text(res, row, "model")) ||
 	    !dup_into(&job.provider, row_text(res, row, "provider")) || !job.request) {
@@ -363,7 +356,7 @@ column_json(const PGresult *res, const char *column)
 {
 	const char *s = row_text(res, 0, column);
 
-	return s ? parse_json(s) : json_null();
+	return s ? json_loads(s, JSON_DECODE_ANY, NULL) : json_null();
 }
 
 static json_t *

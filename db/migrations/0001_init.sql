@@ -4,6 +4,8 @@
 
 -- The record that its owner may see.  It is written when the public status
 -- changes, never for inner work: see generation_live.
+-- request and metadata come back as they were sent, so they are json: jsonb
+-- writes 1e30 out as an integer, which most readers then refuse.
 create table public.generation_jobs (
 	owner_id        uuid        not null,
 	id              uuid        not null,
@@ -11,8 +13,8 @@ create table public.generation_jobs (
 	version         integer     not null default 1,
 	model           text        not null,
 	provider        text        not null,
-	request         jsonb       not null,
-	metadata        jsonb,
+	request         json        not null,
+	metadata        json,
 	idempotency_key text,
 	fingerprint     bytea       not null,
 	error_code      text,
@@ -134,7 +136,7 @@ alter table public.generation_shared enable row level security;
 -- been committed meanwhile.
 create function public.create_job(
 	p_owner_id uuid, p_id uuid, p_slots integer, p_key text, p_fingerprint bytea,
-	p_model text, p_provider text, p_request jsonb, p_metadata jsonb, p_time_left interval)
+	p_model text, p_provider text, p_request json, p_metadata json, p_time_left interval)
 returns table (outcome text, job_id uuid)
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -211,4 +213,4 @@ $$;
 
 -- On Supabase every function in public is callable over HTTP unless revoked.
 revoke all on function public.create_job(uuid, uuid, integer, text, bytea, text, text,
-	jsonb, jsonb, interval) from public;
+	json, json, interval) from public;

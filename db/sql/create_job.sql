@@ -3,5 +3,5 @@
 -- $6 model  $7 provider  $8 request  $9 metadata or null  $10 time left, ms
 select outcome, job_id
 from public.create_job($1::uuid, $2::uuid, $3::integer, $4::text,
-	decode($5::text, 'hex'), $6::text, $7::text, $8::jsonb, $9::jsonb,
+	decode($5::text, 'hex'), $6::text, $7::text, $8::json, $9::json,
 	$10::bigint * interval '1 millisecond')
