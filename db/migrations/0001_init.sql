@@ -194,9 +194,8 @@ begin
 			where l.owner_id = p_owner_id and l.job_id <> p_id
 			order by l.job_id limit 1;
 		if found then
-			-- This id, or its key, may have been committed since we looked (by
-			-- a call whose connection was cut, by another with that key):
-			-- those are not told "in flight".
+			-- This very id, or the key, may have been committed since we
+			-- looked: neither is ever told "in flight".
 			perform 1 from public.generation_jobs j
 				where j.owner_id = p_owner_id
 					and (j.id = p_id or j.idempotency_key = p_key);
