@@ -22,3 +22,4 @@ select l.owner_id, l.job_id, l.state, l.version, l.attempts, l.prediction_id, l.
 	j.status, j.model, j.provider, j.request
 from claimed l
 join public.generation_jobs j on j.owner_id = l.owner_id and j.id = l.job_id
+order by l.due_at
