@@ -551,7 +551,7 @@ assets_lost(struct db *db, const struct job *job, int *ret_n, enum err_code *ret
 	enum err_code rc = db_query(db, SQL_assets_lost, params, N(params), &res, err);
 
 	if (!rc) {
-		const char *why = row_text(res, 0, "min");
+		const char *why = row_text(res, 0, "why");
 
 		*ret_n = (int)row_i64(res, 0, "count", 0);
 		*ret_why = why ? err_from_name(why) : ERR_OK;
