@@ -39,14 +39,20 @@ checksum(const struct migration *m, char hex[SHA256_HEX_SIZE], struct err *err)
 	return rc;
 }
 
+/* What the database has: of one migration, and as its newest. */
+struct applied {
+	bool there;
+	char checksum[SHA256_HEX_SIZE];
+	int64_t newest;
+};
+
 /*
  * One script per migration, in one transaction: take the lock, look whether
  * it is there already, apply it if not.  `do` blocks cannot hold it all, since
  * a migration is plain SQL, so the look is a statement of its own before.
  */
 static enum err_code
-applied_checksum(const struct db_settings *settings, int number, char hex[SHA256_HEX_SIZE],
-	bool *ret_there, struct err *err)
+look_for(const struct db_settings *settings, int number, struct applied *ret, struct err *err)
 {
 	struct buf sql = BUF_INIT(4096);
 	PGresult *res = NULL;
@@ -61,19 +67,18 @@ applied_checksum(const struct db_settings *settings, int number, char hex[SHA256
 		" applied_at timestamptz not null default now());"
 		"alter table public.generation_migrations enable row level security;"
 		"commit;");
-	buf_printf(&sql, "select checksum from public.generation_migrations where number = %d", number);
+	buf_printf(&sql, "select max(number) as newest, max(checksum) filter (where number = %d) as checksum"
+		" from public.generation_migrations", number);
 	if (sql.err)
 		return err_set(err, sql.err, "migration script");
 	rc = db_script(settings, buf_str(&sql), MIGRATE_TIMEOUT_MS, &res, err);
 	buf_clear(&sql);
 	if (rc)
 		return rc;
-	*ret_there = PQntuples(res) == 1;
-	have = *ret_there ? row_text(res, 0, "checksum") : "";
-	if (strlen(have) < SHA256_HEX_SIZE)
-		memcpy(hex, have, strlen(have) + 1);
-	else
-		hex[0] = '\0';
+	have = row_text(res, 0, "checksum");
+	*ret = (struct applied){ .there = have, .newest = row_i64(res, 0, "newest", 0) };
+	if (have && strlen(have) < SHA256_HEX_SIZE)
+		memcpy(ret->checksum, have, strlen(have) + 1);
 	PQclear(res);
 	return ERR_OK;
 }
@@ -104,25 +109,30 @@ static enum err_code
 migrate_one(const struct db_settings *settings, int number, int *applied, struct err *err)
 {
 	const struct migration *m = &migrations[number - 1];
-	char want[SHA256_HEX_SIZE], have[SHA256_HEX_SIZE];
+	char want[SHA256_HEX_SIZE];
+	struct applied have;
 	enum err_code rc;
-	bool there;
 
 	rc = checksum(m, want, err);
 	if (!rc)
-		rc = applied_checksum(settings, number, have, &there, err);
-	if (!rc && !there) {
-		rc = apply(settings, number, m, want, err);
+		rc = look_for(settings, number, &have, err);
+	if (!rc && !have.there && have.newest <= N_MIGRATIONS) {
+		struct err why = ERR_INIT;
+
+		rc = apply(settings, number, m, want, &why);
 		if (!rc) {
 			++*applied;
 			return ERR_OK;
 		}
 		/* Perhaps somebody else did, meanwhile. */
-		if (applied_checksum(settings, number, have, &there, NULL) || !there)
-			return err_prefix(err, rc, "migration %s", m->name);
+		if (look_for(settings, number, &have, NULL) || !have.there)
+			return err_set(err, rc, "migration %s: %s", m->name, why.text);
 		rc = ERR_OK;
 	}
-	if (!rc && strcmp(want, have) != 0)
+	if (!rc && have.newest > N_MIGRATIONS)
+		rc = err_set(err, ERR_CONFIG, "the database's schema is at %lld, this program knows %d: "
+			"install the newer gengate", (long long)have.newest, N_MIGRATIONS);
+	if (!rc && strcmp(want, have.checksum) != 0)
 		rc = err_set(err, ERR_CONFIG, "migration %s in the database is not the one that this "
 			"program carries: was it applied by another build?", m->name);
 	return rc;
