@@ -122,15 +122,14 @@ jobs_create(struct db *db, const struct job_new *job, enum create_outcome *ret,
 	if (!rc) {
 		const char *outcome = row_text(res, 0, "outcome");
 		const char *which = row_text(res, 0, "job_id");
+		size_t i = 0;
 
-		rc = ERR_INTERNAL;
-		for (int i = 0; i < (int)N(outcomes); i++)
-			if (strcmp(outcome, outcomes[i]) == 0) {
-				*ret = (enum create_outcome)i;
-				rc = uuid_parse(which, strlen(which), ret_job);
-			}
-		if (rc)
-			err_set(err, rc, "create_job: outcome %s, job %s", outcome, which);
+		while (i < N(outcomes) && strcmp(outcome, outcomes[i]) != 0)
+			i++;
+		if (i == N(outcomes) || uuid_parse(which, strlen(which), ret_job))
+			rc = err_set(err, ERR_INTERNAL, "create_job: outcome %s of job %s", outcome, which);
+		else
+			*ret = (enum create_outcome)i;
 	}
 	PQclear(res);
 	free(request);
