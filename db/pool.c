@@ -234,17 +234,20 @@ pg_connect(const char *url, int64_t deadline_us, PGconn **ret, struct err *err)
 	return ERR_OK;
 }
 
-/* A server that went away since the last statement shows as end of file. */
+/* A server that went away since the last statement shows as end of file, often
+ * behind a last message: so read until nothing is left. */
 static bool
 conn_has_died(struct conn *conn)
 {
 	struct pollfd pfd = { .fd = PQsocket(conn->pg), .events = POLLIN };
 
-	if (PQstatus(conn->pg) != CONNECTION_OK)
-		return true;
-	if (poll(&pfd, 1, 0) <= 0)
-		return false;
-	return !PQconsumeInput(conn->pg) || PQstatus(conn->pg) != CONNECTION_OK;
+	while (PQstatus(conn->pg) == CONNECTION_OK) {
+		if (poll(&pfd, 1, 0) <= 0)
+			return false;
+		if (!PQconsumeInput(conn->pg))
+			return true;
+	}
+	return true;
 }
 
 static enum err_code
@@ -351,6 +354,15 @@ result_check(const PGresult *res, const char *what, struct err *err)
 		code == ERR_CONFIG ? "; run `gengate migrate`, or grant this role its rights" : "");
 }
 
+/* No primary any more, and not cut either: another connection may find it. */
+static bool
+is_read_only(const PGresult *res)
+{
+	const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
+
+	return state && strcmp(state, "25006") == 0;
+}
+
 static enum err_code
 conn_prepare(struct conn *conn, enum sql_id id, int64_t deadline_us, bool *ret_lost, struct err *err)
 {
@@ -394,6 +406,7 @@ conn_run(struct conn *conn, enum sql_id id, bool named, const char *const *param
 		return rc;
 	rc = result_check(res, sql_name(id), err);
 	if (rc) {
+		*ret_lost = is_read_only(res);
 		PQclear(res);
 		return rc;
 	}
@@ -406,30 +419,30 @@ db_query(struct db *db, enum sql_id id, const char *const *params, size_t n,
 	PGresult **ret, struct err *err)
 {
 	int64_t deadline_us = clock_mono_us() + (int64_t)db->settings->timeout_ms * 1000;
+	struct err why = ERR_INIT;	/* *err stays as it is if the second attempt works */
 	struct conn *conn;
+	bool lost = true;
 	enum err_code rc;
 
 	rc = pool_take(db, deadline_us, &conn, err);
 	if (rc)
 		return rc;
-	for (int attempt = 0; attempt < 2; attempt++) {
-		bool lost = false;
-
-		rc = conn_open(db, conn, deadline_us, err);
-		if (rc)
-			break;
-		rc = conn_run(conn, id, db->settings->named_statements, params, n,
-			deadline_us, ret, &lost, err);
-		if (!lost)
-			break;
-		conn_close(conn);
-		log_event(LOG_WARN, "db.connection_lost", KV_STR("statement", sql_name(id)),
-			KV_STR("error", err ? err->text : NULL));
-		if (clock_mono_us() >= deadline_us)	/* nothing is left for a second try */
-			break;
+	for (int attempt = 0; lost && attempt < 2; attempt++) {
+		lost = false;
+		rc = conn_open(db, conn, deadline_us, &why);
+		if (!rc)
+			rc = conn_run(conn, id, db->settings->named_statements, params, n,
+				deadline_us, ret, &lost, &why);
+		if (lost) {
+			conn_close(conn);
+			log_event(LOG_WARN, "db.connection_lost", KV_STR("statement", sql_name(id)),
+				KV_STR("error", why.text));
+			if (clock_mono_us() >= deadline_us)
+				break;
+		}
 	}
 	pool_give(db, conn);
-	return rc;
+	return rc ? err_set(err, rc, "%s", why.text) : ERR_OK;
 }
 
 enum err_code
