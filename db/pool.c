@@ -4,16 +4,11 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
-#include <sys/socket.h>
 
 #include "base/clock.h"
 #include "base/log.h"
-
-#define USER_TIMEOUT_MS 20000
 
 static const struct { const char *name, *text; } statements[] = {
 #define SQL(name, text) { #name, text },
@@ -158,18 +153,6 @@ wait_socket(PGconn *pg, short events, int64_t deadline_us)
 	}
 }
 
-/* How long what we sent may stay unacknowledged, once connected. */
-static void
-set_user_timeout(PGconn *pg, unsigned ms)
-{
-#ifdef TCP_USER_TIMEOUT
-	(void)setsockopt(PQsocket(pg), IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof ms);
-#else
-	(void)pg;
-	(void)ms;
-#endif
-}
-
 /* What the server says besides answers: that it is about to stop, that a table
  * was there already.  libpq would print it on standard error, which is our log. */
 static void
@@ -184,28 +167,27 @@ take_notice(void *ctx, const PGresult *res)
 		KV_STR("message", PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY)));
 }
 
+/* Which of the URL's hosts: NULL where there is nothing to choose. */
+struct host {
+	char *name, *address, *port;
+};
+
 static enum err_code
-pg_connect(const char *url, int64_t deadline_us, PGconn **ret, struct err *err)
+connect_to_host(const char *url, const struct host *host, int64_t deadline_us, PGconn **ret,
+	struct err *err)
 {
-	/* What the URL says wins over fallback_application_name and comes after
-	 * the others.  No `options`: a pooler would refuse or leak them. */
+	/* What the URL says wins over what comes before it, and the one host over
+	 * its list.  No `options`: a pooler would refuse or leak them. */
 	static const char *const names[] = {
-		"connect_timeout", "keepalives_idle", "tcp_user_timeout",
-		"fallback_application_name", "client_encoding", "dbname", NULL
+		"keepalives_idle", "tcp_user_timeout", "fallback_application_name", "client_encoding",
+		"dbname", "host", "hostaddr", "port", NULL
 	};
-	int64_t third_ms = (deadline_us - clock_mono_us()) / 3000 + 1;
-	char host_ms[32];
 	const char *const values[] = {
-		"10", "30", host_ms, "gengate", "UTF8", url, NULL
+		"30", "20000", "gengate", "UTF8", url, host->name, host->address, host->port, NULL
 	};
-	PGconn *pg;
+	PGconn *pg = PQconnectStartParams(names, values, 1);
 	PostgresPollingStatusType st = PGRES_POLLING_WRITING;
 
-	/* PQconnectPoll() knows no connect_timeout: of several hosts, one that
-	 * is switched off would take all the time, and the next never be tried. */
-	snprintf(host_ms, sizeof host_ms, "%lld", third_ms < USER_TIMEOUT_MS
-		? (long long)third_ms : (long long)USER_TIMEOUT_MS);
-	pg = PQconnectStartParams(names, values, 1);
 	if (!pg)
 		return err_set(err, ERR_NOMEM, "database connection");
 	PQsetNoticeReceiver(pg, take_notice, NULL);
@@ -228,10 +210,88 @@ pg_connect(const char *url, int64_t deadline_us, PGconn **ret, struct err *err)
 		PQfinish(pg);
 		return err_set(err, ERR_UNAVAILABLE, "database connection cannot be made non-blocking");
 	}
-	if (!strstr(url, "tcp_user_timeout"))
-		set_user_timeout(pg, USER_TIMEOUT_MS);
 	*ret = pg;
 	return ERR_OK;
+}
+
+static const char *
+option(const PQconninfoOption *options, const char *keyword)
+{
+	for (; options && options->keyword; options++)
+		if (strcmp(options->keyword, keyword) == 0)
+			return options->val;
+	return NULL;
+}
+
+static size_t
+names_in(const char *list)
+{
+	size_t n = 1;
+
+	for (; list && *list; list++)
+		n += *list == ',';
+	return n;
+}
+
+/* An empty name stands for a default that libpq knows. */
+static bool
+has_gap(const char *list)
+{
+	size_t len = list ? strlen(list) : 0;
+
+	return len && (list[0] == ',' || list[len - 1] == ',' || strstr(list, ",,"));
+}
+
+/* The n-th name of a list, the only one of a list of one; NULL stays NULL.
+ * false: no memory. */
+static bool
+pick(const char *list, size_t n, char **ret)
+{
+	*ret = NULL;
+	if (!list)
+		return true;
+	if (names_in(list) > 1)
+		while (n-- > 0)
+			list = strchr(list, ',') + 1;
+	*ret = mem_strndup(list, strcspn(list, ","));
+	return *ret;
+}
+
+/*
+ * libpq goes on to the next host when one refuses, but waits for a silent one
+ * without end (connect_timeout is for its blocking calls): so each of several
+ * hosts gets its share of the time that is left.
+ */
+static enum err_code
+pg_connect(const char *url, int64_t deadline_us, PGconn **ret, struct err *err)
+{
+	PQconninfoOption *options = PQconninfoParse(url, NULL);
+	const char *names = option(options, "host"), *addresses = option(options, "hostaddr");
+	const char *ports = option(options, "port");
+	size_t n = names_in(addresses ? addresses : names);
+	enum err_code rc = ERR_UNAVAILABLE;
+	struct err why = ERR_INIT;
+
+	/* Lists that do not fit each other are for libpq to refuse. */
+	if ((names && names_in(names) != n) || (names_in(ports) != 1 && names_in(ports) != n) ||
+	    has_gap(names) || has_gap(addresses) || has_gap(ports))
+		n = 1;
+	for (size_t i = 0; rc == ERR_UNAVAILABLE && i < n; i++) {
+		struct host host = { .name = NULL };
+		int64_t now_us = clock_mono_us();
+
+		if (n > 1 && (!pick(names, i, &host.name) || !pick(addresses, i, &host.address) ||
+				!pick(ports, i, &host.port)))
+			rc = err_set(&why, ERR_NOMEM, "database connection");
+		else
+			rc = connect_to_host(url, &host, now_us + (deadline_us - now_us) / (int64_t)(n - i),
+				ret, &why);
+		mem_free(host.name);
+		mem_free(host.address);
+		mem_free(host.port);
+	}
+	PQconninfoFree(options);
+	return rc ? err_set(err, rc, "%s", why.text) : ERR_OK;
 }
 
 /* A server that went away since the last statement shows as end of file, often
