@@ -1,0 +1,37 @@
+#include "config.h"
+
+#include "tests/db/db_test.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* Words on the command line choose the groups. */
+int
+main(int argc, char **argv)
+{
+	static const struct { const char *name; int (*run)(void); } groups[] = {
+		{ "migrate", test_migrate },
+		{ "create", test_create },
+		{ "move", test_move },
+		{ "claims", test_claims },
+		{ "show", test_show },
+		{ "constraints", test_constraints },
+		{ "pool", test_pool },
+	};
+	int failed = 0;
+
+	if (!getenv("GENGATE_TEST_DATABASE_URL")) {
+		fprintf(stderr, "GENGATE_TEST_DATABASE_URL is not set: test_db.py does that\n");
+		return 77;
+	}
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	for (size_t i = 0; i < COUNT_OF(groups); i++) {
+		bool wanted = argc < 2;
+
+		for (int n = 1; n < argc; n++)
+			wanted |= strcmp(argv[n], groups[i].name) == 0;
+		if (wanted)
+			failed += groups[i].run();
+	}
+	return failed != 0;
+}
