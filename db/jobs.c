@@ -196,30 +196,37 @@ jobs_claim_due(struct db *db, unsigned states, size_t max, uint64_t lease_ms,
 	size_t n = 0;
 	enum err_code rc;
 
+	buf_putc(&array, '{');
 	for (int i = 0; i < GEN_SETTLED; i++)
 		if (states & 1u << i)
-			buf_printf(&array, "%c%s", array.len ? ',' : '{', gen_state_name((enum gen_state)i));
+			buf_printf(&array, "%s%s", array.len > 1 ? "," : "", gen_state_name((enum gen_state)i));
 	buf_putc(&array, '}');
 	if (array.err)
 		return err_set(err, array.err, "claim");
 	params[0] = buf_str(&array);
 	rc = db_query(db, SQL_claim_due, params, N(params), &res, err);
 	buf_clear(&array);
-	if (rc)
-		return rc;
-	/* One that cannot be read does not hold up the others; it comes back
-	 * when its lease is over. */
-	for (int row = 0; row < PQntuples(res) && n < max; row++) {
+	for (int row = 0; !rc && n < max && row < PQntuples(res); row++) {
 		struct err why = ERR_INIT;
 
-		if (job_from_row(res, row, &ret[n], &why))
-			log_event(LOG_ERROR, "db.job_unreadable", KV_STR("error", why.text));
-		else
+		rc = job_from_row(res, row, &ret[n], &why);
+		if (!rc) {
 			n++;
+		} else if (rc == ERR_NOMEM) {
+			err_set(err, rc, "%s", why.text);
+		} else {
+			/* One that we cannot read does not hold up the others. */
+			log_event(LOG_ERROR, "db.job_unreadable", KV_STR("error", why.text));
+			rc = ERR_OK;
+		}
 	}
-	*ret_n = n;
+	if (rc)	/* what was claimed comes back when its lease is over */
+		while (n > 0)
+			job_clear(&ret[--n]);
+	else
+		*ret_n = n;
 	PQclear(res);
-	return ERR_OK;
+	return rc;
 }
 
 enum err_code
