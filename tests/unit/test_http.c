@@ -5,91 +5,20 @@
 
 #include "base/http.h"
 
-#include <arpa/inet.h>
 #include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "tests/unit/server.h"
 #include "tests/unit/unit.h"
 
-/*
- * The scripted server: one thread accepts, one per connection answers by path.
- */
-#define MAX_CONNS 2048
-#define MAX_BODY 65536
+/* ---- what the server answers, by path ---- */
 
-struct conn {
-	struct server *sv;
-	int fd;
-	pthread_t thread;
-	char head[70000];
-	size_t head_len;	/* with the empty line */
-	size_t have;		/* in head[], may go past the head */
-	char body[MAX_BODY];
-	size_t body_len;	/* kept; body_bytes have been read */
-	size_t body_bytes;
-};
-
-struct server {
-	int fd;
-	int port;
-	pthread_t thread;
-	atomic_int accepts;
-	atomic_int requests;
-	pthread_mutex_t lock;
-	struct conn *conns[MAX_CONNS];
-	size_t n_conns;
-	char last_head[4096];
-};
-
-static void
-send_all(struct conn *cn, const char *p, size_t len)
-{
-	while (len > 0) {
-		ssize_t n = send(cn->fd, p, len, MSG_NOSIGNAL);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return;
-		p += n;
-		len -= (size_t)n;
-	}
-}
-
-static void
-send_text(struct conn *cn, const char *s)
-{
-	send_all(cn, s, strlen(s));
-}
-
-/* Until the client or the test's end closes. */
-static void
-wait_for_close(struct conn *cn)
-{
-	char c;
-
-	while (recv(cn->fd, &c, 1, 0) > 0)
-		;
-}
-
-static void
-reset(struct conn *cn)
-{
-	struct linger now = { .l_onoff = 1, .l_linger = 0 };
-
-	setsockopt(cn->fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
-}
-
-/* A handler returns whether the connection goes on. */
 static bool
 answer_ok(struct conn *cn)
 {
@@ -149,7 +78,7 @@ static bool
 answer_reset(struct conn *cn)
 {
 	send_text(cn, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npart");
-	reset(cn);
+	reset_on_close(cn);
 	return false;
 }
 
@@ -310,69 +239,6 @@ static const struct {
 };
 
 static bool
-receive_head(struct conn *cn)
-{
-	for (;;) {
-		char *end;
-		ssize_t n;
-
-		cn->head[cn->have] = '\0';
-		end = strstr(cn->head, "\r\n\r\n");
-		if (end) {
-			cn->head_len = (size_t)(end - cn->head) + 4;
-			return true;
-		}
-		if (cn->have + 1 >= sizeof cn->head)
-			return false;
-		n = recv(cn->fd, cn->head + cn->have, sizeof cn->head - 1 - cn->have, 0);
-		if (n <= 0)
-			return false;
-		cn->have += (size_t)n;
-	}
-}
-
-static void
-keep_body(struct conn *cn, const char *p, size_t len)
-{
-	size_t room = sizeof cn->body - cn->body_len;
-
-	cn->body_bytes += len;
-	if (len > room)
-		len = room;
-	memcpy(cn->body + cn->body_len, p, len);
-	cn->body_len += len;
-}
-
-static size_t
-content_length(const struct conn *cn)
-{
-	const char *at = strstr(cn->head, "Content-Length: ");
-
-	return at && at < cn->head + cn->head_len ? strtoul(at + 16, NULL, 10) : 0;
-}
-
-static bool
-receive_body(struct conn *cn)
-{
-	size_t want = content_length(cn), past = cn->have - cn->head_len;
-	char part[16384];
-
-	cn->body_len = cn->body_bytes = 0;
-	if (past > want)
-		past = want;
-	keep_body(cn, cn->head + cn->head_len, past);
-	while (cn->body_bytes < want) {
-		size_t left = want - cn->body_bytes;
-		ssize_t n = recv(cn->fd, part, left < sizeof part ? left : sizeof part, 0);
-
-		if (n <= 0)
-			return false;
-		keep_body(cn, part, (size_t)n);
-	}
-	return true;
-}
-
-static bool
 answer(struct conn *cn)
 {
 	const char *path = strchr(cn->head, ' ');
@@ -387,102 +253,6 @@ answer(struct conn *cn)
 		    memcmp(routes[i].path, path, len) == 0)
 			return routes[i].answer(cn);
 	return false;
-}
-
-static bool
-serve_one(struct conn *cn)
-{
-	struct server *sv = cn->sv;
-
-	cn->have = 0;
-	if (!receive_head(cn) || !receive_body(cn))
-		return false;
-	pthread_mutex_lock(&sv->lock);
-	snprintf(sv->last_head, sizeof sv->last_head, "%.*s", (int)cn->head_len,
-		cn->head);
-	pthread_mutex_unlock(&sv->lock);
-	atomic_fetch_add(&sv->requests, 1);
-	return answer(cn);
-}
-
-static void *
-serve_conn(void *arg)
-{
-	struct conn *cn = arg;
-
-	while (serve_one(cn))
-		;
-	pthread_mutex_lock(&cn->sv->lock);
-	close(cn->fd);
-	cn->fd = -1;
-	pthread_mutex_unlock(&cn->sv->lock);
-	return NULL;
-}
-
-static void *
-serve(void *arg)
-{
-	struct server *sv = arg;
-
-	for (;;) {
-		int fd = accept(sv->fd, NULL, NULL);
-		struct conn *cn;
-
-		if (fd < 0)
-			return NULL;
-		cn = calloc(1, sizeof *cn);
-		assert_non_null(cn);
-		cn->sv = sv;
-		cn->fd = fd;
-		atomic_fetch_add(&sv->accepts, 1);
-		pthread_mutex_lock(&sv->lock);
-		assert_true(sv->n_conns < MAX_CONNS);
-		sv->conns[sv->n_conns++] = cn;
-		pthread_create(&cn->thread, NULL, serve_conn, cn);
-		pthread_mutex_unlock(&sv->lock);
-	}
-}
-
-static int
-listen_on_loopback(int *ret_port)
-{
-	struct sockaddr_in in = { .sin_family = AF_INET };
-	socklen_t len = sizeof in;
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
-
-	in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	assert_true(fd >= 0);
-	assert_int_equal(bind(fd, (struct sockaddr *)&in, sizeof in), 0);
-	assert_int_equal(listen(fd, 128), 0);
-	assert_int_equal(getsockname(fd, (struct sockaddr *)&in, &len), 0);
-	*ret_port = ntohs(in.sin_port);
-	return fd;
-}
-
-static void
-server_start(struct server *sv)
-{
-	sv->fd = listen_on_loopback(&sv->port);
-	pthread_mutex_init(&sv->lock, NULL);
-	assert_int_equal(pthread_create(&sv->thread, NULL, serve, sv), 0);
-}
-
-static void
-server_stop(struct server *sv)
-{
-	shutdown(sv->fd, SHUT_RDWR);
-	pthread_join(sv->thread, NULL);
-	close(sv->fd);
-	pthread_mutex_lock(&sv->lock);
-	for (size_t i = 0; i < sv->n_conns; i++)
-		if (sv->conns[i]->fd >= 0)
-			shutdown(sv->conns[i]->fd, SHUT_RDWR);
-	pthread_mutex_unlock(&sv->lock);
-	for (size_t i = 0; i < sv->n_conns; i++) {
-		pthread_join(sv->conns[i]->thread, NULL);
-		free(sv->conns[i]);
-	}
-	pthread_mutex_destroy(&sv->lock);
 }
 
 /* ---- what every test has ---- */
@@ -524,7 +294,7 @@ setup(void **state)
 	f->rs = rs;
 	f->n_fds = count_fds();
 	f->outstanding = mem_outstanding();
-	server_start(&f->sv);
+	server_start(&f->sv, answer, NULL);
 	assert_int_equal(http_client_new(&settings, &f->client, &f->err), ERR_OK);
 	*state = f;
 	return 0;
@@ -1173,7 +943,7 @@ a_slow_host_holds_up_nobody_else(void **state)
 	/* For the slow ones to stand in line: this only makes it sharper. */
 	struct timespec nap = { .tv_nsec = 300 * 1000 * 1000 };
 
-	server_start(&other.sv);
+	server_start(&other.sv, answer, NULL);
 	other.client = f->client;
 	for (size_t i = 0; i < 100; i++) {
 		slow[i] = (struct caller){ .f = f, .path = "/silence", .n = 1,
