@@ -111,14 +111,16 @@ create_body(const struct gen_spec *spec)
 	return body;
 }
 
-static void
+static enum err_code
 add_auth(const struct replicate *r, struct http_request *rq)
 {
 	struct buf value = BUF_INIT(1024);
+	enum err_code rc;
 
 	buf_printf(&value, "Bearer %s", r->token);
-	http_request_add_header(rq, "Authorization", buf_str(&value));
+	rc = value.err ? value.err : http_request_add_header(rq, "Authorization", buf_str(&value));
 	buf_wipe(&value);
+	return rc;
 }
 
 static enum err_code
@@ -152,8 +154,9 @@ submit_request(const void *settings, const struct gen_spec *spec, struct http_re
 	if (!rc)
 		rc = http_request_add_header(rq, "Idempotency-Key", key);
 	if (!rc)
-		rc = http_request_add_header(rq, "Cancel-After", buf_str(&after));
-	add_auth(r, rq);
+		rc = after.err ? after.err : http_request_add_header(rq, "Cancel-After", buf_str(&after));
+	if (!rc)
+		rc = add_auth(r, rq);
 	buf_clear(&url);
 	buf_clear(&after);
 	json_decref(body);
@@ -291,7 +294,8 @@ status_request(const void *settings, const char *prediction_id, struct http_requ
 	rq->method = HTTP_GET;
 	rq->timeout_ms = STATUS_TIMEOUT_MS;
 	rc = url.err ? url.err : http_request_set_url(rq, buf_str(&url));
-	add_auth(r, rq);
+	if (!rc)
+		rc = add_auth(r, rq);
 	buf_clear(&url);
 	return rc ? err_set(err, rc, "Replicate's status request") : ERR_OK;
 }

@@ -29,8 +29,8 @@ next_item(const char **list, char sep, const char **item, size_t *len)
 	return true;
 }
 
-/* The key behind a secret: key.len is 0 if there is none. */
-static void
+/* The key behind a secret: key.len is 0 if there is none.  ERR_NOMEM. */
+static enum err_code
 secret_key(const char *secret, size_t len, struct buf *key)
 {
 	static const char prefix[] = "whsec_";
@@ -39,8 +39,12 @@ secret_key(const char *secret, size_t len, struct buf *key)
 		secret += sizeof prefix - 1;
 		len -= sizeof prefix - 1;
 	}
-	if (base64_decode(key, secret, len))
+	if (base64_decode(key, secret, len)) {
+		if (key->err == ERR_NOMEM)
+			return ERR_NOMEM;
 		buf_reset(key);
+	}
+	return ERR_OK;
 }
 
 enum err_code
@@ -51,12 +55,13 @@ standard_webhooks_check(const char *secrets, struct err *err)
 
 	while (next_item(&secrets, ',', &item, &len)) {
 		struct buf key = BUF_INIT(SECRET_MAX);
-		bool good;
+		enum err_code rc = secret_key(item, len, &key);
+		bool good = key.len >= 16;
 
-		secret_key(item, len, &key);
-		good = key.len >= 16;
 		buf_wipe(&key);
 		n++;
+		if (rc)
+			return err_set(err, rc, "secret %zu", n);
 		if (!good)
 			return err_set(err, ERR_CONFIG, "secret %zu is not \"whsec_\" and base64 of 16 bytes or more", n);
 	}
@@ -85,11 +90,10 @@ matches_secret(const char *secret, size_t len, const struct buf *signed_text,
 {
 	struct buf key = BUF_INIT(SECRET_MAX), want = BUF_INIT(64);
 	uint8_t digest[SHA256_BYTES];
-	enum err_code rc = ERR_OK;
+	enum err_code rc = secret_key(secret, len, &key);
 
 	*ret = false;
-	secret_key(secret, len, &key);
-	if (key.len > 0) {
+	if (!rc && key.len > 0) {
 		rc = hmac_sha256(key.p, key.len, signed_text->p, signed_text->len, digest, err);
 		if (!rc) {
 			base64_encode(&want, digest, sizeof digest);
