@@ -6,6 +6,7 @@
 
 #define SECRET_MAX 512
 #define ID_MAX 256
+#define TIMESTAMP_MAX 20	/* digits */
 
 /* The next item of a list separated by `sep`, without the blanks around it.
  * false at the end. */
@@ -112,7 +113,8 @@ check_age(const char *timestamp, int64_t now_s, struct err *err)
 {
 	uint64_t then;
 
-	if (parse_u64(timestamp, strlen(timestamp), 0, INT64_MAX, &then))
+	if (strlen(timestamp) > TIMESTAMP_MAX ||
+	    parse_u64(timestamp, strlen(timestamp), 0, INT64_MAX, &then))
 		return err_set(err, ERR_SIGNATURE, "webhook-timestamp is no number");
 	if ((int64_t)then < now_s - WEBHOOK_TOLERANCE_S || (int64_t)then > now_s + WEBHOOK_TOLERANCE_S)
 		return err_set(err, ERR_SIGNATURE, "webhook-timestamp is %lld s off; at most %d are allowed: "
@@ -127,7 +129,7 @@ standard_webhooks_verify(const char *secrets, const struct webhook *wh, int64_t 
 	const char *id = wh->header(wh->ctx, "webhook-id");
 	const char *timestamp = wh->header(wh->ctx, "webhook-timestamp");
 	const char *signature = wh->header(wh->ctx, "webhook-signature");
-	struct buf text = BUF_INIT(wh->body_len + ID_MAX + 32);
+	struct buf text = BUF_INIT(wh->body_len + ID_MAX + TIMESTAMP_MAX + 2);
 	const char *item;
 	size_t len;
 	bool match = false;
