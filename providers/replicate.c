@@ -68,6 +68,14 @@ api_url(const void *settings)
 	return ((const struct replicate *)settings)->url;
 }
 
+static void
+put_api_url(struct buf *url, const struct replicate *r)
+{
+	size_t len = strlen(r->url);
+
+	buf_put(url, r->url, len > 0 && r->url[len - 1] == '/' ? len - 1 : len);
+}
+
 /* The three forms of create: a deployment, an official model ("owner/name"),
  * a version ("owner/name:version" or the version alone). */
 static void
@@ -130,13 +138,17 @@ submit_request(const void *settings, const struct gen_spec *spec, struct http_re
 	const struct replicate *r = settings;
 	struct buf url = BUF_INIT(4096), after = BUF_INIT(32);
 	char key[UUID_TEXT_SIZE];
-	json_t *body = create_body(spec);
-	char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+	json_t *body;
+	char *text;
 	uint64_t seconds = spec->time_left_ms / 1000;
 	enum err_code rc;
 
+	if (!json_is_object(json_object_get(spec->on, "input")))
+		return err_set(err, ERR_CONFIG, "the model's profile has no input for Replicate");
+	body = create_body(spec);
+	text = body ? json_dumps(body, JSON_COMPACT) : NULL;
 	uuid_format(&spec->job_id, key);
-	buf_puts(&url, r->url);
+	put_api_url(&url, r);
 	put_create_path(&url, spec->on);
 	buf_printf(&after, "%llus",
 		(unsigned long long)(seconds < CANCEL_AFTER_MIN_S ? CANCEL_AFTER_MIN_S : seconds));
@@ -289,7 +301,8 @@ status_request(const void *settings, const char *prediction_id, struct http_requ
 	struct buf url = BUF_INIT(4096);
 	enum err_code rc;
 
-	buf_printf(&url, "%s/predictions/", r->url);
+	put_api_url(&url, r);
+	buf_puts(&url, "/predictions/");
 	buf_put_urlenc(&url, prediction_id, strlen(prediction_id), NULL);
 	rq->method = HTTP_GET;
 	rq->timeout_ms = STATUS_TIMEOUT_MS;
