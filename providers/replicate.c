@@ -22,6 +22,9 @@
 /* The smallest Cancel-After that is taken. */
 #define CANCEL_AFTER_MIN_S 5
 
+/* Theirs have 26. */
+#define PREDICTION_ID_MAX 200
+
 struct replicate {
 	char *url;
 	char *token;
@@ -203,12 +206,14 @@ read_status(const char *word, struct gen_observation *obs)
 	obs->status_known = false;
 }
 
-/* NULL stays NULL. */
+/* What is no string is left out. */
 static int
-keep_text(char **to, const char *s)
+keep_text(char **to, const json_t *v)
 {
-	*to = s ? reply_text(s) : NULL;
-	return s && !*to ? -1 : 0;
+	if (!json_is_string(v))
+		return 0;
+	*to = reply_text(json_string_value(v), json_string_length(v));
+	return *to ? 0 : -1;
 }
 
 /* A prediction, from a create, a status call or a webhook: only id and status
@@ -220,14 +225,15 @@ read_prediction(const json_t *doc, struct gen_observation *ret, struct err *err)
 	const char *id = reply_string(doc, "id");
 	const char *status = reply_string(doc, "status");
 
-	if (!id || !*id || !status)
+	if (!id || !*id || strlen(id) > PREDICTION_ID_MAX || !status)
 		return err_set(err, ERR_BAD_REQUEST, "not a prediction: id or status is missing");
 	read_status(status, &obs);
 	obs.data_removed = json_is_true(json_object_get(doc, "data_removed"));
 	obs.outputs = reply_collect_urls(json_object_get(doc, "output"));
-	if (keep_text(&obs.prediction_id, id) || keep_text(&obs.status_text, status) ||
-	    keep_text(&obs.message, reply_string(doc, "error")) ||
-	    keep_text(&obs.webhook_url, reply_string(doc, "webhook")) || !obs.outputs) {
+	if (keep_text(&obs.prediction_id, json_object_get(doc, "id")) ||
+	    keep_text(&obs.status_text, json_object_get(doc, "status")) ||
+	    keep_text(&obs.message, json_object_get(doc, "error")) ||
+	    keep_text(&obs.webhook_url, json_object_get(doc, "webhook")) || !obs.outputs) {
 		gen_observation_clear(&obs);
 		return err_set(err, ERR_NOMEM, "prediction");
 	}
@@ -235,24 +241,38 @@ read_prediction(const json_t *doc, struct gen_observation *ret, struct err *err)
 	return ERR_OK;
 }
 
+/* A 2xx that is no prediction, in our words: its own hold the prompt, and the
+ * webhook's URL with its token. */
+static char *
+read_no_prediction(const struct http_response *rs)
+{
+	struct buf text = BUF_INIT(200);
+
+	buf_printf(&text, "HTTP %ld, and its %zu bytes are no prediction", rs->status, rs->body.len);
+	return buf_take(&text);
+}
+
 /* The provider's own words of a refusal: `detail` (text, or FastAPI's list),
  * else `title`, else the bytes as they are.  NULL: no memory. */
 static char *
 read_problem(const struct http_response *rs, const json_t *doc)
 {
-	json_t *detail = json_object_get(doc, "detail");
+	const json_t *detail = json_object_get(doc, "detail"), *title = json_object_get(doc, "title");
 	char *list, *ret;
 
-	if (json_is_string(detail))
-		return reply_text(json_string_value(detail));
+	if (rs->status >= 200 && rs->status < 300)
+		return read_no_prediction(rs);
+	if (json_string_length(detail) > 0)
+		return reply_text(json_string_value(detail), json_string_length(detail));
 	if (json_is_array(detail) && (list = json_dumps(detail, JSON_COMPACT))) {
-		ret = reply_text(list);
+		ret = reply_text(list, strlen(list));
 		free(list);
 		return ret;
 	}
-	if (reply_string(doc, "title"))
-		return reply_text(reply_string(doc, "title"));
-	return reply_text(buf_str(&rs->body));
+	/* invalid_fields says more than the title above it. */
+	if (json_string_length(title) > 0 && !json_object_get(doc, "invalid_fields"))
+		return reply_text(json_string_value(title), json_string_length(title));
+	return reply_text(buf_str(&rs->body), rs->body.len);
 }
 
 static enum err_code
@@ -267,7 +287,7 @@ submit_reply(const void *settings, const struct http_response *rs, struct submit
 	if (rs->status >= 200 && rs->status < 300) {
 		/* It was taken, whatever the code; an answer that cannot be read
 		 * leaves open under which id. */
-		rc = doc ? read_prediction(doc, &reply.obs, err) : ERR_BAD_REQUEST;
+		rc = doc ? read_prediction(doc, &reply.obs, NULL) : ERR_BAD_REQUEST;
 		reply.outcome = rc ? SUBMIT_UNKNOWN : SUBMIT_ACCEPTED;
 		if (rc == ERR_BAD_REQUEST)
 			rc = ERR_OK;
@@ -284,13 +304,14 @@ submit_reply(const void *settings, const struct http_response *rs, struct submit
 		reply.outcome = SUBMIT_UNKNOWN;
 	}
 	if (!rc && reply.outcome != SUBMIT_ACCEPTED && !(reply.message = read_problem(rs, doc)))
-		rc = err_set(err, ERR_NOMEM, "Replicate's answer");
+		rc = ERR_NOMEM;
 	json_decref(doc);
-	if (rc)
+	if (rc) {
 		submit_reply_clear(&reply);
-	else
-		*ret = reply;
-	return rc;
+		return err_set(err, rc, "Replicate's answer");
+	}
+	*ret = reply;
+	return ERR_OK;
 }
 
 static enum err_code
@@ -323,7 +344,7 @@ status_reply(const void *settings, const struct http_response *rs, struct status
 
 	(void)settings;
 	if (rs->status >= 200 && rs->status < 300 && doc) {
-		rc = read_prediction(doc, &reply.obs, err);
+		rc = read_prediction(doc, &reply.obs, NULL);
 		if (!rc)
 			reply.outcome = STATUS_SEEN;
 		else if (rc == ERR_BAD_REQUEST)
@@ -334,13 +355,14 @@ status_reply(const void *settings, const struct http_response *rs, struct status
 		reply.retry_after_ms = reply_retry_after_ms(rs, doc);
 	}
 	if (!rc && reply.outcome != STATUS_SEEN && !(reply.message = read_problem(rs, doc)))
-		rc = err_set(err, ERR_NOMEM, "Replicate's answer");
+		rc = ERR_NOMEM;
 	json_decref(doc);
-	if (rc)
+	if (rc) {
 		status_reply_clear(&reply);
-	else
-		*ret = reply;
-	return rc;
+		return err_set(err, rc, "Replicate's answer");
+	}
+	*ret = reply;
+	return ERR_OK;
 }
 
 static bool

@@ -28,13 +28,16 @@ reply_json(const char *p, size_t len)
 const char *
 reply_string(const json_t *object, const char *member)
 {
-	return json_string_value(json_object_get(object, member));
+	const json_t *v = json_object_get(object, member);
+	const char *s = json_string_value(v);
+
+	return s && strlen(s) == json_string_length(v) ? s : NULL;
 }
 
 char *
-reply_text(const char *s)
+reply_text(const char *s, size_t len)
 {
-	size_t len = strlen(s);
+	char *ret, *to;
 
 	/* Not in the middle of a character. */
 	if (len > TEXT_MAX) {
@@ -42,7 +45,14 @@ reply_text(const char *s)
 		while (len > 0 && ((unsigned char)s[len] & 0xc0) == 0x80)
 			len--;
 	}
-	return mem_strndup(s, len);
+	ret = to = mem_alloc(len + 1);
+	if (!ret)
+		return NULL;
+	for (size_t i = 0; i < len; i++)
+		if (s[i] != '\0')
+			*to++ = s[i];
+	*to = '\0';
+	return ret;
 }
 
 static uint64_t

@@ -15,11 +15,13 @@
  */
 json_t *reply_json(const char *p, size_t len);
 
-/* A string member, or NULL: absent, null, another type.  Borrowed. */
+/* A string member, or NULL: absent, null, another type, or one with a NUL
+ * inside, which would hide its rest.  Borrowed. */
 const char *reply_string(const json_t *object, const char *member);
 
-/* Copies, with NULs and what is over 2,000 bytes left out: for logs. */
-char *reply_text(const char *s);
+/* A copy without its NULs, cut after 2,000 bytes: for logs.  The caller owns it:
+ * mem_free().  NULL: no memory. */
+char *reply_text(const char *s, size_t len);
 
 /*
  * When to come back, in milliseconds; 0: not said.  Looks at Retry-After
