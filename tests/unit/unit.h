@@ -27,4 +27,10 @@
 	} \
 } while (0)
 
+/* An assertion about a row of a table: says which one. */
+#define ASSERT_ROW(name, cond) do { \
+	if (!(cond)) \
+		fail_msg("%s: %s", (name), #cond); \
+} while (0)
+
 #endif
