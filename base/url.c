@@ -8,49 +8,80 @@
 
 #include "base/buf.h"
 
-/* A part of a URL as memory of ours; NULL: it has none, or no memory. */
-static char *
-part(CURLU *u, CURLUPart what, unsigned flags)
+static enum err_code
+error_of(CURLUcode code)
 {
-	char *text = NULL, *ret;
+	if (code == CURLUE_OK)
+		return ERR_OK;
+	return code == CURLUE_OUT_OF_MEMORY ? ERR_NOMEM : ERR_INVALID;
+}
 
-	if (curl_url_get(u, what, &text, flags))
-		return NULL;
-	ret = mem_strdup(text);
+/* A part of a URL as memory of ours.  ERR_INVALID: it has none. */
+static enum err_code
+part(CURLU *u, CURLUPart what, unsigned flags, char **ret)
+{
+	char *text = NULL;
+	enum err_code rc = error_of(curl_url_get(u, what, &text, flags));
+
+	if (rc)
+		return rc;
+	*ret = mem_strdup(text);
 	curl_free(text);
-	return ret;
+	return *ret ? ERR_OK : ERR_NOMEM;
+}
+
+/* Is there such a part? */
+static enum err_code
+has_part(CURLU *u, CURLUPart what, bool *ret)
+{
+	char *text = NULL;
+	enum err_code rc = part(u, what, 0, &text);
+
+	mem_free(text);
+	*ret = rc == ERR_OK;
+	return rc == ERR_INVALID ? ERR_OK : rc;
+}
+
+static enum err_code
+read_port(CURLU *u, uint16_t *ret)
+{
+	char *text = NULL;
+	uint64_t n = 0;
+	enum err_code rc = part(u, CURLUPART_PORT, CURLU_DEFAULT_PORT, &text);
+
+	if (!rc)
+		rc = parse_u64(text, strlen(text), 1, 65535, &n);
+	mem_free(text);
+	*ret = (uint16_t)n;
+	return rc;
 }
 
 static enum err_code
 read_parts(CURLU *u, struct url *url)
 {
-	char *port = part(u, CURLUPART_PORT, CURLU_DEFAULT_PORT);
-	char *given = part(u, CURLUPART_PORT, 0);
-	char *user = part(u, CURLUPART_USER, 0);
-	uint64_t n = 0;
-	enum err_code rc;
+	enum err_code rc = part(u, CURLUPART_SCHEME, 0, &url->scheme);
 
-	url->scheme = part(u, CURLUPART_SCHEME, 0);
-	url->host = part(u, CURLUPART_HOST, 0);
-	url->path = part(u, CURLUPART_PATH, 0);
-	rc = port ? parse_u64(port, strlen(port), 1, 65535, &n) : ERR_INVALID;
-	url->port = (uint16_t)n;
-	url->port_given = given != NULL;
-	url->has_userinfo = user != NULL;
-	mem_free(port);
-	mem_free(given);
-	mem_free(user);
-	if (rc || !url->scheme || !url->host || !url->path || !url->host[0])
-		return ERR_INVALID;
-	if (strcmp(url->scheme, "https") != 0 && strcmp(url->scheme, "http") != 0)
-		return ERR_INVALID;
-	if (url->host[0] == '[') {	/* the brackets belong to the URL, not to the host */
+	if (!rc && strcmp(url->scheme, "https") != 0 && strcmp(url->scheme, "http") != 0)
+		rc = ERR_INVALID;
+	if (!rc)
+		rc = part(u, CURLUPART_HOST, 0, &url->host);
+	if (!rc)
+		rc = part(u, CURLUPART_PATH, 0, &url->path);
+	if (!rc)
+		rc = read_port(u, &url->port);
+	if (!rc)
+		rc = has_part(u, CURLUPART_PORT, &url->port_given);
+	if (!rc)
+		rc = has_part(u, CURLUPART_USER, &url->has_userinfo);
+	if (!rc && !url->host[0])
+		rc = ERR_INVALID;
+	if (!rc && url->host[0] == '[') {	/* the brackets belong to the URL, not to the host */
 		size_t len = strlen(url->host);
 
 		memmove(url->host, url->host + 1, len - 2);
 		url->host[len - 2] = '\0';
 	}
-	return ERR_OK;
+	return rc;
 }
 
 enum err_code
@@ -58,10 +89,10 @@ url_parse(const char *text, struct url *ret)
 {
 	struct url url = { .scheme = NULL };
 	CURLU *u = curl_url();
-	enum err_code rc = ERR_NOMEM;
+	enum err_code rc = u ? error_of(curl_url_set(u, CURLUPART_URL, text, 0)) : ERR_NOMEM;
 
-	if (u)
-		rc = curl_url_set(u, CURLUPART_URL, text, 0) ? ERR_INVALID : read_parts(u, &url);
+	if (!rc)
+		rc = read_parts(u, &url);
 	curl_url_cleanup(u);
 	if (rc)
 		url_clear(&url);
@@ -83,16 +114,14 @@ enum err_code
 url_resolve(const char *base, const char *location, char **ret)
 {
 	CURLU *u = curl_url();
-	char *text = NULL;
+	enum err_code rc = u ? error_of(curl_url_set(u, CURLUPART_URL, base, 0)) : ERR_NOMEM;
 
-	if (u && !curl_url_set(u, CURLUPART_URL, base, 0) &&
-	    !curl_url_set(u, CURLUPART_URL, location, 0))
-		text = part(u, CURLUPART_URL, 0);
+	if (!rc)
+		rc = error_of(curl_url_set(u, CURLUPART_URL, location, 0));
+	if (!rc)
+		rc = part(u, CURLUPART_URL, 0, ret);
 	curl_url_cleanup(u);
-	if (!text)
-		return ERR_INVALID;
-	*ret = text;
-	return ERR_OK;
+	return rc;
 }
 
 bool

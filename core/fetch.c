@@ -67,10 +67,10 @@ check_url(const struct service *svc, const struct provider *p, const char *text,
 {
 	struct url url = { .scheme = NULL };
 	bool listed, loopback, https;
-	enum err_code rc = ERR_OK;
+	enum err_code rc = url_parse(text, &url);
 
-	if (url_parse(text, &url))
-		return err_set(err, ERR_OUTPUTS_LOST, "the output's URL cannot be read");
+	if (rc)
+		return err_set(err, rc == ERR_NOMEM ? rc : ERR_OUTPUTS_LOST, "the output's URL cannot be read");
 	listed = operator_allows(svc->settings->output_hosts, &url);
 	loopback = listed && url_host_is_loopback(url.host);
 	https = strcmp(url.scheme, "https") == 0;
@@ -156,15 +156,17 @@ get(struct service *svc, const struct provider *p, const char *url, int fd,
 	if (rc)
 		goto out;
 	location = http_response_header(&rs, "location");
-	if (rs.status == 200)
+	if (rs.status == 200) {
 		*ret_bytes = rs.body_bytes;
-	else if (rs.status >= 301 && rs.status <= 308 && rs.status != 304 && location)
-		rc = url_resolve(url, location, ret_next)
-			? err_set(err, ERR_OUTPUTS_LOST, "the output redirects to nowhere") : ERR_OK;
-	else if (rs.status == 429 || rs.status >= 500 || rs.status == 408)
+	} else if (rs.status >= 301 && rs.status <= 308 && rs.status != 304 && location) {
+		rc = url_resolve(url, location, ret_next);
+		if (rc)
+			rc = err_set(err, rc == ERR_NOMEM ? rc : ERR_OUTPUTS_LOST, "the output redirects to nowhere");
+	} else if (rs.status == 429 || rs.status >= 500 || rs.status == 408) {
 		rc = err_set(err, ERR_UPSTREAM, "fetching the output: HTTP %ld", rs.status);
-	else
+	} else {
 		rc = err_set(err, ERR_OUTPUTS_LOST, "fetching the output: HTTP %ld", rs.status);
+	}
 out:
 	http_request_clear(&rq);
 	http_response_clear(&rs);
