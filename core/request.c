@@ -6,9 +6,12 @@
 #include <stdarg.h>
 #include <strings.h>
 
+#include "base/url.h"
+
 #define DIMENSION_MAX 8192
 #define ERRORS_MAX 50
 #define NUMBER_MAX 9e18		/* below 2^63, whatever its last digits */
+#define URL_MAX_BYTES 2048
 
 /* The list of mistakes while a body is checked. */
 struct check {
@@ -87,7 +90,7 @@ static void
 check_prompt(struct check *c, const char *pointer, const json_t *v)
 {
 	check_text(c, pointer, v);
-	if (json_is_string(v) && is_blank(json_string_value(v)))
+	if (json_is_string(v) && !has_nul(v) && is_blank(json_string_value(v)))
 		mistake(c, pointer, "must not be empty");
 }
 
@@ -147,20 +150,39 @@ check_format(struct check *c, const char *pointer, const json_t *v)
 	mistake(c, pointer, "has to be one of png, jpg, webp, gif, avif, mp4, webm");
 }
 
+/* The provider fetches it, so what is behind it is not looked at here. */
+static void
+check_input_url(struct check *c, const char *pointer, const char *s)
+{
+	struct url url = { .scheme = NULL };
+	enum err_code rc;
+
+	if (strlen(s) > URL_MAX_BYTES) {
+		mistake(c, pointer, "is longer than %d bytes", URL_MAX_BYTES);
+		return;
+	}
+	rc = url_parse(s, &url);
+	if (rc == ERR_NOMEM)
+		c->nomem = true;
+	else if (rc || strcmp(url.scheme, "https") != 0)
+		mistake(c, pointer, "has to be an https URL or a data: URI");
+	url_clear(&url);
+}
+
 static void
 check_input(struct check *c, const char *pointer, const json_t *v)
 {
 	const char *s = json_string_value(v);
 
-	if (!s || has_nul(v))
+	if (!s)
 		mistake(c, pointer, "has to be a string: an https URL or a data: URI");
-	else if (strncasecmp(s, "data:", 5) == 0 && json_string_length(v) > INPUT_MAX_BYTES)
+	else if (has_nul(v))
+		mistake(c, pointer, "must not contain a NUL character");
+	else if (strncasecmp(s, "data:", 5) != 0)
+		check_input_url(c, pointer, s);
+	else if (json_string_length(v) > INPUT_MAX_BYTES)
 		mistake(c, pointer, "is a data: URI of %zu bytes; at most %d are taken, give an https URL instead",
 			json_string_length(v), INPUT_MAX_BYTES);
-	else if (strncasecmp(s, "data:", 5) != 0 && strncasecmp(s, "https://", 8) != 0)
-		mistake(c, pointer, "has to be an https URL or a data: URI");
-	else if (strncasecmp(s, "https://", 8) == 0 && json_string_length(v) > 2048)
-		mistake(c, pointer, "is longer than 2048 bytes");
 }
 
 static void
