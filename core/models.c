@@ -6,6 +6,7 @@
 
 #define DEFAULT_MAX_COUNT 4
 #define DEPTH_MAX 16
+#define TIMEOUT_MAX_MS (24 * 3600 * 1000)	/* as job_timeout */
 
 struct models {
 	json_t *doc;
@@ -15,21 +16,25 @@ struct models {
 /* What a profile may hold; the provider's part is the provider's own. */
 static const char *const members[] = { "limits", "timeout", "on", "description", NULL };
 
+/* What "$name" may stand for; metadata is never sent. */
+static const char *const names[] = { "prompt", "negative_prompt", "aspect_ratio", "width", "height",
+	"count", "seed", "format", "input", "inputs", "model", "params", NULL };
+
 static bool
-is_one_of(const char *name, const char *const *names)
+is_one_of(const char *name, const char *const *list)
 {
-	for (; *names; names++)
-		if (strcmp(name, *names) == 0)
+	for (; *list; list++)
+		if (strcmp(name, *list) == 0)
 			return true;
 	return false;
 }
 
-/* "5m" to milliseconds, by the configuration's own rules. */
+/* "5m" to milliseconds. */
 static bool
 parse_timeout(const json_t *value, uint64_t *ret)
 {
 	static const struct { const char *unit; uint64_t ms; } units[] = {
-		{ "s", 1000 }, { "m", 60000 }, { "h", 3600000 },
+		{ "s", 1000 }, { "m", 60000 }, { "h", 3600000 }, { "d", 86400000 },
 	};
 	const char *s = json_string_value(value);
 	size_t digits = s ? strspn(s, "0123456789") : 0;
@@ -38,7 +43,7 @@ parse_timeout(const json_t *value, uint64_t *ret)
 	if (!digits || parse_u64(s, digits, 1, 86400, &n))
 		return false;
 	for (size_t i = 0; i < sizeof units / sizeof *units; i++)
-		if (strcmp(s + digits, units[i].unit) == 0) {
+		if (strcmp(s + digits, units[i].unit) == 0 && n <= TIMEOUT_MAX_MS / units[i].ms) {
 			*ret = n * units[i].ms;
 			return true;
 		}
@@ -56,7 +61,7 @@ limit(const json_t *profile, const char *name, uint64_t if_absent)
 static void
 check_limits(const char *where, const json_t *limits, struct buf *mistakes)
 {
-	static const char *const names[] = { "count", "inputs", NULL };
+	static const char *const known[] = { "count", "inputs", NULL };
 	const char *name;
 	json_t *value;
 
@@ -65,17 +70,42 @@ check_limits(const char *where, const json_t *limits, struct buf *mistakes)
 		return;
 	}
 	json_object_foreach((json_t *)limits, name, value) {
-		if (!is_one_of(name, names))
+		/* Of a count of none nothing could come. */
+		int min = strcmp(name, "count") == 0;
+
+		if (!is_one_of(name, known))
 			cfg_mistake(mistakes, where, "limits has an unknown member \"%s\"; known are count and inputs", name);
-		else if (!json_is_integer(value) || json_integer_value(value) < 0 || json_integer_value(value) > 100)
-			cfg_mistake(mistakes, where, "limits.%s has to be a whole number from 0 to 100", name);
+		else if (!json_is_integer(value) || json_integer_value(value) < min || json_integer_value(value) > 100)
+			cfg_mistake(mistakes, where, "limits.%s has to be a whole number from %d to 100", name, min);
 	}
+}
+
+/* Words that nothing stands for would be left out without a sound. */
+static void
+check_template(const char *where, const json_t *tmpl, int depth, struct buf *mistakes)
+{
+	const char *s = json_string_value(tmpl), *name;
+	json_t *member;
+	size_t i;
+
+	if (depth > DEPTH_MAX) {
+		cfg_mistake(mistakes, where, "the template nests deeper than %d", DEPTH_MAX);
+		return;
+	}
+	if (s && s[0] == '$' && s[1] != '$' && !is_one_of(s + 1, names))
+		cfg_mistake(mistakes, where, "\"%s\" stands for nothing in a request; write \"$%s\" for the text itself", s, s);
+	json_object_foreach((json_t *)tmpl, name, member)
+		check_template(where, member, depth + 1, mistakes);
+	json_array_foreach((json_t *)tmpl, i, member)
+		check_template(where, member, depth + 1, mistakes);
 }
 
 static void
 check_on(const char *where, const json_t *on, const char *provider, struct buf *mistakes)
 {
 	const json_t *mine = json_object_get(on, provider);
+	const char *name;
+	json_t *tmpl;
 
 	if (!json_is_object(on))
 		cfg_mistake(mistakes, where, "\"on\" has to be an object with a member for each provider");
@@ -83,6 +113,8 @@ check_on(const char *where, const json_t *on, const char *provider, struct buf *
 		cfg_mistake(mistakes, where, "\"on\" has nothing for the provider \"%s\"", provider);
 	else if (!json_is_object(json_object_get(mine, "input")))
 		cfg_mistake(mistakes, where, "on.%s.input has to be an object, the template of the model's input", provider);
+	json_object_foreach((json_t *)on, name, tmpl)
+		check_template(where, tmpl, 0, mistakes);
 }
 
 static void
@@ -105,7 +137,7 @@ check_profile(const char *path, const char *name, const json_t *profile, const c
 			cfg_mistake(mistakes, buf_str(&where), "has an unknown member \"%s\"", member);
 	value = json_object_get(profile, "timeout");
 	if (value && !parse_timeout(value, &ms))
-		cfg_mistake(mistakes, buf_str(&where), "timeout has to be a duration such as \"90s\" or \"5m\"");
+		cfg_mistake(mistakes, buf_str(&where), "timeout has to be a duration such as \"90s\" or \"5m\", at most a day");
 	check_limits(buf_str(&where), json_object_get(profile, "limits"), mistakes);
 	check_on(buf_str(&where), json_object_get(profile, "on"), provider, mistakes);
 	buf_clear(&where);
@@ -250,8 +282,8 @@ models_expand(const struct model *model, const char *provider, const json_t *req
 	bool nomem = false;
 	json_t *on;
 
-	if (!tmpl)
-		return err_set(err, ERR_CONFIG, "model \"%s\" has nothing for the provider \"%s\"",
+	if (!json_is_object(json_object_get(tmpl, "input")))
+		return err_set(err, ERR_CONFIG, "model \"%s\" has nothing for the provider \"%s\", or no input",
 			model->name, provider);
 	on = expand(tmpl, request, 0, &nomem);
 	if (on && !nomem && add_params(json_object_get(on, "input"),

@@ -11,6 +11,8 @@
  * In a template a string "$name" becomes the request's member of that name,
  * with its type; where the request has none, the template's member is left out.
  * "$inputs" is the list of inputs, "$input" the first of them.  "$$x" is "$x".
+ * A name that no request can have is a mistake, and so is a template that nests
+ * deeper than 16.
  * A new model needs no code.
  */
 #ifndef GENGATE_CORE_MODELS_H
@@ -45,7 +47,7 @@ void models_list(const struct models *models, struct buf *out);
 /*
  * A template with a request's members put in, and the request's `params` added
  * to its "input" where the template does not name them: a new object.
- * ERR_CONFIG: the profile has nothing for that provider.
+ * ERR_CONFIG: the profile has nothing for that provider, or no input.
  */
 enum err_code models_expand(const struct model *model, const char *provider,
 	const json_t *request, json_t **ret, struct err *err) MUST_CHECK;
