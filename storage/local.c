@@ -10,6 +10,8 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#define NAME_BYTES 200	/* of a file or folder; the temporary one's is longer */
+
 struct local {
 	char *dir;
 	char *public_url;
@@ -47,23 +49,34 @@ io_error(struct err *err, const char *what, const char *key)
 	return err_set(err, ERR_UPSTREAM, "%s %s: %s", what, key, strerror(errno));
 }
 
+/* Names with something in them, none of which is hidden or leads up. */
+static bool
+is_path_of_ours(const char *key)
+{
+	for (;;) {
+		size_t len = strcspn(key, "/");
+
+		if (len == 0 || len > NAME_BYTES || key[0] == '.')
+			return false;
+		if (key[len] == '\0')
+			return true;
+		key += len + 1;
+	}
+}
+
 /* Make the folders of a key below dir; *ret: the last one, open. */
 static enum err_code
 open_folder(const char *dir, const char *key, int *ret, struct err *err)
 {
 	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	const char *slash;
+	const char *at = key, *slash;
 
-	for (; fd >= 0 && (slash = strchr(key, '/')); key = slash + 1) {
-		char name[256];
-		size_t len = (size_t)(slash - key);
+	for (; fd >= 0 && (slash = strchr(at, '/')); at = slash + 1) {
+		char name[NAME_BYTES + 1];
+		size_t len = (size_t)(slash - at);
 		int below;
 
-		if (len == 0 || len >= sizeof name || key[0] == '.') {
-			close(fd);
-			return err_set(err, ERR_REFUSED, "key %s is no path of ours", key);
-		}
-		memcpy(name, key, len);
+		memcpy(name, at, len);
 		name[len] = '\0';
 		if (mkdirat(fd, name, 0755) == 0)
 			fsync(fd);
@@ -87,6 +100,8 @@ copy(int to, int from, uint64_t bytes)
 		size_t want = bytes - done < sizeof block ? (size_t)(bytes - done) : sizeof block;
 		ssize_t n = pread(from, block, want, (off_t)done);
 
+		if (n == 0)
+			errno = EIO;	/* it ends before its time */
 		if (n <= 0 || pwrite(to, block, (size_t)n, (off_t)done) != n)
 			return -1;
 		done += (uint64_t)n;
@@ -102,6 +117,8 @@ already_there(int folder, const char *name, const struct storage_file *file, str
 
 	if (fstatat(folder, name, &st, AT_SYMLINK_NOFOLLOW))
 		return io_error(err, "file", file->key);
+	if (!S_ISREG(st.st_mode))
+		return err_set(err, ERR_REFUSED, "%s is there already and no file", file->key);
 	if ((uint64_t)st.st_size != file->bytes)
 		return err_set(err, ERR_REFUSED, "%s is there already with %lld bytes, not %llu",
 			file->key, (long long)st.st_size, (unsigned long long)file->bytes);
@@ -120,6 +137,8 @@ put(const void *settings, struct http_client *http, const struct storage_file *f
 	enum err_code rc;
 
 	(void)http;
+	if (!is_path_of_ours(file->key))
+		return err_set(err, ERR_REFUSED, "key \"%s\" is no path of ours", file->key);
 	rc = open_folder(local->dir, file->key, &folder, err);
 	if (rc)
 		return rc;
@@ -128,7 +147,10 @@ put(const void *settings, struct http_client *http, const struct storage_file *f
 		rc = err_set(err, temp.err, "name of %s", file->key);
 		goto out;
 	}
-	fd = openat(folder, buf_str(&temp), O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);
+	/* A killed process may have left one of that name, linked to what it
+	 * published: that must not be written to. */
+	unlinkat(folder, buf_str(&temp), 0);
+	fd = openat(folder, buf_str(&temp), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
 	if (fd < 0) {
 		rc = io_error(err, "write", file->key);
 		goto out;
