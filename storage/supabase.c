@@ -109,6 +109,15 @@ status_code(const json_t *body)
 	return (long)n;
 }
 
+/* A wrong key, a missing bucket or a redirect is the operator's to mend, and the
+ * provider keeps the outputs for a while: not a reason to lose them. */
+static bool
+is_operators(long status, const char *code)
+{
+	return (status >= 300 && status < 400) || status == 401 || status == 403 || status == 404 ||
+		(code && (strcmp(code, "InvalidRequest") == 0 || strcmp(code, "InvalidJWT") == 0));
+}
+
 static void
 read_refusal(const struct http_response *rs, struct refusal *ret)
 {
@@ -116,13 +125,15 @@ read_refusal(const struct http_response *rs, struct refusal *ret)
 	const char *code = json_string_value(json_object_get(body, "code"));
 	const char *message = json_string_value(json_object_get(body, "message"));
 	long status = status_code(body);
+	bool cut_short;
 
 	if (!status)
 		status = rs->status;	/* a proxy's HTML, or nothing */
 	ret->exists = code ? strcmp(code, "KeyAlreadyExists") == 0 : status == 409;
-	/* A wrong key or a missing bucket is the operator's to mend, and the
-	 * provider keeps the outputs for a while: not a reason to lose them. */
-	ret->again = status == 401 || status == 403 || status == 404 || status == 423 ||
+	/* The service's own 400 is a string; a number without a code is what its
+	 * framework says when the body ended early. */
+	cut_short = !code && status == 400 && json_is_integer(json_object_get(body, "statusCode"));
+	ret->again = is_operators(status, code) || cut_short || status == 408 || status == 423 ||
 		status == 429 || status >= 500 || rs->status >= 500 || rs->status == 429;
 	snprintf(ret->text, sizeof ret->text, "HTTP %ld, %s: %s", rs->status,
 		code ? code : "no code", message ? message : "no message");
@@ -154,7 +165,7 @@ already_there(const struct supabase *s, struct http_client *http,
 			"looking at %s, which is there already: %s", file->key, refusal.text);
 		goto out;
 	}
-	info = json_loadb(buf_str(&rs.body), rs.body.len, 0, NULL);
+	info = json_loadb(buf_str(&rs.body), rs.body.len, JSON_ALLOW_NUL, NULL);
 	member = json_object_get(info, "size");
 	size = json_integer_value(member);
 	if (!json_is_integer(member))	/* a proxy's page, or no memory */
