@@ -1202,7 +1202,7 @@ put_markdown_row(struct buf *out, const struct cfg_row *row)
 		row->flags & CFG_SECRET ? ", secret" : "");
 	if (shows_default(row)) {
 		buf_putc(out, '`');
-		put_cell(out, row->def);
+		put_cell(out, row->def_doc ? row->def_doc : row->def);
 		buf_putc(out, '`');
 	} else {
 		buf_puts(out, row->flags & CFG_REQUIRED ? "**required**" : "not set");

@@ -34,6 +34,8 @@ struct cfg_row {
 	enum cfg_type type;
 	size_t offset;			/* of the member in the section's target */
 	const char *def;		/* in the written form; NULL: none */
+	const char *def_doc;		/* what docs/config.md shows for a default that
+					 * depends on the build; NULL: def itself */
 	uint64_t min, max;		/* for numbers, in the stored unit; max 0: no limit.
 					 * For CFG_STR: of its length in bytes */
 	const char *const *words;	/* for CFG_WORD: NULL-terminated */

@@ -31,6 +31,7 @@ const struct cfg_row core_options[] = {
 	{ "provider", CFG_STR, AT(provider), .def = "replicate", .max = 64,
 	  .doc = "The provider that new jobs go to." },
 	{ "models_file", CFG_STR, AT(models_file), .def = GENGATE_DATADIR "/models.json", .max = 1024,
+	  .def_doc = "PREFIX/share/gengate/models.json",
 	  .doc = "The model profiles." },
 	{ "default_model", CFG_STR, AT(default_model), .max = 256,
 	  .doc = "The profile of a request that names none." },

@@ -651,6 +651,34 @@ markdown_has_a_table_per_section(void **state)
 	buf_clear(&out);
 }
 
+/* The page is the same for every build; help is about this one. */
+static void
+a_default_of_the_build_is_shown_by_its_name(void **state)
+{
+	static struct settings s;
+	static const struct cfg_row rows[] = {
+		{ "note", CFG_STR, offsetof(struct settings, note), .def = "/opt/x/a|b",
+		  .def_doc = "PREFIX/a|b", .doc = "A file." },
+		CFG_END
+	};
+	static const struct cfg_section section = { "Only", rows, &s };
+	static const struct cfg one = { &section, 1 };
+	struct buf page = BUF_INIT(65536), help = BUF_INIT(65536), mistakes = BUF_INIT(4096);
+
+	(void)state;
+	cfg_print_markdown(&one, &page);
+	assert_non_null(strstr(buf_str(&page), "\n| `note` | text | `PREFIX/a\\|b` |  | A file. |\n"));
+	assert_null(strstr(buf_str(&page), "/opt"));
+	cfg_print_help(&one, &help);
+	assert_non_null(strstr(buf_str(&help), "default /opt/x/a|b)"));
+	assert_int_equal(cfg_load(&one, NULL, NULL, &mistakes, NULL), ERR_OK);
+	assert_string_equal(s.note, "/opt/x/a|b");
+	cfg_clear(&one);
+	buf_clear(&page);
+	buf_clear(&help);
+	buf_clear(&mistakes);
+}
+
 static void
 a_secret_default_is_not_shown(void **state)
 {
@@ -763,6 +791,7 @@ main(void)
 		cmocka_unit_test(values_can_be_read_again),
 		cmocka_unit_test(help_keeps_to_80_columns),
 		cmocka_unit_test(markdown_has_a_table_per_section),
+		cmocka_unit_test(a_default_of_the_build_is_shown_by_its_name),
 		cmocka_unit_test(a_secret_default_is_not_shown),
 		cmocka_unit_test(short_of_memory),
 	};
