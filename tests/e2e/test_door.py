@@ -94,7 +94,7 @@ def threads():
 
 # To what connections fall: nginx keeps up to eight of its own meanwhile.
 def falls_to(wanted):
-    wait_for(lambda: connections() <= wanted, 5, f"fall to {wanted} connections: {connections()}")
+    wait_for(lambda: connections() <= wanted, 20, f"fall to {wanted} connections: {connections()}")
 
 
 def events(name, **wanted):
