@@ -58,7 +58,8 @@ class Rig(stacks.Stack):
                          headers={"Prefer": "respond-async", **(headers or {})})
 
     def submit(self, prompt="a lighthouse", *, user=None, headers=None, **members):
-        """A job that was taken; without a user by a new one.  Its "user" is remembered."""
+        """A job that was taken, whatever the provider says of it; without a user by a new one.
+        Its "user" is remembered."""
         if user is None and self.auth == "server":
             user = f"user-{next(_users)}"
         answer = self.post(prompt, user=user, headers=headers, **members)

@@ -78,16 +78,22 @@ def a_webhook_tells_of_a_create_without_an_answer():
 
 @test
 def refusals_are_final():
-    for fault, code in (("create_422", "provider_rejected"), ("create_401", "provider_unavailable"),
-                        ("create_402", "provider_unavailable")):
-        rig.faults(**{fault: {"count": 1, "match": fault}})
+    for fault, code, status in (("create_422", "provider_rejected", 422), ("create_401", "provider_unavailable", 503),
+                                ("create_402", "provider_unavailable", 503)):
+        rig.faults(**{fault: {"count": -1, "match": f'"{fault}'}})
         before = rig.counters()["creates_received"]
-        job = rig.submit(fault)
-        end = rig.fails(job, code)
-        equal(end["error"]["retryable"], code == "provider_unavailable", "retryable")
-        check("asked to refuse" not in str(end) and "credit" not in str(end), f"the provider's words: {end}")
-        equal(rig.counters()["creates_received"] - before, 1, "calls")
-        equal(rig.predictions(job), [], "predictions")
+        # Whoever waits is told, and where the job is; whoever does not finds it there.
+        problem = e2e.check_problem(rig.http("POST", "/generate", json={"prompt": fault}, user=fault), status, code)
+        waited = {"id": problem["job"]["id"], "user": fault}
+        equal(problem["job"]["links"]["self"], f"/status/{waited['id']}", "link")
+        for job in (waited, rig.submit(fault)):
+            end = rig.fails(job, code)
+            equal(end["error"]["retryable"], code == "provider_unavailable", "retryable")
+            for said in (end, problem):
+                check("asked to refuse" not in str(said) and "credit" not in str(said), f"the provider's words: {said}")
+            equal(rig.predictions(job), [], "predictions")
+        equal(rig.counters()["creates_received"] - before, 2, "calls")
+        off(fault)
 
 
 @test
