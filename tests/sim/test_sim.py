@@ -65,6 +65,13 @@ http {{
 """
 
 
+def within(seconds, holds):
+    """Until it holds, or for so long."""
+    end = time.monotonic() + seconds
+    while not holds() and time.monotonic() < end:
+        time.sleep(0.01)
+
+
 class Dropped(Exception):
     """The connection ended without a whole answer."""
 
@@ -155,9 +162,12 @@ class Stack:
         self.sim = subprocess.Popen([SIM, "--listen", self.dir + "/sim.sock",
             "--base-url", self.base, "--threads", "8"])
         self.procs.append(self.sim)
-        end = time.monotonic() + 10
-        while not os.path.exists(self.dir + "/sim.sock") and time.monotonic() < end:
-            time.sleep(0.01)
+        within(20, self.answers)
+
+    def answers(self):
+        """The socket's file is there before anybody listens on it."""
+        a = self.call("GET", "/sim/state")
+        return a.status == 200 and a.headers.get("Content-Type", "").startswith("application/json")
 
     def reachable(self, proc):
         end = time.monotonic() + 10
@@ -477,9 +487,10 @@ def t_webhook_retry(s):
         closed.bind(("127.0.0.1", 0))
         s.create(webhook="http://127.0.0.1:%d/" % closed.getsockname()[1])
         s.create(webhook="https://192.0.2.1/hook")
-        time.sleep(0.5)
+        wanted = {"0": 3, "200": 1, "301": 1, "404": 1, "500": 2}
+        within(10, lambda: s.state()["webhooks_by_status"] == wanted and s.state()["webhooks_given_up"] == 1)
     state = s.state()
-    eq(state["webhooks_by_status"], {"0": 3, "200": 1, "301": 1, "404": 1, "500": 2})
+    eq(state["webhooks_by_status"], wanted)
     eq((state["webhooks_given_up"], state["webhooks_refused"]), (1, 2))
     eq(len(s.receiver.wait(0, "/elsewhere")), 0)
 
@@ -564,6 +575,7 @@ def t_webhook_faults(s):
     assert signature_is_good(h)
     assert abs(time.time() - 600 - int(h["headers"]["webhook-timestamp"])) < 30
     eq(len(s.receiver.wait(0, "/lost")), 0)
+    within(10, lambda: s.state()["webhooks_lost"] == 1)
     eq(s.state()["webhooks_lost"], 1)
 
 
