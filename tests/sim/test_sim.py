@@ -551,7 +551,7 @@ def t_read_faults(s):
 
 def t_webhook_faults(s):
     only = {"webhook_events_filter": ["completed"]}
-    s.faults(webhook_lost=1)
+    s.faults(webhook_lost={"count": 1, "match": "/lost"})
     s.create(webhook=s.receiver.url("/lost"), **only)
     s.faults(webhook_twice={"match": "/twice"})
     s.create(webhook=s.receiver.url("/twice"), **only)
