@@ -3,6 +3,7 @@
 #include "cli/app.h"
 
 #include "base/log.h"
+#include "base/metrics.h"
 
 #define DEFAULT_CONFIG GENGATE_SYSCONFDIR "/gengate.conf"
 #define MISTAKES_MAX 65536
@@ -15,6 +16,9 @@ static const struct cfg_row log_options[] = {
 	{ "log_level", CFG_WORD, offsetof(struct log_settings, level),
 	  .def = "info", .words = levels,
 	  .doc = "The least important events that are logged. Logs go to standard error, a line of JSON each." },
+	{ "instance", CFG_STR, offsetof(struct log_settings, instance), .max = 200,
+	  .doc = "What this process is called in the label `instance` of its metrics; by default the "
+		"host's name and the process id." },
 	CFG_END
 };
 
@@ -54,7 +58,7 @@ add_all(struct app *app)
 			return false;
 		add_section(app, storages[i]->title, storages[i]->options, app->storage_settings[i]);
 	}
-	add_section(app, "Logs", log_options, &app->log);
+	add_section(app, "Logs and metrics", log_options, &app->log);
 	return true;
 }
 
@@ -127,6 +131,7 @@ app_load(struct app *app, const char *path, bool all)
 	}
 	buf_clear(&mistakes);
 	log_set_level((enum log_level)app->log.level);
+	metrics_init(app->log.instance);
 	return status;
 }
 

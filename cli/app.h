@@ -14,7 +14,7 @@
 #define EXIT_USAGE 64
 
 struct app {
-	struct log_settings { int level; } log;
+	struct log_settings { int level; char *instance; } log;
 	struct settings core;
 	struct db_settings db;
 	struct server_settings server;

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "base/log.h"
+#include "base/metrics.h"
 #include "cli/app.h"
 #include "cli/commands.h"
 #include "core/workers.h"
@@ -101,6 +102,7 @@ run(const struct app *app, const struct options *opt, int fd, const sigset_t *si
 		rc = server_start(&app->server, svc, fd, &server, err);
 	if (!rc) {
 		log_event(LOG_INFO, "server.ready", KV_STR("version", PACKAGE_VERSION),
+			KV_STR("instance", metrics_instance()),
 			KV_STR("provider", app->core.provider), KV_STR("storage", svc->storage->name),
 			KV_INT("threads", app->server.threads), KV_INT("workers", app->core.workers));
 		wait_for_stop(signals);

@@ -4,6 +4,7 @@
 
 #include "base/crypto.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "core/watch.h"
 
 #define ROUNDS_MAX 20
@@ -144,6 +145,24 @@ trail_detail(const struct job_event *ev, const struct apply *how)
 	return detail;
 }
 
+/* On which road was it learnt how the provider's part ended? */
+static const char *
+end_road(const struct job *job, const struct job_event *ev, const struct apply *how)
+{
+	switch (ev->kind) {
+	case EV_ACCEPTED:
+	case EV_REFUSED:
+	case EV_FOUND:
+	case EV_OBSERVED:
+		return how->road ? how->road : "other";
+	case EV_STORED:
+	case EV_STORE_FAILED:
+		return job->outputs_road[0] ? job->outputs_road : "other";
+	default:
+		return "other";
+	}
+}
+
 static enum err_code
 move_job(struct service *svc, struct job *job, const struct job_event *ev,
 	const struct transition *t, const struct apply *how, struct err *err)
@@ -164,6 +183,8 @@ move_job(struct service *svc, struct job *job, const struct job_event *ev,
 		char id[UUID_TEXT_SIZE];
 
 		watches_poke(svc->watches, &job->owner, &job->id, job->state);
+		if (job->state == GEN_SETTLED)
+			metric_add(METRIC_COMPLETED, 1, gen_status_name(job->status), end_road(job, ev, how));
 		uuid_format(&job->id, id);
 		log_event(LOG_INFO, "job.moved", KV_STR("job", id),
 			KV_STR("cause", job_event_name(ev->kind)), KV_STR("road", how->road),

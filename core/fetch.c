@@ -6,7 +6,9 @@
 #include <fcntl.h>
 #include <strings.h>
 
+#include "base/metrics.h"
 #include "base/url.h"
+#include "core/step.h"
 
 #define REDIRECTS_MAX 3
 #define FETCH_TIMEOUT_MS (15 * 60 * 1000)
@@ -152,7 +154,7 @@ get(struct service *svc, const struct provider *p, const char *url, int fd,
 	rq.public_address_only = !loopback;
 	rq.sink_fd = fd;
 	if (!rc)
-		rc = http_perform(svc->http, &rq, &rs, err);
+		rc = step_perform(svc, p, "output", &rq, &rs, err);
 	if (rc)
 		goto out;
 	location = http_response_header(&rs, "location");
@@ -211,9 +213,11 @@ fetch_output(struct service *svc, const struct provider *p, const char *url,
 		rc = read_data_uri(url, svc->settings->max_output_bytes, fd, ret_bytes, err);
 	else
 		rc = get_with_redirects(svc, p, url, fd, ret_bytes, err);
-	if (rc)
+	if (rc) {
 		close(fd);
-	else
-		*ret_fd = fd;
-	return rc;
+		return rc;
+	}
+	metric_add(METRIC_OUTPUT_BYTES, *ret_bytes, p->name);
+	*ret_fd = fd;
+	return ERR_OK;
 }

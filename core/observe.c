@@ -3,6 +3,7 @@
 #include "core/observe.h"
 
 #include "base/clock.h"
+#include "base/metrics.h"
 #include "core/apply.h"
 #include "core/workers.h"
 
@@ -49,6 +50,23 @@ take_observation(struct service *svc, const struct provider *p, const struct uui
 	return rc;
 }
 
+static const char *
+verdict_name(enum err_code rc, enum webhook_verdict verdict)
+{
+	switch (rc) {
+	case ERR_OK:
+		return verdict == WEBHOOK_MOVED ? "moved" : "noted";
+	case ERR_SIGNATURE:
+		return "bad_signature";
+	case ERR_BAD_REQUEST:
+		return "bad_body";
+	case ERR_NOT_FOUND:
+		return "no_job";
+	default:
+		return "unavailable";
+	}
+}
+
 enum err_code
 service_webhook(struct service *svc, const char *provider, const char *token,
 	const struct webhook *wh, enum webhook_verdict *ret, struct err *err)
@@ -57,6 +75,7 @@ service_webhook(struct service *svc, const char *provider, const char *token,
 	const void *settings;
 	const struct provider *p = service_provider(svc, provider, &settings);
 	struct uuid owner, id;
+	enum webhook_verdict verdict = WEBHOOK_NOTED;
 	char *delivery = NULL;
 	enum err_code rc;
 
@@ -68,7 +87,10 @@ service_webhook(struct service *svc, const char *provider, const char *token,
 	if (!rc)
 		rc = service_open_token(svc, token ? token : "", token ? strlen(token) : 0, &owner, &id, err);
 	if (!rc)
-		rc = take_observation(svc, p, &owner, &id, &obs, delivery, ret, err);
+		rc = take_observation(svc, p, &owner, &id, &obs, delivery, &verdict, err);
+	metric_add(METRIC_WEBHOOKS, 1, p->name, verdict_name(rc, verdict));
+	if (!rc)
+		*ret = verdict;
 	gen_observation_clear(&obs);
 	mem_free(delivery);
 	return rc;

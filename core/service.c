@@ -2,6 +2,7 @@
 
 #include "core/service.h"
 
+#include "base/metrics.h"
 #include "base/url.h"
 
 static const char webhook_purpose[] = "webhook";
@@ -67,11 +68,15 @@ service_new(const struct service_parts *parts, struct service **ret, struct err 
 	if (!rc)
 		rc = http_client_new(&http, &svc->http, err);
 	buf_clear(&mistakes);
-	if (rc)
+	if (rc) {
 		service_free(&svc);
-	else
-		*ret = svc;
-	return rc;
+		return rc;
+	}
+	/* Shown from the start: an alert on a rate needs the 0 before the 1. */
+	metric_add(METRIC_OUTPUT_BYTES, 0, svc->settings->provider);
+	metric_add(METRIC_STORAGE_BYTES, 0, svc->storage->name);
+	*ret = svc;
+	return ERR_OK;
 }
 
 void

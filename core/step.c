@@ -2,7 +2,9 @@
 
 #include "core/step.h"
 
+#include "base/clock.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "core/workers.h"
 
 /* The pause between tries grows no longer than this many doublings: 8 s. */
@@ -69,6 +71,21 @@ step_apply_surely(struct service *svc, struct job *job, const struct job_event *
 }
 
 enum err_code
+step_perform(struct service *svc, const struct provider *p, const char *call,
+	const struct http_request *rq, struct http_response *rs, struct err *err)
+{
+	int64_t began_us = clock_mono_us();
+	enum err_code rc = http_perform(svc->http, rq, rs, err);
+
+	metric_observe(METRIC_PROVIDER_TIME, clock_mono_us() - began_us, p->name, call);
+	if (rc == ERR_OK || rc == ERR_NO_ANSWER || rc == ERR_TOO_BIG)
+		metric_add(METRIC_PROVIDER_BYTES, rq->body_bytes, p->name, "sent");
+	if (rq->sink_fd < 0)
+		metric_add(METRIC_PROVIDER_BYTES, rs->body_bytes, p->name, "received");
+	return rc;
+}
+
+enum err_code
 step_ask_status(struct service *svc, const struct job *job, const char *prediction_id,
 	struct status_reply *ret, struct err *err)
 {
@@ -82,7 +99,7 @@ step_ask_status(struct service *svc, const struct job *job, const char *predicti
 		return err_set(err, ERR_CONFIG, "this program has no provider \"%s\"", job->provider);
 	rc = p->get_status.request(settings, prediction_id, &rq, err);
 	if (!rc)
-		rc = http_perform(svc->http, &rq, &rs, err);
+		rc = step_perform(svc, p, "status", &rq, &rs, err);
 	if (!rc)
 		rc = p->get_status.reply(settings, &rs, ret, err);
 	http_request_clear(&rq);

@@ -22,6 +22,10 @@ void step_apply(struct service *svc, struct job *job, const struct job_event *ev
 void step_apply_surely(struct service *svc, struct job *job, const struct job_event *ev,
 	const struct apply *how);
 
+/* http_perform() with a provider, counted; call: what for, as the metrics say. */
+enum err_code step_perform(struct service *svc, const struct provider *p, const char *call,
+	const struct http_request *rq, struct http_response *rs, struct err *err) MUST_CHECK;
+
 /* Ask the provider how a prediction stands.  status_reply_clear(). */
 struct status_reply;
 enum err_code step_ask_status(struct service *svc, const struct job *job,

@@ -3,7 +3,9 @@
  */
 #include "config.h"
 
+#include "base/clock.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "core/fetch.h"
 #include "core/step.h"
 #include "core/workers.h"
@@ -21,6 +23,19 @@ make_key(const struct job *job, int index, const uint8_t sha[SHA256_BYTES], enum
 	hex_encode(sha, 8, hash);
 	buf_printf(&key, "%s/%s/%d-%s.%s", owner, id, index, hash, media_ext(type));
 	return buf_take(&key);
+}
+
+static enum err_code
+put(struct service *svc, const struct storage_file *file, struct err *err)
+{
+	const char *name = svc->storage->name;
+	int64_t began_us = clock_mono_us();
+	enum err_code rc = svc->storage->put(svc->storage_settings, svc->http, file, err);
+
+	metric_observe(METRIC_STORAGE_TIME, clock_mono_us() - began_us, name, "put");
+	if (!rc)
+		metric_add(METRIC_STORAGE_BYTES, file->bytes, name);
+	return rc;
 }
 
 /* ERR_TOO_BIG, ERR_OUTPUT_TYPE, ERR_OUTPUTS_LOST, ERR_REFUSED: for good. */
@@ -47,7 +62,7 @@ keep(struct service *svc, const struct job *job, const struct asset *asset, stru
 		kept.key = file.key = key;
 		file.bytes = kept.bytes;
 		file.type = kept.media.type;
-		rc = svc->storage->put(svc->storage_settings, svc->http, &file, err);
+		rc = put(svc, &file, err);
 	}
 	if (!rc)
 		rc = assets_stored(svc->db, job, &kept, err);

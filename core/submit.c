@@ -4,6 +4,7 @@
 #include "config.h"
 
 #include "base/clock.h"
+#include "base/metrics.h"
 #include "core/step.h"
 #include "core/workers.h"
 
@@ -35,6 +36,11 @@ build_request(struct service *svc, const struct provider *p, const void *setting
 	buf_clear(&webhook);
 	return rc;
 }
+
+static const char *const outcome_names[] = {
+	[SUBMIT_ACCEPTED] = "accepted", [SUBMIT_REFUSED] = "refused",
+	[SUBMIT_DEFERRED] = "deferred", [SUBMIT_UNKNOWN] = "unknown",
+};
 
 /* What the answer, or its absence, means for the job. */
 static void
@@ -69,6 +75,7 @@ take_outcome(struct service *svc, struct job *job, const struct provider *p,
 	case SUBMIT_UNKNOWN:
 		break;
 	}
+	metric_add(METRIC_SUBMITS, 1, p->name, outcome_names[reply.outcome]);
 	if (reply.outcome != SUBMIT_ACCEPTED)
 		step_failed(job, job_event_name(ev.kind), how.message);
 	/* Without it a prediction that was paid for would be lost. */
@@ -120,7 +127,7 @@ send_create(struct service *svc, struct job *job)
 			step_failed(job, "submit", err.text);
 		goto out;
 	}
-	rc = http_perform(svc->http, &rq, &rs, &err);
+	rc = step_perform(svc, p, "submit", &rq, &rs, &err);
 	take_outcome(svc, job, p, settings, rc, &rs, &err);
 out:
 	http_request_clear(&rq);
@@ -174,15 +181,27 @@ look_at_hint(struct service *svc, struct job *job)
 	status_reply_clear(&reply);
 }
 
+/* Its lease is over: whoever sent it has gone, and counts it no more. */
+static void
+take_over(struct service *svc, struct job *job)
+{
+	const struct job_event unknown = { .kind = EV_UNKNOWN, .attempt = job->attempts };
+	const struct apply how = { .road = NULL };
+	const struct provider *p = provider_by_name(job->provider);
+
+	step_apply(svc, job, &unknown, &how);
+	if (p && job->state == GEN_UNCERTAIN)
+		metric_add(METRIC_SUBMITS, 1, p->name, outcome_names[SUBMIT_UNKNOWN]);
+}
+
 void
 submit_step(struct service *svc, struct job *job)
 {
 	const struct job_event deadline = { .kind = EV_DEADLINE };
-	const struct job_event unknown = { .kind = EV_UNKNOWN, .attempt = job->attempts };
 	const struct apply how = { .road = NULL };
 
-	if (job->state == GEN_SUBMITTING)	/* its lease is over: whoever sent it is gone */
-		step_apply(svc, job, &unknown, &how);
+	if (job->state == GEN_SUBMITTING)
+		take_over(svc, job);
 	else if (job->time_left_ms <= 0)
 		step_apply(svc, job, &deadline, &how);
 	else if (job->state == GEN_QUEUED)

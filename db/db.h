@@ -41,4 +41,8 @@ void db_free(struct db **db);	/* no thread uses it any more */
  */
 enum err_code db_ready(struct db *db, struct err *err) MUST_CHECK;
 
+/* Of the pool's connections, those that are open and idle, and those that a
+ * statement has. */
+void db_connections(struct db *db, size_t *ret_idle, size_t *ret_busy);
+
 #endif

@@ -300,6 +300,11 @@ jobs_move(struct db *db, struct job *job, const struct job_move *move, struct er
 		rc = move_live(db, job, move, detail, &res, err);
 	if (!rc && PQntuples(res) == 0)
 		rc = err_set(err, ERR_LOST_RACE, "somebody moved the job first");
+	if (!rc && move->state == GEN_SETTLED) {
+		const char *road = row_text(res, 0, "outputs_road");
+
+		snprintf(job->outputs_road, sizeof job->outputs_road, "%s", road ? road : "");
+	}
 	if (!rc) {
 		job->state = move->state;
 		job->status = move->status;
@@ -562,6 +567,36 @@ assets_lost(struct db *db, const struct job *job, int *ret_n, enum err_code *ret
 		*ret_n = (int)row_i64(res, 0, "count", 0);
 		*ret_why = why ? err_from_name(why) : ERR_OK;
 	}
+	PQclear(res);
+	return rc;
+}
+
+static int64_t
+not_negative(int64_t n)
+{
+	return n > 0 ? n : 0;
+}
+
+enum err_code
+jobs_stats(struct db *db, uint64_t timeout_ms, struct live_stats *ret, struct err *err)
+{
+	struct live_stats stats = { .unstored_us = 0 };
+	PGresult *res = NULL;
+	enum err_code rc = db_query_within(db, timeout_ms, SQL_live_stats, NULL, 0, &res, err);
+
+	for (int i = 0; !rc && i < PQntuples(res); i++) {
+		enum gen_state state;
+		int64_t unstored_us = row_i64(res, i, "unstored_us", 0);
+
+		if (gen_state_parse(row_text(res, i, "state"), &state) || state >= GEN_SETTLED)
+			continue;
+		stats.jobs[state] = row_i64(res, i, "jobs", 0);
+		stats.oldest_us[state] = not_negative(row_i64(res, i, "oldest_us", 0));
+		if (unstored_us > stats.unstored_us)
+			stats.unstored_us = unstored_us;
+	}
+	if (!rc)
+		*ret = stats;
 	PQclear(res);
 	return rc;
 }

@@ -26,6 +26,9 @@ struct job {
 	char *model;
 	char *provider;
 	json_t *request;
+
+	/* In memory only: */
+	char outputs_road[16];		/* once settled: on which road its outputs came, or "" */
 };
 
 void job_clear(struct job *job);
@@ -146,5 +149,16 @@ enum err_code assets_give_up(struct db *db, const struct job *job, int index,
 /* How many were given up, and why the first of them. */
 enum err_code assets_lost(struct db *db, const struct job *job, int *ret_n,
 	enum err_code *ret_why, struct err *err) MUST_CHECK;
+
+/* All jobs in flight, for monitoring; ages 0 where there are none. */
+struct live_stats {
+	int64_t jobs[GEN_SETTLED];
+	int64_t oldest_us[GEN_SETTLED];	/* age of the oldest in that state */
+	int64_t unstored_us;		/* since the oldest outputs came that are not all kept */
+};
+
+/* Waits for at most timeout_ms. */
+enum err_code jobs_stats(struct db *db, uint64_t timeout_ms, struct live_stats *ret,
+	struct err *err) MUST_CHECK;
 
 #endif

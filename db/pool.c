@@ -9,12 +9,15 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/metrics.h"
 
 static const struct { const char *name, *text; } statements[] = {
 #define SQL(name, text) { #name, text },
 #include "db/statements.inc"
 #undef SQL
 };
+
+_Static_assert(SQL_COUNT < 128, "base/metrics.h needs more room for statements");
 
 struct conn {
 	PGconn *pg;			/* NULL: not connected */
@@ -99,19 +102,25 @@ pool_take(struct db *db, int64_t deadline_us, struct conn **ret, struct err *err
 		.tv_sec = deadline_us / 1000000,
 		.tv_nsec = deadline_us % 1000000 * 1000,
 	};
+	int64_t waited_us = 0;
 	int rc = 0;
 
 	pthread_mutex_lock(&db->lock);
-	while (!db->idle && rc == 0)
-		rc = pthread_cond_timedwait(&db->freed, &db->lock, &until);
+	if (!db->idle) {
+		waited_us = clock_mono_us();
+		while (!db->idle && rc == 0)
+			rc = pthread_cond_timedwait(&db->freed, &db->lock, &until);
+		waited_us = clock_mono_us() - waited_us;
+	}
 	*ret = db->idle;
 	if (db->idle)
 		db->idle = db->idle->next_idle;
 	pthread_mutex_unlock(&db->lock);
+	metric_observe(METRIC_POOL_WAIT, waited_us, NULL);
 	if (!*ret)
-		return err_set(err, ERR_UNAVAILABLE, "all %llu database connections stayed busy for %llu ms "
+		return err_set(err, ERR_UNAVAILABLE, "all %llu database connections stayed busy for %lld ms "
 			"(db_pool, db_timeout)", (unsigned long long)db->settings->pool,
-			(unsigned long long)db->settings->timeout_ms);
+			(long long)waited_us / 1000);
 	return ERR_OK;
 }
 
@@ -478,7 +487,15 @@ enum err_code
 db_query(struct db *db, enum sql_id id, const char *const *params, size_t n,
 	PGresult **ret, struct err *err)
 {
-	int64_t deadline_us = clock_mono_us() + (int64_t)db->settings->timeout_ms * 1000;
+	return db_query_within(db, db->settings->timeout_ms, id, params, n, ret, err);
+}
+
+enum err_code
+db_query_within(struct db *db, uint64_t timeout_ms, enum sql_id id, const char *const *params,
+	size_t n, PGresult **ret, struct err *err)
+{
+	int64_t deadline_us = clock_mono_us() + (int64_t)timeout_ms * 1000;
+	int64_t began_us;
 	struct err why = ERR_INIT;	/* *err stays as it is if the second attempt works */
 	struct conn *conn;
 	bool lost = true;
@@ -487,6 +504,7 @@ db_query(struct db *db, enum sql_id id, const char *const *params, size_t n,
 	rc = pool_take(db, deadline_us, &conn, err);
 	if (rc)
 		return rc;
+	began_us = clock_mono_us();
 	for (int attempt = 0; lost && attempt < 2; attempt++) {
 		lost = false;
 		rc = conn_open(db, conn, deadline_us, &why);
@@ -502,7 +520,23 @@ db_query(struct db *db, enum sql_id id, const char *const *params, size_t n,
 		}
 	}
 	pool_give(db, conn);
+	metric_observe(METRIC_STATEMENT_TIME, clock_mono_us() - began_us, sql_name(id));
 	return rc ? err_set(err, rc, "%s", why.text) : ERR_OK;
+}
+
+void
+db_connections(struct db *db, size_t *ret_idle, size_t *ret_busy)
+{
+	size_t idle = 0, free = 0;
+
+	pthread_mutex_lock(&db->lock);
+	for (const struct conn *conn = db->idle; conn; conn = conn->next_idle) {
+		free++;
+		idle += conn->pg != NULL;
+	}
+	pthread_mutex_unlock(&db->lock);
+	*ret_idle = idle;
+	*ret_busy = db->settings->pool - free;
 }
 
 enum err_code

@@ -33,6 +33,10 @@ const char *sql_text(enum sql_id id);
 enum err_code db_query(struct db *db, enum sql_id id, const char *const *params,
 	size_t n, PGresult **ret, struct err *err) MUST_CHECK;
 
+/* The same with a time limit of its own instead of db_timeout. */
+enum err_code db_query_within(struct db *db, uint64_t timeout_ms, enum sql_id id,
+	const char *const *params, size_t n, PGresult **ret, struct err *err) MUST_CHECK;
+
 /* The same for one text without parameters that may hold several statements,
  * on a connection of its own that is closed afterwards; timeout_ms for all. */
 enum err_code db_script(const struct db_settings *settings, const char *sql,

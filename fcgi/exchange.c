@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/crypto.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "core/caller.h"
 #include "fcgi/routes.h"
 
@@ -96,9 +97,20 @@ send_head(struct exchange *x)
 	return ok;
 }
 
+static void
+count_exchange(const struct exchange *x, int status, int64_t took_us)
+{
+	const char *route = x->route ? x->route : "none";
+	char text[16];
+
+	snprintf(text, sizeof text, "%d", status);
+	metric_add(METRIC_HTTP_REQUESTS, 1, route, x->method, text);
+	metric_observe(METRIC_HTTP_TIME, took_us, route);
+}
+
 /* The user is named by a hash: enough to follow one through a log. */
 static void
-log_exchange(const struct exchange *x, int status)
+log_exchange(const struct exchange *x, int status, int64_t took_us)
 {
 	char job[UUID_TEXT_SIZE], user[9] = "";
 	uint8_t digest[SHA256_BYTES];
@@ -112,7 +124,7 @@ log_exchange(const struct exchange *x, int status)
 		KV_STR("path", x->path), KV_INT("status", status),
 		KV_STR("user", user[0] ? user : NULL),
 		KV_STR("job", x->has_job ? job : NULL),
-		KV_INT("took_us", clock_mono_us() - x->began_us),
+		KV_INT("took_us", took_us),
 		KV_STR("trace", exchange_header(x, "traceparent")),
 		KV_STR("error", x->err.code ? x->err.text : NULL));
 }
@@ -120,9 +132,13 @@ log_exchange(const struct exchange *x, int status)
 void
 exchange_end(struct exchange *x, int status)
 {
+	int64_t took_us;
+
 	if (!status && !x->streams && send_head(x) && strcmp(x->method, "HEAD") != 0)
 		(void)x->io->write(x->conn, buf_str(&x->out), x->out.len);
-	log_exchange(x, status ? status : x->status);
+	took_us = clock_mono_us() - x->began_us;
+	count_exchange(x, status ? status : x->status, took_us);
+	log_exchange(x, status ? status : x->status, took_us);
 }
 
 const char *
@@ -338,6 +354,15 @@ answer_failure(struct exchange *x, enum err_code code, const struct err *err)
 	if (code == ERR_CONFIG)
 		code = ERR_UNAVAILABLE;
 	answer_problem(x, code, is_for_client(code) ? err->text : NULL, NULL);
+}
+
+void
+answer_text(struct exchange *x, const char *type)
+{
+	x->status = 200;
+	answer_header(x, "Content-Type", type);
+	if (x->out.err || x->headers.err)
+		answer_bare(x);
 }
 
 void

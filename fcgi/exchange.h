@@ -40,6 +40,7 @@ struct exchange {
 	char request_id[REQUEST_ID_SIZE];	/* nginx's, or one of ours */
 	const char *method;		/* borrowed from the transport, as all below */
 	const char *path;		/* decoded by the web server; begins with a slash */
+	const char *route;		/* the path of its row in the table; NULL: none */
 	const char *tail;		/* of the path, behind the route's prefix */
 	struct buf body;		/* as read for the route */
 
@@ -111,6 +112,9 @@ void answer_problem(struct exchange *x, enum err_code code, const char *detail, 
 
 /* The same for a failed call, whose err goes to the log. */
 void answer_failure(struct exchange *x, enum err_code code, const struct err *err);
+
+/* 200 with what is in x->out. */
+void answer_text(struct exchange *x, const char *type);
 
 /* Without a body: 204, 304. */
 void answer_empty(struct exchange *x, int status);

@@ -18,6 +18,7 @@ static const struct route {
 	{ "/webhooks/", "POST", WEBHOOK_MAX_BYTES, webhooks_post },
 	{ "/healthz", "GET", 0, healthz_get },
 	{ "/readyz", "GET", 0, readyz_get },
+	{ "/metrics", "GET", 0, metrics_get },
 };
 
 #define N_ROUTES (sizeof routes / sizeof *routes)
@@ -81,6 +82,7 @@ routes_dispatch(struct exchange *x)
 		if (!path_matches(&routes[i], x->path, &x->tail))
 			continue;
 		path_known = true;
+		x->route = routes[i].path;
 		if (method_matches(&routes[i], x->method)) {
 			call(x, &routes[i]);
 			return;

@@ -15,5 +15,6 @@ void status_query(struct exchange *x);
 void webhooks_post(struct exchange *x);
 void healthz_get(struct exchange *x);
 void readyz_get(struct exchange *x);
+void metrics_get(struct exchange *x);
 
 #endif

@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "base/log.h"
+#include "base/metrics.h"
 #include "fcgi/exchange.h"
 #include "fcgi/fcgx.h"
 #include "fcgi/poller.h"
@@ -148,6 +149,7 @@ conn_new(struct server *s, int fd)
 	}
 	pthread_mutex_unlock(&s->lock);
 	if (c) {
+		metric_add(METRIC_CONNECTIONS, 1, NULL);
 		/* libfcgi reads from ipcFd if there is one; the listening socket
 		 * that it would go on to is none.  keepConnection: it closes what
 		 * it finds, otherwise, before its first request. */
@@ -164,6 +166,7 @@ conn_free(struct conn *c)
 {
 	struct server *s = c->server;
 
+	metric_add(METRIC_CONNECTIONS, -1, NULL);
 	pthread_mutex_lock(&s->lock);
 	c->state = CONN_FREE;
 	c->generation++;

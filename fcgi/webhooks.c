@@ -14,8 +14,12 @@ webhooks_post(struct exchange *x)
 	char *token = exchange_query(x, "job");
 	enum webhook_verdict verdict;
 	struct err err = ERR_INIT;
-	enum err_code rc = service_webhook(x->svc, x->tail, token, &wh, &verdict, &err);
+	enum err_code rc;
 
+	/* For the log: the token is ours, whoever sends it. */
+	x->has_owner = x->has_job = token &&
+		!service_open_token(x->svc, token, strlen(token), &x->owner, &x->job, NULL);
+	rc = service_webhook(x->svc, x->tail, token, &wh, &verdict, &err);
 	mem_free(token);
 	if (rc)
 		answer_failure(x, rc, &err);

@@ -1,5 +1,6 @@
 -- End a job: its live row goes, its record gets its end.  One row when it ended
--- here, none when somebody was faster.
+-- here, none when somebody was faster; it has the road on which the outputs came,
+-- if they did.
 -- $1 owner  $2 job  $3 the version that the caller saw  $4 final status
 -- $5 error code or null  $6 event  $7 delivery or null  $8 detail or null
 with ended as (
@@ -19,4 +20,12 @@ with ended as (
 	from ended e
 	on conflict do nothing
 )
-select 1 from ended
+select (
+	select v.detail ->> 'road'
+	from public.generation_events v
+	where e.state = 'storing' and v.owner_id = e.owner_id and v.job_id = e.job_id
+		and v.state_to = 'storing'
+	order by v.id
+	limit 1
+) as outputs_road
+from ended e
