@@ -192,7 +192,8 @@ move_job(struct service *svc, struct job *job, const struct job_event *ev,
 			KV_STR("status", gen_status_name(job->status)),
 			KV_STR("error", job->status == GEN_FAILED ? err_name(t->error) : NULL),
 			KV_STR("prediction", job->prediction_id),
-			KV_STR("message", how->message ? how->message : ev->obs ? ev->obs->message : NULL));
+			KV_STR("message", how->message ? how->message : ev->obs ? ev->obs->message : NULL),
+			KV_STR("trace", job->trace[0] ? job->trace : NULL));
 	}
 	json_decref(detail);
 	return rc;
@@ -210,6 +211,7 @@ reload(struct service *svc, struct job *job, struct err *err)
 		return ERR_OK;
 	}
 	if (!rc) {
+		memcpy(now.trace, job->trace, sizeof now.trace);
 		job_clear(job);
 		*job = now;
 	}

@@ -29,7 +29,8 @@ service_create(struct service *svc, const struct uuid *owner, const struct reque
 }
 
 void
-service_begin(struct service *svc, const struct uuid *owner, const struct uuid *job)
+service_begin(struct service *svc, const struct uuid *owner, const struct uuid *job,
+	const char *trace)
 {
-	workers_hint(svc->workers, GEN_QUEUED, owner, job);
+	workers_hint_traced(svc->workers, GEN_QUEUED, owner, job, trace);
 }

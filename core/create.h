@@ -13,7 +13,10 @@ enum err_code service_create(struct service *svc, const struct uuid *owner,
 	const struct request *rq, const char *idempotency_key,
 	enum create_outcome *ret, struct uuid *ret_job, struct err *err) MUST_CHECK;
 
-/* Hand a new job to this process's workers.  Without it, it is found when due. */
-void service_begin(struct service *svc, const struct uuid *owner, const struct uuid *job);
+/* Hand a new job to this process's workers.  Without it, it is found when due.
+ * trace: the request's traceparent, which goes with the create if it is sent by
+ * this hint; NULL: none. */
+void service_begin(struct service *svc, const struct uuid *owner, const struct uuid *job,
+	const char *trace);
 
 #endif

@@ -34,6 +34,9 @@ build_request(struct service *svc, const struct provider *p, const void *setting
 	}
 	json_decref(on);
 	buf_clear(&webhook);
+	/* Not worth a create: one that has no room for it goes without. */
+	if (!rc && job->trace[0] && rq->n_headers < HTTP_MAX_HEADERS)
+		rc = http_request_add_header(rq, "traceparent", job->trace);
 	return rc;
 }
 

@@ -167,6 +167,7 @@ do_item(struct lane *lane, struct item *item)
 				KV_STR("error", err.text));
 		if (rc)
 			return;
+		memcpy(item->job.trace, named.trace, sizeof named.trace);
 	}
 	/* It may have moved on between the hint and the claim. */
 	if (lane->states & 1u << item->job.state)
@@ -291,12 +292,21 @@ void
 workers_hint(struct workers *w, enum gen_state state, const struct uuid *owner,
 	const struct uuid *job)
 {
+	workers_hint_traced(w, state, owner, job, NULL);
+}
+
+void
+workers_hint_traced(struct workers *w, enum gen_state state, const struct uuid *owner,
+	const struct uuid *job, const char *trace)
+{
 	struct item item = { .claimed = false };
 
 	if (!w || state == GEN_SETTLED)
 		return;
 	item.job.owner = *owner;
 	item.job.id = *job;
+	if (trace)
+		snprintf(item.job.trace, sizeof item.job.trace, "%s", trace);
 	for (size_t i = 0; i < LANES; i++)
 		if (w->lanes[i].states & 1u << state)
 			lane_push(&w->lanes[i], &item);

@@ -23,6 +23,10 @@ void workers_stop(struct service *svc, uint64_t grace_ms);
 void workers_hint(struct workers *workers, enum gen_state state,
 	const struct uuid *owner, const struct uuid *job);
 
+/* The same; trace becomes the job's.  NULL: none. */
+void workers_hint_traced(struct workers *workers, enum gen_state state,
+	const struct uuid *owner, const struct uuid *job, const char *trace);
+
 /* A worker's pause between two tries of what has to be done.  false: we are
  * stopping, and have no more time. */
 bool workers_pause(const struct workers *workers, uint64_t ms);

@@ -10,6 +10,7 @@
 #include "base/crypto.h"
 #include "base/generation.h"
 #include "base/media.h"
+#include "base/trace.h"
 #include "db/db.h"
 
 /* A live job as the service works on it: job_clear(). */
@@ -28,6 +29,7 @@ struct job {
 	json_t *request;
 
 	/* In memory only: */
+	char trace[TRACEPARENT_SIZE];	/* of the request that made it; "" : none known here */
 	char outputs_road[16];		/* once settled: on which road its outputs came, or "" */
 };
 

@@ -6,6 +6,7 @@
 #include "base/crypto.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "base/trace.h"
 #include "core/caller.h"
 #include "fcgi/routes.h"
 
@@ -52,6 +53,9 @@ exchange_init(struct exchange *x, struct service *svc, const struct transport *i
 	if (!x->method)
 		x->method = "";
 	x->path = request_path(x);
+	x->trace = exchange_header(x, "traceparent");
+	if (!traceparent_ok(x->trace))
+		x->trace = NULL;
 }
 
 void
@@ -125,7 +129,7 @@ log_exchange(const struct exchange *x, int status, int64_t took_us)
 		KV_STR("user", user[0] ? user : NULL),
 		KV_STR("job", x->has_job ? job : NULL),
 		KV_INT("took_us", took_us),
-		KV_STR("trace", exchange_header(x, "traceparent")),
+		KV_STR("trace", x->trace),
 		KV_STR("error", x->err.code ? x->err.text : NULL));
 }
 

@@ -56,6 +56,7 @@ struct exchange {
 	bool has_owner, has_job;
 	int32_t seen;			/* the job's version that the client knows */
 	struct err err;			/* for the log */
+	const char *trace;		/* the request's traceparent; NULL: none, or not one */
 	int64_t began_us;
 };
 

@@ -94,7 +94,7 @@ wait_for_outcome(struct exchange *x)
 		rc = exchange_park(x, WATCH_ENDED, prefer.wait_s * 1000, resume_created);
 	else if (!prefer.wait && !prefer.respond_async)
 		rc = exchange_park(x, WATCH_ACCEPTED, ACCEPT_WAIT_MS, resume_created);
-	service_begin(x->svc, &x->owner, &x->job);
+	service_begin(x->svc, &x->owner, &x->job, x->trace);
 	if (rc)
 		answer_created(x);
 }

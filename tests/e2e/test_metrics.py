@@ -376,6 +376,25 @@ def a_webhooks_line_has_its_job():
 
 
 @test
+def a_trace_is_passed_on():
+    def creates():
+        with open(os.path.join(stack.nginx_dir, "trace.log"), encoding="utf-8") as f:
+            return [line.split()[2] for line in f if line.startswith("POST /replicate/v1/")]
+    before = len(creates())
+    job = settle("traced", "jan", headers={"traceparent": TRACE})
+    wait_for(lambda: len(creates()) > before, 5, "log line of the create")
+    equal(creates()[before:], [TRACE], "with a trace")
+    moved = [event for event in stack.gengate.events("job.moved") if event["job"] == job]
+    check(moved[0].get("trace") == TRACE, f"trace of {moved[0]}")
+    for wrong in (TRACE + "-x", TRACE.upper(), "00-" + "0" * 32 + "-b7ad6b7169203331-01"):
+        before = len(creates())
+        settle("traced", "jan", headers={"traceparent": wrong})
+        wait_for(lambda: len(creates()) > before, 5, "log line of the create")
+        equal(creates()[before:], ["-"], wrong)
+    check(TRACE + "-x" not in stack.gengate.log(), "a wrong one is logged")
+
+
+@test
 def secrets_are_not_logged():
     job = settle("the prompt is nobody's business", "kim", headers={"Authorization": "Bearer tell-nobody"})
     state = stack.http("GET", "/sim/state").json
