@@ -287,19 +287,43 @@ answer_header(struct exchange *x, const char *name, const char *value)
 	buf_printf(&x->headers, "%s: %s\r\n", name, value);
 }
 
-/* What is said when there is no memory to say anything better. */
+/* As RFC 9110 section 15 has them: the title of a problem without a type of its
+ * own (RFC 9457 section 4.2.1). */
+static const char *
+reason_phrase(int status)
+{
+	switch (status) {
+	case 400: return "Bad Request";
+	case 401: return "Unauthorized";
+	case 403: return "Forbidden";
+	case 404: return "Not Found";
+	case 405: return "Method Not Allowed";
+	case 409: return "Conflict";
+	case 413: return "Content Too Large";
+	case 415: return "Unsupported Media Type";
+	case 422: return "Unprocessable Content";
+	case 500: return "Internal Server Error";
+	case 502: return "Bad Gateway";
+	case 503: return "Service Unavailable";
+	case 504: return "Gateway Timeout";
+	default: return "Error";
+	}
+}
+
+/* What is said when there is no memory to say anything better.  A request id
+ * has no character that JSON would escape. */
 static void
 answer_bare(struct exchange *x)
 {
-	static const char body[] = "{\"type\":\"about:blank\",\"title\":\"The server is short of memory; try again.\","
-		"\"status\":503,\"code\":\"out_of_memory\"}";
-
 	buf_clear(&x->out);
 	buf_clear(&x->headers);
 	x->status = 503;
 	answer_header(x, "Content-Type", "application/problem+json");
+	answer_header(x, "Cache-Control", "no-store");
 	answer_header(x, "Retry-After", RETRY_AFTER_S);
-	buf_puts(&x->out, body);
+	buf_printf(&x->out, "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":503,\"code\":\"%s\","
+		"\"detail\":\"%s\",\"request_id\":\"%s\"}", reason_phrase(503), err_name(ERR_NOMEM),
+		err_sentence(ERR_NOMEM), x->request_id);
 }
 
 static void
@@ -328,15 +352,18 @@ void
 answer_problem(struct exchange *x, enum err_code code, const char *detail, json_t *more)
 {
 	int status = err_http_status(code);
-	json_t *problem = json_pack("{ss, ss, si, ss, ss*, ss}",
-		"type", "about:blank", "title", err_sentence(code), "status", status,
-		"code", err_name(code), "detail", detail, "request_id", x->request_id);
+	json_t *problem = json_pack("{ss, ss, si, ss, ss, ss}",
+		"type", "about:blank", "title", reason_phrase(status), "status", status,
+		"code", err_name(code), "detail", detail ? detail : err_sentence(code),
+		"request_id", x->request_id);
 
 	if (problem && more && json_object_update(problem, more)) {
 		json_decref(problem);
 		problem = NULL;
 	}
 	json_decref(more);
+	/* Without it a cache may keep a 404 or 405 for a while. */
+	answer_header(x, "Cache-Control", "no-store");
 	if (status == 503)
 		answer_header(x, "Retry-After", RETRY_AFTER_S);
 	answer(x, status, "application/problem+json", problem);

@@ -106,7 +106,7 @@ void answer_header(struct exchange *x, const char *name, const char *value);
 void answer_json(struct exchange *x, int status, json_t *body);
 
 /*
- * RFC 9457.  detail: for the client, NULL: none.  more: further members, an
+ * RFC 9457.  detail: for the client; NULL: the code's sentence.  more: further members, an
  * object, stolen; NULL: none.
  */
 void answer_problem(struct exchange *x, enum err_code code, const char *detail, json_t *more);

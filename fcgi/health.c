@@ -16,8 +16,8 @@ readyz_get(struct exchange *x)
 	struct err err = ERR_INIT;
 	enum err_code rc = db_ready(x->svc->db, &err);
 
-	answer_header(x, "Cache-Control", "no-store");
 	if (!rc) {
+		answer_header(x, "Cache-Control", "no-store");
 		answer_json(x, 200, json_pack("{ss}", "status", "ready"));
 		return;
 	}
