@@ -38,6 +38,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.parse
 
@@ -53,6 +54,7 @@ SOCKET_PATH_MAX = 107
 # Room for the longest name below the folder: pg/.s.PGSQL.5432.lock
 SOCKET_FOLDER_MAX = SOCKET_PATH_MAX - 24
 READY_TIMEOUT = 60
+GENGATES_ROUTES = ("/generate", "/status", "/webhooks", "/healthz", "/readyz", "/metrics")
 
 
 class StackError(Exception):
@@ -380,6 +382,50 @@ class Answer:
         return f"<{self.status} {self.headers.get('Content-Type')} {self.text[:300]!r}>"
 
 
+class Answers:
+    """What gengate's routes answered to a test, a line of JSON for each, below the build folder:
+    tests/e2e/test_openapi.py compares it with docs/openapi.yaml."""
+
+    BODY_MAX = 65536
+
+    def __init__(self, folder, script):
+        self.path = os.path.join(folder, f"{script}-{os.getpid()}.jsonl")
+        self.lock = threading.Lock()
+        os.makedirs(folder, exist_ok=True)
+        # An earlier run's say nothing about this one.
+        for path in glob.glob(os.path.join(folder, script + "-*.jsonl")):
+            os.unlink(path)
+
+    @classmethod
+    def of_this_script(cls):
+        """None but for a test that make runs."""
+        script = os.path.basename(sys.argv[0]).removesuffix(".py")
+        if not os.environ.get("builddir") or not script.startswith("test_"):
+            return None
+        return cls(os.path.join(BUILDDIR, "tests/answers"), script)
+
+    def text(self, body):
+        if isinstance(body, str):
+            body = body.encode()
+        if body is None or len(body) > self.BODY_MAX:
+            return None
+        try:
+            return body.decode()
+        except UnicodeDecodeError:
+            return None
+
+    def add(self, method, path, sent, body, answer, answer_body):
+        """A body that is too long, no text, or still to be read is null."""
+        line = jsonlib.dumps({
+            "method": method, "path": path,
+            "request": {name.lower(): value for name, value in sent.items()}, "request_body": self.text(body),
+            "status": answer.status, "headers": [[name.lower(), value] for name, value in answer.headers.items()],
+            "body": self.text(answer_body),
+        })
+        with self.lock, open(self.path, "a", encoding="utf-8") as f:
+            f.write(line + "\n")
+
+
 class Stack:
     """See the top of this file.
 
@@ -409,6 +455,7 @@ class Stack:
         self.nginx_workers, self.access_log = nginx_workers, access_log
         self.auth = auth
         self.with_simulator = simulator
+        self.records = gengates > 0     # answers by gengate, not by a stand-in
         self.stopped = False
         self.run_dir = self.port_holder = None
         self.postgres = self.nginx = self.sim = self.gengate = None
@@ -818,11 +865,18 @@ class Stack:
             answer = connection.getresponse()
             if stream:
                 connection = None
+                self._record(method, path, sent, body, answer, None)
                 return answer
-            return Answer(answer.status, answer.headers, answer.read())
+            whole = Answer(answer.status, answer.headers, answer.read())
+            self._record(method, path, sent, body, answer, whole.body)
+            return whole
         finally:
             if connection:
                 connection.close()
+
+    def _record(self, method, path, sent, body, answer, answer_body):
+        if _answers and self.records and path.startswith(GENGATES_ROUTES):
+            _answers.add(method, path, sent, body, answer, answer_body)
 
     def wait_status(self, job, statuses, *, user=None, timeout=30, interval=0.05):
         """Poll /status/<job> until its status is one of these; the job."""
@@ -837,6 +891,9 @@ class Stack:
 
     def wait_settled(self, job, *, user=None, timeout=30):
         return self.wait_status(job, SETTLED, user=user, timeout=timeout)
+
+
+_answers = Answers.of_this_script()
 
 
 # -- Nothing is left behind
