@@ -122,9 +122,12 @@ def an_answer_when_it_is_accepted():
 @test
 def a_refusal():
     for fault, status, code in (("create_422", 422, "provider_rejected"), ("create_402", 503, "provider_unavailable")):
-        for prefer in (None, "wait=30"):
+        job = None
+        for path, prefer in (("/generate", None), ("/generate", "wait=30"), ("/generate/{}/retry", None)):
+            if "{}" in path and not os.path.exists(os.path.join(SOURCES, "retry.c")):
+                continue
             rig.faults(**{fault: {"count": 1, "match": fault}})
-            answer = rig.http("POST", "/generate", json={"prompt": fault}, user="ned",
+            answer = rig.http("POST", path.format(job and job["id"]), json={"prompt": fault}, user="ned",
                               headers={"Prefer": prefer} if prefer else {})
             job = e2e.check_problem(answer, status, code)["job"]
             equal(answer.header("Location"), f"/status/{job['id']}", "where it is")
@@ -169,6 +172,14 @@ def nothing_is_wrong():
     for call in calls_for_monitoring():
         answer = call()
         equal((answer.status, answer.header("Cache-Control")), (200, "no-store"), str(call))
+
+
+@test
+def a_list_that_cannot_be():
+    if os.path.exists(os.path.join(SOURCES, "list.c")):
+        for method in ("GET", "HEAD"):
+            call = Call(method, "/status?limit=0")
+            is_problem(call, call(), 400, "invalid_request")
 
 
 # -- Who asks, and how
@@ -236,15 +247,17 @@ def the_database_is_away():
 def a_statement_is_broken():
     """As after a migration of which this program knows nothing."""
     path, calls = rig.webhook_path(running), calls_for_users()
-    live, jobs = "generation_live RENAME COLUMN {} TO {}", "generation_jobs RENAME COLUMN {} TO {}"
-    rename = f"ALTER TABLE {live}; ALTER TABLE {jobs}"
-    rig.sql(rename.format("version", "was_version", "status", "was_status"))
+    columns = ("generation_live", "version"), ("generation_jobs", "status"), ("generation_jobs", "completed_at")
+
+    def rename(before, after):
+        rig.sql("; ".join(f"ALTER TABLE {table} RENAME COLUMN {before}{name} TO {after}{name}" for table, name in columns))
+    rename("", "was_")
     try:
         for call in calls:
             is_problem(call, call(), 500, "internal_error")
         e2e.check_problem(rig.webhook(path, {"id": "x", "status": "processing"}), 500, "internal_error")
     finally:
-        rig.sql(rename.format("was_version", "version", "was_status", "status"))
+        rename("was_", "")
     equal(rig.http("GET", f"/status/{done['id']}", user="ann").json["status"], "failed", "status afterwards")
 
 

@@ -54,7 +54,8 @@ SOCKET_PATH_MAX = 107
 # Room for the longest name below the folder: pg/.s.PGSQL.5432.lock
 SOCKET_FOLDER_MAX = SOCKET_PATH_MAX - 24
 READY_TIMEOUT = 60
-GENGATES_ROUTES = ("/generate", "/status", "/webhooks", "/healthz", "/readyz", "/metrics")
+# What nginx/gengate.conf hands to gengate.
+GENGATES_PATHS = re.compile(r"/(generate|status|healthz|readyz|metrics)(\?|$)|/(generate|status|webhooks)/")
 
 
 class StackError(Exception):
@@ -875,7 +876,7 @@ class Stack:
                 connection.close()
 
     def _record(self, method, path, sent, body, answer, answer_body):
-        if _answers and self.records and path.startswith(GENGATES_ROUTES):
+        if _answers and self.records and GENGATES_PATHS.match(path):
             _answers.add(method, path, sent, body, answer, answer_body)
 
     def wait_status(self, job, statuses, *, user=None, timeout=30, interval=0.05):
