@@ -6,17 +6,23 @@
 #include "base/url.h"
 
 void
-service_status_path(const struct service *svc, const struct uuid *id, struct buf *out)
+service_prefix(const struct service *svc, struct buf *out)
 {
 	struct url url = { .scheme = NULL };
+
+	if (!url_parse(svc->settings->public_url, &url) && strcmp(url.path, "/") != 0)
+		buf_puts(out, url.path);
+	url_clear(&url);
+}
+
+void
+service_status_path(const struct service *svc, const struct uuid *id, struct buf *out)
+{
 	char text[UUID_TEXT_SIZE];
 
 	uuid_format(id, text);
-	/* The gateway may live below a prefix. */
-	if (!url_parse(svc->settings->public_url, &url) && strcmp(url.path, "/") != 0)
-		buf_puts(out, url.path);
+	service_prefix(svc, out);
 	buf_printf(out, "/status/%s", text);
-	url_clear(&url);
 }
 
 static json_t *
@@ -81,9 +87,9 @@ assets_of(const struct service *svc, const json_t *row)
 }
 
 static json_t *
-make_job(const struct service *svc, const json_t *row, const char *path)
+make_job(const struct service *svc, const json_t *row, const char *prefix)
 {
-	return json_pack("{sO, sO, sO, sO, so, so, sO, so, so, so, s{ss}}",
+	return json_pack("{sO, sO, sO, sO, so, so, sO, so, so, so, s{so}}",
 		"id", json_object_get(row, "id"),
 		"status", json_object_get(row, "status"),
 		"model", json_object_get(row, "model"),
@@ -94,23 +100,24 @@ make_job(const struct service *svc, const json_t *row, const char *path)
 		"created_at", time_of(row, "created_us"),
 		"started_at", time_of(row, "started_us"),
 		"completed_at", time_of(row, "completed_us"),
-		"links", "self", path);
+		"links", "self", json_sprintf("%s/status/%s", prefix,
+			json_string_value(json_object_get(row, "id"))));
 }
 
 enum err_code
 service_show(struct service *svc, const struct uuid *owner, const struct uuid *id,
 	struct shown *ret, struct err *err)
 {
-	struct buf path = BUF_INIT(4096);
+	struct buf prefix = BUF_INIT(4096);
 	json_t *row = NULL, *job;
 	enum err_code rc;
 
 	rc = jobs_show(svc->db, owner, id, &row, err);
 	if (rc)
 		return rc;
-	service_status_path(svc, id, &path);
-	job = make_job(svc, row, buf_str(&path));
-	buf_clear(&path);
+	service_prefix(svc, &prefix);
+	job = make_job(svc, row, buf_str(&prefix));
+	buf_clear(&prefix);
 	if (!job) {
 		json_decref(row);
 		return err_set(err, ERR_NOMEM, "showing a job");
@@ -124,5 +131,32 @@ service_show(struct service *svc, const struct uuid *owner, const struct uuid *i
 	if (!rc && ret->status == GEN_FAILED)
 		ret->error = err_from_name(json_string_value(json_object_get(row, "error_code")));
 	json_decref(row);
+	return rc;
+}
+
+enum err_code
+service_list(struct service *svc, const struct uuid *owner, unsigned statuses,
+	const struct uuid *before, size_t max, json_t **ret, struct err *err)
+{
+	struct buf prefix = BUF_INIT(4096);
+	json_t *rows = NULL, *jobs, *row;
+	size_t i;
+	enum err_code rc = jobs_list(svc->db, owner, statuses, before, max, &rows, err);
+
+	if (rc)
+		return rc;
+	jobs = json_array();
+	service_prefix(svc, &prefix);
+	json_array_foreach(rows, i, row)
+		if (json_array_append_new(jobs, make_job(svc, row, buf_str(&prefix))))
+			rc = err_set(err, ERR_NOMEM, "showing jobs");
+	if (!rc && !jobs)
+		rc = err_set(err, ERR_NOMEM, "showing jobs");
+	if (rc)
+		json_decref(jobs);
+	else
+		*ret = jobs;
+	buf_clear(&prefix);
+	json_decref(rows);
 	return rc;
 }

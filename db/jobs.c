@@ -363,33 +363,33 @@ jobs_note(struct db *db, const struct uuid *owner, const struct uuid *job_id,
 
 /* A JSON value from a column; null for null. */
 static json_t *
-column_json(const PGresult *res, const char *column)
+column_json(const PGresult *res, int row, const char *column)
 {
-	const char *s = row_text(res, 0, column);
+	const char *s = row_text(res, row, column);
 
 	return s ? json_loads(s, JSON_DECODE_ANY, NULL) : json_null();
 }
 
 static json_t *
-column_string(const PGresult *res, const char *column)
+column_string(const PGresult *res, int row, const char *column)
 {
-	const char *s = row_text(res, 0, column);
+	const char *s = row_text(res, row, column);
 
 	return s ? json_string(s) : json_null();
 }
 
 static json_t *
-column_number(const PGresult *res, const char *column)
+column_number(const PGresult *res, int row, const char *column)
 {
-	return row_text(res, 0, column) ? json_integer(row_i64(res, 0, column, 0)) : json_null();
+	return row_text(res, row, column) ? json_integer(row_i64(res, row, column, 0)) : json_null();
 }
 
 static json_t *
-shown_from_row(const PGresult *res)
+shown_from_row(const PGresult *res, int row)
 {
 	static const struct {
 		const char *column;
-		json_t *(*read)(const PGresult *res, const char *column);
+		json_t *(*read)(const PGresult *res, int row, const char *column);
 	} members[] = {
 		{ "id", column_string }, { "status", column_string },
 		{ "version", column_number }, { "model", column_string },
@@ -402,7 +402,7 @@ shown_from_row(const PGresult *res)
 
 	for (size_t i = 0; job && i < N(members); i++)
 		if (json_object_set_new(job, members[i].column,
-				members[i].read(res, members[i].column))) {
+				members[i].read(res, row, members[i].column))) {
 			json_decref(job);
 			job = NULL;
 		}
@@ -421,13 +421,46 @@ jobs_show(struct db *db, const struct uuid *owner, const struct uuid *job_id,
 	if (!rc && PQntuples(res) == 0)
 		rc = err_set(err, ERR_NOT_FOUND, "no job %s of that owner", params[1]);
 	if (!rc) {
-		json_t *job = shown_from_row(res);
+		json_t *job = shown_from_row(res, 0);
 
 		if (job)
 			*ret = job;
 		else
 			rc = err_set(err, ERR_NOMEM, "job %s", params[1]);
 	}
+	PQclear(res);
+	return rc;
+}
+
+enum err_code
+jobs_list(struct db *db, const struct uuid *owner, unsigned statuses, const struct uuid *before,
+	size_t max, json_t **ret, struct err *err)
+{
+	struct text o, b, limit;
+	struct buf array = BUF_INIT(256);
+	const char *params[4] = { id(&o, owner), before ? id(&b, before) : NULL, NULL, num(&limit, (int64_t)max) };
+	json_t *jobs = json_array();
+	PGresult *res = NULL;
+	enum err_code rc;
+
+	for (int i = 0; i < GEN_STATUS_COUNT; i++)
+		if (statuses & 1u << i)
+			buf_printf(&array, "%c%s", array.len ? ',' : '{', gen_status_name((enum gen_status)i));
+	if (statuses) {
+		buf_putc(&array, '}');
+		params[2] = buf_str(&array);
+	}
+	rc = array.err || !jobs ? err_set(err, ERR_NOMEM, "list of jobs")
+		: db_query(db, SQL_jobs_list, params, N(params), &res, err);
+	for (int i = 0; !rc && i < PQntuples(res); i++)
+		if (json_array_append_new(jobs, shown_from_row(res, i)))
+			rc = err_set(err, ERR_NOMEM, "list of jobs");
+	if (!rc) {
+		*ret = jobs;
+		jobs = NULL;
+	}
+	json_decref(jobs);
+	buf_clear(&array);
 	PQclear(res);
 	return rc;
 }

@@ -114,6 +114,12 @@ enum err_code jobs_note(struct db *db, const struct uuid *owner, const struct uu
 enum err_code jobs_show(struct db *db, const struct uuid *owner, const struct uuid *id,
 	json_t **ret, struct err *err) MUST_CHECK;
 
+/* A page of an owner's jobs, newest first: an array of such objects.
+ * statuses: a mask of 1 << enum gen_status; 0: all.  before: only older ones than
+ * that job; NULL: from the newest. */
+enum err_code jobs_list(struct db *db, const struct uuid *owner, unsigned statuses,
+	const struct uuid *before, size_t max, json_t **ret, struct err *err) MUST_CHECK;
+
 /* How a job stands, for those that watch it. */
 struct job_version {
 	struct uuid owner, job;

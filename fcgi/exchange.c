@@ -203,26 +203,54 @@ decode(const char *s, size_t len)
 	return ret;
 }
 
+/* The member behind the one at p; "&" alone is none. */
+static const char *
+skip_member(const char *p)
+{
+	p += strcspn(p, "&");
+	return p + strspn(p, "&");
+}
+
+bool
+exchange_query_next(const struct exchange *x, const char **at, size_t *ret_len)
+{
+	const char *query = exchange_param(x, "QUERY_STRING");
+
+	if (*at)
+		*at = skip_member(*at);
+	else if (query)
+		*at = query + strspn(query, "&");
+	if (!*at || !**at)
+		return false;
+	*ret_len = strcspn(*at, "=&");
+	return true;
+}
+
+bool
+exchange_has_query(const struct exchange *x, const char *name)
+{
+	const char *at = NULL;
+	size_t len;
+
+	while (exchange_query_next(x, &at, &len))
+		if (len == strlen(name) && strncmp(at, name, len) == 0)
+			return true;
+	return false;
+}
+
 char *
 exchange_query(const struct exchange *x, const char *name)
 {
-	const char *p = exchange_param(x, "QUERY_STRING");
-	const char *value = NULL;
-	size_t name_len = strlen(name), value_len = 0;
+	const char *at = NULL, *value = NULL;
+	size_t len;
 
-	while (p && *p) {
-		size_t len = strcspn(p, "&");
-
-		if (len > name_len && strncmp(p, name, name_len) == 0 && p[name_len] == '=') {
+	while (exchange_query_next(x, &at, &len))
+		if (len == strlen(name) && strncmp(at, name, len) == 0 && at[len] == '=') {
 			if (value)
 				return NULL;
-			value = p + name_len + 1;
-			value_len = len - name_len - 1;
+			value = at + len + 1;
 		}
-		p += len;
-		p += *p == '&';
-	}
-	return value ? decode(value, value_len) : NULL;
+	return value ? decode(value, strcspn(value, "&")) : NULL;
 }
 
 enum err_code

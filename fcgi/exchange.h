@@ -15,6 +15,7 @@
 #include "core/watch.h"
 
 #define REQUEST_ID_SIZE 65
+#define TAIL_SIZE 128
 
 struct exchange;
 
@@ -41,7 +42,7 @@ struct exchange {
 	const char *method;		/* borrowed from the transport, as all below */
 	const char *path;		/* decoded by the web server; begins with a slash */
 	const char *route;		/* the path of its row in the table; NULL: none */
-	const char *tail;		/* of the path, behind the route's prefix */
+	char tail[TAIL_SIZE];		/* of the path: what is at the route's "*" */
 	struct buf body;		/* as read for the route */
 
 	int status;			/* 0: not answered yet */
@@ -80,6 +81,13 @@ const char *exchange_param(const struct exchange *x, const char *name);
 /* A request header by its lower-case name, or NULL.  ctx is a struct exchange;
  * the form that webhooks want.  Borrowed. */
 const char *exchange_header(const void *ctx, const char *name);
+
+/* Walk the names of the query string's members, as they are written.  *at is
+ * NULL at first, then the name; false: no more. */
+bool exchange_query_next(const struct exchange *x, const char **at, size_t *ret_len);
+
+/* Is there a member of that name, whatever its value? */
+bool exchange_has_query(const struct exchange *x, const char *name);
 
 /* A member of the query string, percent-decoded, or NULL: absent, given twice,
  * or not decodable.  The caller owns it: mem_free(). */

@@ -7,15 +7,15 @@
 #define WEBHOOK_MAX_BYTES (8 * 1000 * 1000)
 
 static const struct route {
-	const char *path;	/* one that ends in a slash takes exactly one more segment */
+	const char *path;	/* "*" is any one segment, which becomes x->tail */
 	const char *method;	/* GET takes HEAD too */
 	uint64_t max_body_bytes;
 	void (*handle)(struct exchange *x);
 } routes[] = {
 	{ "/generate", "POST", GENERATE_MAX_BYTES, generate_post },
 	{ "/status", "GET", 0, status_query },
-	{ "/status/", "GET", 0, status_get },
-	{ "/webhooks/", "POST", WEBHOOK_MAX_BYTES, webhooks_post },
+	{ "/status/*", "GET", 0, status_get },
+	{ "/webhooks/*", "POST", WEBHOOK_MAX_BYTES, webhooks_post },
 	{ "/healthz", "GET", 0, healthz_get },
 	{ "/readyz", "GET", 0, readyz_get },
 	{ "/metrics", "GET", 0, metrics_get },
@@ -23,17 +23,22 @@ static const struct route {
 
 #define N_ROUTES (sizeof routes / sizeof *routes)
 
-/* *ret_tail: the segment behind the route's path. */
+/* A segment that is empty, or too long for any of our names, matches no "*". */
 static bool
-path_matches(const struct route *route, const char *path, const char **ret_tail)
+path_matches(const struct route *route, const char *path, char tail[TAIL_SIZE])
 {
-	size_t len = strlen(route->path);
+	const char *star = strchr(route->path, '*');
+	size_t before = star ? (size_t)(star - route->path) : 0, len;
 
-	if (route->path[len - 1] != '/')
+	if (!star)
 		return strcmp(path, route->path) == 0;
-	if (strncmp(path, route->path, len) != 0 || !path[len] || strchr(path + len, '/'))
+	if (strncmp(path, route->path, before) != 0)
 		return false;
-	*ret_tail = path + len;
+	len = strcspn(path + before, "/");
+	if (len == 0 || len >= TAIL_SIZE || strcmp(path + before + len, star + 1) != 0)
+		return false;
+	memcpy(tail, path + before, len);
+	tail[len] = '\0';
 	return true;
 }
 
@@ -48,10 +53,10 @@ static void
 answer_not_allowed(struct exchange *x, const char *path)
 {
 	struct buf allow = BUF_INIT(64);
-	const char *tail;
+	char tail[TAIL_SIZE];
 
 	for (size_t i = 0; i < N_ROUTES; i++)
-		if (path_matches(&routes[i], path, &tail))
+		if (path_matches(&routes[i], path, tail))
 			buf_printf(&allow, "%s%s", allow.len ? ", " : "",
 				strcmp(routes[i].method, "GET") == 0 ? "GET, HEAD" : routes[i].method);
 	answer_header(x, "Allow", buf_str(&allow));
@@ -79,7 +84,7 @@ routes_dispatch(struct exchange *x)
 	bool path_known = false;
 
 	for (size_t i = 0; i < N_ROUTES; i++) {
-		if (!path_matches(&routes[i], x->path, &x->tail))
+		if (!path_matches(&routes[i], x->path, x->tail))
 			continue;
 		path_known = true;
 		x->route = routes[i].path;

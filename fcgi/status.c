@@ -1,9 +1,10 @@
-/* GET /status/<id>, GET /status?id=<id> */
+/* GET /status/<id>, GET /status?id=<id>; without an id: list.c */
 #include "config.h"
 
 #include <strings.h>
 
 #include "fcgi/job_answer.h"
+#include "fcgi/list.h"
 #include "fcgi/prefer.h"
 #include "fcgi/routes.h"
 #include "fcgi/stream.h"
@@ -81,8 +82,13 @@ status_get(struct exchange *x)
 void
 status_query(struct exchange *x)
 {
-	char *id = exchange_query(x, "id");
+	char *id;
 
+	if (!exchange_has_query(x, "id")) {
+		list_get(x);
+		return;
+	}
+	id = exchange_query(x, "id");
 	show(x, id);
 	mem_free(id);
 }

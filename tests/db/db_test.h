@@ -90,6 +90,7 @@ int test_create(void);
 int test_move(void);
 int test_claims(void);
 int test_show(void);
+int test_list(void);
 int test_constraints(void);
 int test_pool(void);
 

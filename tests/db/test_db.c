@@ -15,6 +15,7 @@ main(int argc, char **argv)
 		{ "move", test_move },
 		{ "claims", test_claims },
 		{ "show", test_show },
+		{ "list", test_list },
 		{ "constraints", test_constraints },
 		{ "pool", test_pool },
 	};

@@ -1,0 +1,24 @@
+-- What the owner may see of their jobs, newest first; ids sort by age.
+-- Not "$2 is null or": so the primary key leads to the place in a generic plan, too.
+-- $1 owner  $2 the id that the page before ended with, or null for the first page
+-- $3 statuses, as an array, or null for all  $4 limit
+select j.id, j.status, j.version, j.model, j.provider, j.error_code,
+	j.metadata,
+	(extract(epoch from j.created_at) * 1000000)::bigint as created_us,
+	(extract(epoch from j.started_at) * 1000000)::bigint as started_us,
+	(extract(epoch from j.completed_at) * 1000000)::bigint as completed_us,
+	case when j.completed_at is not null then
+		(select json_agg(json_build_object('index', a.index, 'key', a.storage_key,
+				'content_type', a.content_type, 'bytes', a.bytes,
+				'width', a.width, 'height', a.height,
+				'sha256', encode(a.sha256, 'hex')) order by a.index)
+			from public.generation_assets a
+			where a.owner_id = j.owner_id and a.job_id = j.id
+				and a.stored_at is not null)
+	end as assets
+from public.generation_jobs j
+where j.owner_id = $1::uuid
+	and j.id < coalesce($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+	and ($3::text[] is null or j.status = any($3::text[]))
+order by j.id desc
+limit $4::integer

@@ -1,0 +1,221 @@
+"""Listing, canceling, retrying and deleting jobs, through nginx."""
+
+import os
+import sys
+import threading
+import time
+import urllib.parse
+import uuid
+
+sys.path.insert(0, os.path.join(os.environ.get("srcdir") or os.path.join(os.path.dirname(__file__), "../.."),
+                                "tests/stack"))
+import stack as stacks
+from tap import Skip, check, equal, run, skip_all, test
+
+stack = None
+users = inserted = 0
+
+
+def setup():
+    global stack
+    stack = stacks.Stack(config={"lease": "4s", "poll_interval": "200ms"})
+    stack.start()
+
+
+def teardown():
+    if stack:
+        stack.stop()
+
+
+# -- Helpers
+
+def new_user():
+    """Somebody without any job; the simulator does nothing wrong for them."""
+    global users
+    users += 1
+    faults(reset=True)
+    return str(uuid.UUID(int=(0x9E << 120) + users))
+
+
+def faults(reset=False, **switches):
+    if reset:
+        for name in stack.http("GET", "/sim/faults").json:
+            switches.setdefault(name, 0)
+    answer = stack.http("POST", "/sim/faults", json=switches)
+    equal(answer.status, 200, f"switches: {answer.text}")
+
+
+def counters():
+    return stack.http("GET", "/sim/state?predictions=0").json
+
+
+def since(before):
+    """What the simulator has counted since, without the zeros."""
+    now = counters()
+    return {name: now[name] - n for name, n in before.items() if isinstance(n, int) and now[name] != n}
+
+
+def generate(user, prompt="a boat", status=202, headers=None, **more):
+    answer = stack.http("POST", "/generate", json={"prompt": prompt, **more}, user=user, headers=headers)
+    equal(answer.status, status, f"POST /generate: {answer.text}")
+    return answer.json
+
+
+def settled(user, prompt="a boat", **more):
+    return stack.wait_settled(generate(user, prompt, **more)["id"], user=user)
+
+
+def cancel(user, job, prefer=None):
+    return stack.http("POST", f"/generate/{job}/cancel", user=user, headers={"Prefer": prefer} if prefer else {})
+
+
+def retry(user, job, **headers):
+    return stack.http("POST", f"/generate/{job}/retry", user=user, headers=headers)
+
+
+def delete(user, job):
+    return stack.http("DELETE", f"/generate/{job}", user=user)
+
+
+def state(job):
+    return stack.sql_value(f"SELECT state FROM generation_live WHERE job_id = '{job}'")
+
+
+def wait_state(job, wanted):
+    stacks.wait_for(lambda: state(job) == wanted, 10, f"state {wanted}")
+
+
+def problem(answer, status, code):
+    equal((answer.status, answer.header("Content-Type")), (status, "application/problem+json"), answer.text)
+    equal(answer.json["code"], code, "code")
+    return answer.json
+
+
+def objects():
+    return [o["name"] for o in stack.http("GET", "/sim/objects").json]
+
+
+def files_of(job):
+    return [name for name in objects() if job in name]
+
+
+# -- The list
+
+def jobs_list(user, query=""):
+    answer = stack.http("GET", "/status" + query, user=user)
+    equal(answer.status, 200, answer.text)
+    equal(answer.header("Cache-Control"), "private, no-cache", "Cache-Control")
+    equal(set(answer.json), {"jobs", "next"}, "members")
+    return answer.json
+
+
+def pages(user, query="", between=None):
+    """All ids of all pages; between() is called before each further page."""
+    found, page = [], jobs_list(user, query)
+    while True:
+        found.append([job["id"] for job in page["jobs"]])
+        if not page["next"]:
+            return found
+        check(page["next"].startswith("/status?cursor="), page["next"])
+        if between:
+            between()
+        page = jobs_list(user, page["next"].removeprefix("/status"))
+
+
+def insert(user, n, status="succeeded"):
+    """n jobs, the newest last, in one go: their ids."""
+    global inserted
+    ids = []
+    for _ in range(n):
+        inserted += 1
+        random = os.urandom(9).hex()
+        ids.append(str(uuid.UUID(hex=f"{1700000000000 + inserted:012x}7{random[:3]}8{random[3:]}")))
+    rows = ", ".join(f"('{user}', '{i}', '{status}', 'flux-schnell', 'replicate', '{{\"prompt\": \"x\"}}',"
+                     f" sha256('x'), now(), now(), {repr('timeout') if status == 'failed' else 'NULL'})" for i in ids)
+    stack.sql("INSERT INTO generation_jobs (owner_id, id, status, model, provider, request, fingerprint, completed_at,"
+              f" deadline_at, error_code) VALUES {rows}")
+    return ids
+
+
+@test
+def the_list_is_the_callers():
+    user, other = new_user(), new_user()
+    equal(jobs_list(user), {"jobs": [], "next": None}, "at first")
+    first = settled(user, metadata={"a": 1})
+    second = settled(user, "[fail]")
+    third = generate(user, "[endless]")
+    page = jobs_list(user)
+    equal([job["id"] for job in page["jobs"]], [third["id"], second["id"], first["id"]], "newest first")
+    equal(page["next"], None, "next")
+    equal(page["jobs"][1:], [second, first], "as their own resources show them")
+    equal(jobs_list(other)["jobs"], [], "another's")
+    equal(stack.http("HEAD", "/status", user=user).body, b"", "HEAD")
+    cancel(user, third["id"])
+
+
+@test
+def pages_neither_skip_nor_repeat():
+    user = new_user()
+    ids = insert(user, 95)
+    added = []
+
+    def between():
+        added.extend(insert(user, 2))
+    found = pages(user, "?limit=10", between)
+    equal([len(page) for page in found], [10] * 9 + [5], "sizes")
+    equal([id for page in found for id in page], ids[::-1], "ids")
+    equal(len(added), 18, "added meanwhile")
+    equal([len(page) for page in pages(user)], [20] * 5 + [13], "pages of the usual size")
+    equal([len(page) for page in pages(user, "?limit=100")], [100, 13], "large pages")
+
+
+@test
+def a_full_last_page_has_no_next():
+    user = new_user()
+    insert(user, 20)
+    equal(jobs_list(user)["next"], None, "next of 20")
+    insert(user, 1)
+    equal([len(page) for page in pages(user)], [20, 1], "pages of 21")
+
+
+@test
+def the_list_can_be_filtered():
+    user = new_user()
+    insert(user, 5)
+    failed = insert(user, 7, "failed")
+    canceled = insert(user, 3, "canceled")
+    equal([id for page in pages(user, "?status=failed&limit=3") for id in page], failed[::-1], "failed")
+    equal([id for page in pages(user, "?limit=3&status=canceled,failed") for id in page],
+          (failed + canceled)[::-1], "canceled and failed")
+    equal([id for page in pages(user, "?status=canceled%2Cfailed") for id in page],
+          (failed + canceled)[::-1], "with an encoded comma")
+    equal(jobs_list(user, "?status=starting,processing")["jobs"], [], "live")
+
+
+@test
+def a_broken_query_is_refused():
+    user, other = new_user(), new_user()
+    insert(user, 30)
+    insert(other, 3)
+    cursor = urllib.parse.parse_qs(jobs_list(user)["next"].partition("?")[2])["cursor"][0]
+    changed = cursor[:-2] + ("A" if cursor[-2] != "A" else "B") + cursor[-1]
+    for query, pointer in (
+            ("limit=0", "/limit"), ("limit=101", "/limit"), ("limit=ten", "/limit"), ("limit=", "/limit"),
+            ("limit", "/limit"), ("limit=5&limit=6", "/limit"), ("limit=%zz", "/limit"),
+            ("status=done", "/status"), ("status=failed,", "/status"), ("status=", "/status"),
+            ("status=,failed", "/status"), ("cursor=", "/cursor"), ("cursor=nonsense", "/cursor"),
+            (f"cursor={changed}", "/cursor"), (f"cursor={uuid.uuid4()}", "/cursor"), ("cursor=" + "A" * 3000, "/cursor"),
+            ("offset=3", "/offset"), ("a/b=3", ""), ("%FF=1", "")):
+        errors = problem(stack.http("GET", "/status?" + query, user=user), 400, "invalid_request")["errors"]
+        equal([error["pointer"] for error in errors], [pointer], query)
+        check(errors[0]["detail"], "no detail")
+    equal(len(problem(stack.http("GET", "/status?limit=x&status=y&cursor=z&w=1", user=user), 400,
+                      "invalid_request")["errors"]), 4, "all at once")
+    # A cursor is a place, not a right.
+    equal(set(pages(other, "?cursor=" + cursor)[0]) - {r[0] for r in stack.sql(
+        f"SELECT id FROM generation_jobs WHERE owner_id = '{other}'")}, set(), "with another's cursor")
+
+
+if stacks.missing_programs():
+    skip_all("missing: " + ", ".join(stacks.missing_programs()))
+run(setup, teardown)
