@@ -52,11 +52,23 @@ expects_webhooks(const struct service *svc, const struct job *job)
 	return ret;
 }
 
+bool
+wants_cancel(const struct service *svc, const struct job *job)
+{
+	const void *settings;
+	const struct provider *p = service_provider(svc, job->provider, &settings);
+
+	return job->cancel != GEN_CANCEL_NONE && p && (p->caps & PROVIDER_CANCEL);
+}
+
 uint64_t
 poll_delay_ms(const struct service *svc, const struct job *job)
 {
 	uint64_t ms = svc->settings->poll_interval_ms;
 
+	/* A cancel is repeated until it has had an effect. */
+	if (wants_cancel(svc, job))
+		return backoff_ms(job->attempts + 1);
 	if (expects_webhooks(svc, job))
 		ms *= 5;
 	for (int32_t i = 0; i < job->attempts && ms < POLL_MAX_MS; i++)
@@ -106,13 +118,17 @@ schedule(const struct service *svc, const struct job *job, const struct job_even
 		}
 		break;
 	case GEN_UNCERTAIN:
-		move->due_ms = job->prediction_id || ev->obs ? 0 : within(INT64_MAX, job);
+		if (move->cancel)	/* a mark: whoever looks for it goes on as he does */
+			move->due_ms = move->lease_ms = -1;
+		else
+			move->due_ms = job->prediction_id || ev->obs ? 0 : within(INT64_MAX, job);
 		break;
 	case GEN_RUNNING:
-		/* A hint came before the answer: perhaps it is over already. */
-		if (!same_state)
+		/* A hint came before the answer: perhaps it is over already.
+		 * And who wants it to end is not kept waiting. */
+		if (!same_state || move->cancel)
 			move->attempts = 0;
-		if (job->state != GEN_RUNNING && job->prediction_id)
+		if (move->cancel || (!same_state && (job->prediction_id || job->cancel)))
 			move->due_ms = 0;
 		else
 			move->due_ms = (int64_t)poll_delay_ms(svc, job);

@@ -23,6 +23,9 @@ struct apply {
 enum err_code job_apply(struct service *svc, struct job *job, const struct job_event *ev,
 	const struct apply *how, bool *ret_moved, struct err *err) MUST_CHECK;
 
+/* Is a running job to end, by a call that its provider has? */
+bool wants_cancel(const struct service *svc, const struct job *job);
+
 /* When to look at a running job again. */
 uint64_t poll_delay_ms(const struct service *svc, const struct job *job);
 

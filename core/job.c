@@ -97,6 +97,20 @@ seen(const struct job *job, const struct gen_observation *obs)
 	return t;
 }
 
+/* Nothing exists at the provider: it is sent later, unless it is to end. */
+static struct transition
+not_taken(const struct job *job)
+{
+	switch (job->cancel) {
+	case GEN_CANCEL_USER:
+		return settle(GEN_CANCELED, ERR_OK);
+	case GEN_CANCEL_DEADLINE:
+		return settle(GEN_FAILED, ERR_TIMEOUT);
+	default:
+		return to_state(job, GEN_QUEUED);
+	}
+}
+
 /*
  * The outcome of an earlier create, from a process that was stopped meanwhile,
  * says nothing about the one that is under way now.
@@ -161,7 +175,7 @@ next_submitting(const struct job *job, const struct job_event *ev)
 	case EV_REFUSED:
 		return settle(GEN_FAILED, ev->error);
 	case EV_DEFERRED:
-		return to_state(job, GEN_QUEUED);
+		return not_taken(job);
 	case EV_UNKNOWN:
 		return to_state(job, GEN_UNCERTAIN);
 	case EV_OBSERVED:
@@ -188,7 +202,7 @@ next_uncertain(const struct job *job, const struct job_event *ev)
 		return settle(GEN_FAILED, ev->error);
 	case EV_DEFERRED:
 	case EV_NOT_THERE:
-		return to_state(job, GEN_QUEUED);
+		return not_taken(job);
 	case EV_OBSERVED:
 		return hinted(job, ev->obs);
 	case EV_CANCEL:

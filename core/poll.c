@@ -1,5 +1,6 @@
 /*
- * Running: asking how it stands, for the webhooks that never come.
+ * Running: asking how it stands, for the webhooks that never come; and asking
+ * for its end, once somebody wants that.
  */
 #include "config.h"
 
@@ -42,36 +43,74 @@ later_ms(const struct service *svc, const struct job *job, uint64_t asked_ms)
 	return end_ms > 0 && (uint64_t)end_ms < asked_ms ? (uint64_t)end_ms : asked_ms;
 }
 
-void
-poll_step(struct service *svc, struct job *job)
+/* What came of a call about the prediction. */
+static void
+take_reply(struct service *svc, struct job *job, const char *road, enum err_code rc,
+	const struct status_reply *reply, const struct err *err)
+{
+	const struct job_event seen = { .kind = EV_OBSERVED, .obs = &reply->obs };
+	const struct apply how = { .road = road };
+
+	if (!rc && reply->outcome == STATUS_SEEN) {
+		/* We know whose it is; not every reply says its id again. */
+		if (!reply->obs.status_known)
+			step_failed(job, road, reply->obs.status_text);
+		step_apply(svc, job, &seen, &how);
+	} else if (rc || reply->outcome == STATUS_LATER) {
+		step_failed(job, road, rc ? err->text : reply->message);
+	}
+}
+
+/* true: the provider has answered; how the job stands then is applied. */
+static bool
+cancel(struct service *svc, struct job *job)
 {
 	struct status_reply reply = { .obs = GEN_OBSERVATION_INIT };
-	struct job_event seen = { .kind = EV_OBSERVED, .obs = &reply.obs };
-	const struct job_event deadline = { .kind = EV_DEADLINE };
+	struct err err = ERR_INIT;
+	enum err_code rc = step_ask_cancel(svc, job, &reply, &err);
+	bool answered = !rc && reply.outcome == STATUS_SEEN;
+
+	take_reply(svc, job, "cancel", rc, &reply, &err);
+	status_reply_clear(&reply);
+	return answered;
+}
+
+/* How does it stand?  *ret_wait_ms: as the provider wants; 0: it did not say. */
+static void
+look(struct service *svc, struct job *job, uint64_t *ret_wait_ms)
+{
+	struct status_reply reply = { .obs = GEN_OBSERVATION_INIT };
 	const struct apply how = { .road = "poll" };
 	struct err err = ERR_INIT;
-	int32_t version = job->version;
 	enum err_code rc = step_ask_status(svc, job, job->prediction_id, &reply, &err);
 
-	if (!rc && reply.outcome == STATUS_SEEN) {
-		if (!reply.obs.status_known)
-			step_failed(job, "poll", reply.obs.status_text);
-		step_apply(svc, job, &seen, &how);
-	} else if (rc || reply.outcome == STATUS_LATER) {
-		step_failed(job, "poll", rc ? err.text : reply.message);
-	}
+	take_reply(svc, job, "poll", rc, &reply, &err);
 	count_poll(job, !rc && reply.outcome == STATUS_GONE);
 	if (job->state == GEN_RUNNING && job->attempts >= GONE_BASE + GONE_AFTER - 1) {
 		struct gen_observation lost = { .prediction_id = job->prediction_id,
 			.status = GEN_FAILED, .status_known = true, .error = ERR_PROVIDER_FAILED,
 			.message = reply.message };
+		const struct job_event gone = { .kind = EV_OBSERVED, .obs = &lost };
 
-		seen.obs = &lost;
-		step_apply(svc, job, &seen, &how);
+		step_apply(svc, job, &gone, &how);
 	}
+	*ret_wait_ms = reply.retry_after_ms;
+	status_reply_clear(&reply);
+}
+
+void
+poll_step(struct service *svc, struct job *job)
+{
+	const struct job_event deadline = { .kind = EV_DEADLINE };
+	const struct apply how = { .road = "poll" };
+	int32_t version = job->version;
+	uint64_t wait_ms = 0;
+
+	/* Who cannot cancel, or did not hear us, is asked how it stands. */
+	if (!wants_cancel(svc, job) || !cancel(svc, job))
+		look(svc, job, &wait_ms);
 	if (job->state == GEN_RUNNING && job->time_left_ms < -DEADLINE_MARGIN_MS)
 		step_apply(svc, job, &deadline, &how);
 	if (job->state == GEN_RUNNING && job->version == version)
-		step_later(svc, job, later_ms(svc, job, reply.retry_after_ms));
-	status_reply_clear(&reply);
+		step_later(svc, job, later_ms(svc, job, wait_ms));
 }

@@ -86,10 +86,31 @@ assets_of(const struct service *svc, const json_t *row)
 	return assets;
 }
 
+/* What may be done with it now. */
+static json_t *
+links_of(const char *prefix, const json_t *row)
+{
+	const char *id = json_string_value(json_object_get(row, "id"));
+	const char *action = NULL;
+	json_t *links;
+	enum gen_status status;
+
+	if (gen_status_parse(json_string_value(json_object_get(row, "status")), &status))
+		return NULL;
+	if (!gen_status_is_final(status))
+		action = "cancel";
+	links = json_pack("{so}", "self", json_sprintf("%s/status/%s", prefix, id));
+	if (action && json_object_set_new(links, action, json_sprintf("%s/generate/%s/%s", prefix, id, action))) {
+		json_decref(links);
+		return NULL;
+	}
+	return links;
+}
+
 static json_t *
 make_job(const struct service *svc, const json_t *row, const char *prefix)
 {
-	return json_pack("{sO, sO, sO, sO, so, so, sO, so, so, so, s{so}}",
+	return json_pack("{sO, sO, sO, sO, so, so, sO, so, so, so, so}",
 		"id", json_object_get(row, "id"),
 		"status", json_object_get(row, "status"),
 		"model", json_object_get(row, "model"),
@@ -100,8 +121,7 @@ make_job(const struct service *svc, const json_t *row, const char *prefix)
 		"created_at", time_of(row, "created_us"),
 		"started_at", time_of(row, "started_us"),
 		"completed_at", time_of(row, "completed_us"),
-		"links", "self", json_sprintf("%s/status/%s", prefix,
-			json_string_value(json_object_get(row, "id"))));
+		"links", links_of(prefix, row));
 }
 
 enum err_code

@@ -43,7 +43,8 @@ apply_once(struct service *svc, struct job *job, const struct job_event *ev,
 	if (rc)
 		step_failed(job, job_event_name(ev->kind), err.text);
 	else if (moved && job->state != before &&
-		 (job->state == GEN_STORING || (job->state == GEN_RUNNING && before == GEN_UNCERTAIN)))
+		 (job->state == GEN_STORING ||
+		  (job->state == GEN_RUNNING && (before == GEN_UNCERTAIN || job->cancel))))
 		workers_hint(svc->workers, job->state, &job->owner, &job->id);
 	return rc;
 }
@@ -85,24 +86,43 @@ step_perform(struct service *svc, const struct provider *p, const char *call,
 	return rc;
 }
 
-enum err_code
-step_ask_status(struct service *svc, const struct job *job, const char *prediction_id,
+static enum err_code
+ask(struct service *svc, const struct provider *p, const char *name,
+	const struct provider_look *call, const void *settings, const char *prediction_id,
 	struct status_reply *ret, struct err *err)
 {
 	struct http_request rq = HTTP_REQUEST_INIT;
 	struct http_response rs = HTTP_RESPONSE_INIT;
-	const void *settings;
-	const struct provider *p = service_provider(svc, job->provider, &settings);
-	enum err_code rc;
+	enum err_code rc = call->request(settings, prediction_id, &rq, err);
 
-	if (!p)
-		return err_set(err, ERR_CONFIG, "this program has no provider \"%s\"", job->provider);
-	rc = p->get_status.request(settings, prediction_id, &rq, err);
 	if (!rc)
-		rc = step_perform(svc, p, "status", &rq, &rs, err);
+		rc = step_perform(svc, p, name, &rq, &rs, err);
 	if (!rc)
-		rc = p->get_status.reply(settings, &rs, ret, err);
+		rc = call->reply(settings, &rs, ret, err);
 	http_request_clear(&rq);
 	http_response_clear(&rs);
 	return rc;
+}
+
+enum err_code
+step_ask_status(struct service *svc, const struct job *job, const char *prediction_id,
+	struct status_reply *ret, struct err *err)
+{
+	const void *settings;
+	const struct provider *p = service_provider(svc, job->provider, &settings);
+
+	if (!p)
+		return err_set(err, ERR_CONFIG, "this program has no provider \"%s\"", job->provider);
+	return ask(svc, p, "status", &p->get_status, settings, prediction_id, ret, err);
+}
+
+enum err_code
+step_ask_cancel(struct service *svc, const struct job *job, struct status_reply *ret, struct err *err)
+{
+	const void *settings;
+	const struct provider *p = service_provider(svc, job->provider, &settings);
+
+	if (!p || !(p->caps & PROVIDER_CANCEL))
+		return err_set(err, ERR_CONFIG, "provider \"%s\" cannot cancel", job->provider);
+	return ask(svc, p, "cancel", &p->cancel, settings, job->prediction_id, ret, err);
 }

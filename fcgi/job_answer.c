@@ -73,6 +73,24 @@ job_in_short(struct shown *shown)
 }
 
 void
+answer_conflict(struct exchange *x, const struct err *err, json_t *more)
+{
+	struct shown shown = { .job = NULL };
+	json_t *body = NULL;
+
+	x->err = *err;
+	/* Without it the answer is still true. */
+	if (!service_show(x->svc, &x->owner, &x->job, &shown, NULL))
+		body = job_in_short(&shown);
+	if (more && body) {
+		(void)json_object_update(more, body);
+		json_decref(body);
+		body = NULL;
+	}
+	answer_problem(x, ERR_CONFLICT, err->text, more ? more : body);
+}
+
+void
 answer_location(struct exchange *x)
 {
 	struct buf location = BUF_INIT(4096);

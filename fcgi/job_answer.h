@@ -20,6 +20,10 @@ enum err_code job_id_read(struct exchange *x, const char *text, struct err *err)
  * shown->job is stolen. */
 json_t *job_in_short(struct shown *shown);
 
+/* 409 with err's text, which is for the client here, the job in short, and more
+ * (an object, stolen; NULL: none). */
+void answer_conflict(struct exchange *x, const struct err *err, json_t *more);
+
 /* Location: /status/<id> */
 void answer_location(struct exchange *x);
 

@@ -13,6 +13,7 @@ static const struct route {
 	void (*handle)(struct exchange *x);
 } routes[] = {
 	{ "/generate", "POST", GENERATE_MAX_BYTES, generate_post },
+	{ "/generate/*/cancel", "POST", 0, cancel_post },
 	{ "/status", "GET", 0, status_query },
 	{ "/status/*", "GET", 0, status_get },
 	{ "/webhooks/*", "POST", WEBHOOK_MAX_BYTES, webhooks_post },

@@ -17,6 +17,7 @@
 
 /* What a provider can do; core asks for these, never for a name. */
 #define PROVIDER_WEBHOOK 1u	/* sends signed webhooks: webhook_verify, webhook_parse */
+#define PROVIDER_CANCEL 2u	/* ends a prediction before its time: cancel */
 
 /* What became of a create. */
 enum submit_outcome {
@@ -36,10 +37,11 @@ struct submit_reply {
 
 void submit_reply_clear(struct submit_reply *reply);
 
-/* What a status call brought. */
+/* What a status call brought, or a cancel. */
 enum status_outcome {
 	STATUS_SEEN,		/* obs */
-	STATUS_LATER,		/* no news: throttled, broken, our key is not taken */
+	STATUS_LATER,		/* no news: throttled, broken, our key is not taken; a
+				 * cancel that was taken and says no more than that */
 	STATUS_GONE,		/* the provider does not know this prediction */
 };
 
@@ -51,6 +53,14 @@ struct status_reply {
 };
 
 void status_reply_clear(struct status_reply *reply);
+
+/* A call about one prediction that may be repeated. */
+struct provider_look {
+	enum err_code (*request)(const void *settings, const char *prediction_id,
+		struct http_request *ret, struct err *err);
+	enum err_code (*reply)(const void *settings, const struct http_response *rs,
+		struct status_reply *ret, struct err *err);
+};
 
 /* A webhook as it came.  All borrowed. */
 struct webhook {
@@ -86,12 +96,11 @@ struct provider {
 			struct submit_reply *ret, struct err *err);
 	} submit;
 
-	struct {
-		enum err_code (*request)(const void *settings, const char *prediction_id,
-			struct http_request *ret, struct err *err);
-		enum err_code (*reply)(const void *settings, const struct http_response *rs,
-			struct status_reply *ret, struct err *err);
-	} get_status;
+	struct provider_look get_status;
+
+	/* With PROVIDER_CANCEL.  What the answer says is believed: a prediction
+	 * may have finished first. */
+	struct provider_look cancel;
 
 	/* With PROVIDER_WEBHOOK.  webhook_ready: is there a secret to verify by? */
 	bool (*webhook_ready)(const void *settings);

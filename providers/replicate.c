@@ -335,6 +335,26 @@ status_request(const void *settings, const char *prediction_id, struct http_requ
 }
 
 static enum err_code
+cancel_request(const void *settings, const char *prediction_id, struct http_request *rq,
+	struct err *err)
+{
+	const struct replicate *r = settings;
+	struct buf url = BUF_INIT(4096);
+	enum err_code rc;
+
+	buf_printf(&url, "%s/predictions/", r->url);
+	buf_put_urlenc(&url, prediction_id, strlen(prediction_id), NULL);
+	buf_puts(&url, "/cancel");
+	rq->method = HTTP_POST;
+	rq->timeout_ms = STATUS_TIMEOUT_MS;
+	rc = url.err ? url.err : http_request_set_url(rq, buf_str(&url));
+	add_auth(r, rq);
+	buf_clear(&url);
+	return rc ? err_set(err, rc, "Replicate's cancel request") : ERR_OK;
+}
+
+/* Of a cancel, too: it answers with the prediction as it is then. */
+static enum err_code
 status_reply(const void *settings, const struct http_response *rs, struct status_reply *ret,
 	struct err *err)
 {
@@ -399,7 +419,7 @@ webhook_parse(const void *settings, const struct webhook *wh, struct gen_observa
 const struct provider provider_replicate = {
 	.name = "replicate",
 	.title = "Replicate",
-	.caps = PROVIDER_WEBHOOK,
+	.caps = PROVIDER_WEBHOOK | PROVIDER_CANCEL,
 	.options = options,
 	.settings_size = sizeof(struct replicate),
 	.output_hosts = output_hosts,
@@ -408,6 +428,7 @@ const struct provider provider_replicate = {
 	.api_url = api_url,
 	.submit = { submit_request, submit_reply },
 	.get_status = { status_request, status_reply },
+	.cancel = { cancel_request, status_reply },
 	.webhook_ready = webhook_ready,
 	.webhook_verify = webhook_verify,
 	.webhook_parse = webhook_parse,

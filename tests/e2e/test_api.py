@@ -216,6 +216,199 @@ def a_broken_query_is_refused():
         f"SELECT id FROM generation_jobs WHERE owner_id = '{other}'")}, set(), "with another's cursor")
 
 
+# -- Cancel
+
+def ends_canceled(user, job, answer, status=200):
+    equal(answer.status, status, f"cancel: {answer.text}")
+    equal(answer.header("Location"), f"/status/{job}", "Location")
+    if status == 202:
+        equal(answer.header("Retry-After"), "1", "Retry-After")
+    else:
+        equal(answer.json["status"], "canceled", "status in the answer")
+    equal(stack.wait_settled(job, user=user)["status"], "canceled", "status at last")
+    equal(state(job), None, "live row")
+    problem(cancel(user, job), 409, "conflict")
+
+
+@test
+def cancel_queued():
+    user, before = new_user(), counters()
+    faults(create_429={"count": -1, "retry_after": 600})
+    job = generate(user, headers={"Prefer": "respond-async"})["id"]
+    stacks.wait_for(lambda: stack.sql(f"SELECT 1 FROM generation_events WHERE job_id = '{job}' AND event = 'deferred'"),
+                    10, "429")
+    ends_canceled(user, job, cancel(user, job))
+    faults(reset=True)
+    check(not since(before).get("predictions_created"), "created")
+    settled(user)       # the slot is free
+
+
+@test
+def cancel_running():
+    user, before = new_user(), counters()
+    job = generate(user, "[endless]")["id"]
+    wait_state(job, "running")
+    began = time.monotonic()
+    ends_canceled(user, job, cancel(user, job))
+    check(time.monotonic() - began < 2, "slow")
+    equal(since(before).get("canceled"), 1, "canceled at the provider")
+    equal(settled(user)["status"], "succeeded", "the slot is free")
+
+
+@test
+def cancel_without_waiting():
+    user = new_user()
+    job = generate(user, "[endless]")["id"]
+    wait_state(job, "running")
+    answer = cancel(user, job, "respond-async")
+    equal(answer.header("Preference-Applied"), "respond-async", "Preference-Applied")
+    ends_canceled(user, job, answer, answer.status)
+    equal(answer.status, 202, "status")
+
+
+@test
+def cancel_twice_is_one():
+    user, before = new_user(), counters()
+    faults(cancel_500=2)
+    job = generate(user, "[endless]")["id"]
+    wait_state(job, "running")
+    answers = []
+    threads = [threading.Thread(target=lambda: answers.append(cancel(user, job))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    equal({answer.status for answer in answers}, {200}, "statuses")
+    equal(since(before).get("canceled"), 1, "canceled at the provider")
+
+
+@test
+def cancel_is_repeated_until_it_is_heard():
+    user, before = new_user(), counters()
+    faults(cancel_500=3)
+    job = generate(user, "[endless]")["id"]
+    wait_state(job, "running")
+    answer = cancel(user, job, "wait=0")
+    ends_canceled(user, job, answer, 202)
+    equal(since(before).get("canceled"), 1, "canceled at the provider")
+
+
+@test
+def cancel_whose_answer_is_lost():
+    user = new_user()
+    faults(cancel_drop_after=1, webhook_lost=-1)
+    job = generate(user, "[endless]")["id"]
+    wait_state(job, "running")
+    ends_canceled(user, job, cancel(user, job))
+
+
+@test
+def cancel_that_comes_too_late_is_a_success():
+    user = new_user()
+    # The provider has finished, and we have not heard of it.
+    faults(webhook_lost=-1, get_500=-1)
+    job = generate(user)["id"]
+    wait_state(job, "running")
+    prediction = stack.sql_value(f"SELECT prediction_id FROM generation_live WHERE job_id = '{job}'")
+    stacks.wait_for(lambda: any(p["id"] == prediction and p["status"] == "succeeded"
+                                for p in stack.http("GET", "/sim/state").json["predictions"]), 10, "success")
+    answer = cancel(user, job)
+    equal((answer.status, answer.json["status"], len(answer.json["assets"])), (200, "succeeded", 1), answer.text)
+
+
+@test
+def polling_goes_on_while_cancels_fail():
+    user = new_user()
+    faults(webhook_lost=-1, cancel_500=-1)
+    job = generate(user)["id"]
+    cancel(user, job, "respond-async")
+    equal(stack.wait_settled(job, user=user)["status"], "succeeded", "status")
+
+
+@test
+def cancel_while_it_is_sent():
+    user, before = new_user(), counters()
+    faults(create_late={"count": 1, "delay_ms": 1200})
+    job = generate(user, "[endless]", headers={"Prefer": "respond-async"})["id"]
+    wait_state(job, "submitting")
+    answer = cancel(user, job, "respond-async")
+    equal(answer.status, 202, "status")
+    equal(state(job), "submitting", "state")
+    ends_canceled(user, job, answer, 202)
+    equal((since(before).get("predictions_created"), since(before).get("canceled")), (1, 1), "created, canceled")
+
+
+@test
+def cancel_while_it_is_sent_in_vain():
+    user, before = new_user(), counters()
+    faults(create_429={"count": -1}, delay={"count": 1, "delay_ms": 1200, "match": "POST /replicate"})
+    job = generate(user, headers={"Prefer": "respond-async"})["id"]
+    wait_state(job, "submitting")
+    ends_canceled(user, job, cancel(user, job))
+    check(not since(before).get("predictions_created"), "created")
+
+
+@test
+def cancel_while_the_outcome_is_unknown():
+    user, before = new_user(), counters()
+    faults(create_drop_after=1, webhook_late={"count": -1, "delay_ms": 1500})
+    job = generate(user, "[endless]")["id"]
+    wait_state(job, "uncertain")
+    # The webhook brings the prediction, and then it is canceled.
+    ends_canceled(user, job, cancel(user, job, "respond-async"), 202)
+    equal((since(before).get("predictions_created"), since(before).get("canceled")), (1, 1), "created, canceled")
+
+
+@test
+def cancel_while_it_is_kept_is_too_late():
+    user = new_user()
+    faults(storage_slow={"count": 1, "delay_ms": 1000})
+    job = generate(user)["id"]
+    wait_state(job, "storing")
+    answer = cancel(user, job)
+    equal((answer.status, answer.json["status"]), (200, "succeeded"), answer.text)
+
+
+@test
+def cancel_of_what_has_ended_is_a_conflict():
+    user = new_user()
+    for prompt in ("a boat", "[fail]"):
+        job = settled(user, prompt)
+        got = problem(cancel(user, job["id"]), 409, "conflict")
+        equal((got["job"]["id"], got["job"]["status"]), (job["id"], job["status"]), "job")
+
+
+# -- kill -9
+
+@test
+def a_cancel_survives_kill():
+    user, before = new_user(), counters()
+    faults(cancel_500=-1)
+    job = generate(user, "[endless]")["id"]
+    wait_state(job, "running")
+    equal(cancel(user, job, "respond-async").status, 202, "status")
+    stack.gengate.kill()
+    faults(reset=True)
+    stack.gengate.start()
+    stack.wait_ready()
+    equal(stack.wait_settled(job, user=user)["status"], "canceled", "status")
+    equal(since(before).get("canceled"), 1, "canceled at the provider")
+
+
+@test
+def a_cancel_while_it_is_sent_survives_kill():
+    user, before = new_user(), counters()
+    faults(create_late={"count": 1, "delay_ms": 1500}, webhook_late={"count": -1, "delay_ms": 2500})
+    job = generate(user, "[endless]", headers={"Prefer": "respond-async"})["id"]
+    wait_state(job, "submitting")
+    equal(cancel(user, job, "respond-async").status, 202, "status")
+    stack.gengate.kill()
+    stack.gengate.start()
+    stack.wait_ready()
+    equal(stack.wait_settled(job, user=user)["status"], "canceled", "status")
+    equal((since(before).get("predictions_created"), since(before).get("canceled")), (1, 1), "created, canceled")
+
+
 if stacks.missing_programs():
     skip_all("missing: " + ", ".join(stacks.missing_programs()))
 run(setup, teardown)

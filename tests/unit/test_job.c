@@ -329,6 +329,43 @@ cancel_is_asked_once(void **state)
 	assert_false(job_next(&job, &ev).moves);
 }
 
+/* Nothing exists at the provider, and somebody wants it to end: not sent again. */
+static void
+what_is_to_end_is_not_sent_again(void **state)
+{
+	static const struct {
+		enum gen_state state;
+		enum job_event_kind kind;
+		enum gen_cancel cancel;
+		enum gen_state to;
+		enum gen_status status;
+		enum err_code error;
+	} cases[] = {
+		{ GEN_SUBMITTING, EV_DEFERRED, GEN_CANCEL_USER, GEN_SETTLED, GEN_CANCELED, ERR_OK },
+		{ GEN_SUBMITTING, EV_DEFERRED, GEN_CANCEL_DEADLINE, GEN_SETTLED, GEN_FAILED, ERR_TIMEOUT },
+		{ GEN_UNCERTAIN, EV_DEFERRED, GEN_CANCEL_USER, GEN_SETTLED, GEN_CANCELED, ERR_OK },
+		{ GEN_UNCERTAIN, EV_NOT_THERE, GEN_CANCEL_USER, GEN_SETTLED, GEN_CANCELED, ERR_OK },
+		{ GEN_UNCERTAIN, EV_NOT_THERE, GEN_CANCEL_DEADLINE, GEN_SETTLED, GEN_FAILED, ERR_TIMEOUT },
+		{ GEN_UNCERTAIN, EV_NOT_THERE, GEN_CANCEL_NONE, GEN_QUEUED, GEN_STARTING, ERR_OK },
+		/* Whether it exists is not known: the mark waits. */
+		{ GEN_SUBMITTING, EV_UNKNOWN, GEN_CANCEL_USER, GEN_UNCERTAIN, GEN_STARTING, ERR_OK },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct job job = job_in(cases[i].state);
+		const struct job_event ev = { .kind = cases[i].kind, .attempt = 1 };
+		struct transition t;
+
+		job.cancel = cases[i].cancel;
+		t = job_next(&job, &ev);
+		assert_true(t.moves);
+		assert_int_equal(t.state, cases[i].to);
+		assert_int_equal(t.status, cases[i].status);
+		assert_int_equal(t.error, cases[i].error);
+	}
+}
+
 int
 main(void)
 {
@@ -342,6 +379,7 @@ main(void)
 		cmocka_unit_test(status_never_turns_back),
 		cmocka_unit_test(canceled_by_whom),
 		cmocka_unit_test(cancel_is_asked_once),
+		cmocka_unit_test(what_is_to_end_is_not_sent_again),
 	};
 
 	return cmocka_run_group_tests_name("job", tests, NULL, NULL);
