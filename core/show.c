@@ -99,6 +99,8 @@ links_of(const char *prefix, const json_t *row)
 		return NULL;
 	if (!gen_status_is_final(status))
 		action = "cancel";
+	else if (status != GEN_SUCCEEDED)
+		action = "retry";
 	links = json_pack("{so}", "self", json_sprintf("%s/status/%s", prefix, id));
 	if (action && json_object_set_new(links, action, json_sprintf("%s/generate/%s/%s", prefix, id, action))) {
 		json_decref(links);

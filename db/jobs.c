@@ -433,6 +433,40 @@ jobs_show(struct db *db, const struct uuid *owner, const struct uuid *job_id,
 }
 
 enum err_code
+jobs_request(struct db *db, const struct uuid *owner, const struct uuid *job_id,
+	enum gen_status *ret_status, char **ret_model, json_t **ret_request, struct err *err)
+{
+	struct text o, j;
+	const char *params[] = { id(&o, owner), id(&j, job_id) };
+	json_t *request = NULL;
+	char *model = NULL;
+	PGresult *res = NULL;
+	enum err_code rc = db_query(db, SQL_job_request, params, N(params), &res, err);
+
+	if (!rc && PQntuples(res) == 0)
+		rc = err_set(err, ERR_NOT_FOUND, "no job %s of that owner", params[1]);
+	if (!rc && gen_status_parse(row_text(res, 0, "status"), ret_status))
+		rc = err_set(err, ERR_INTERNAL, "job %s: status %s is unknown to this program",
+			params[1], row_text(res, 0, "status"));
+	if (!rc) {
+		request = column_json(res, 0, "request");
+		if (!request || !dup_into(&model, row_text(res, 0, "model")) ||
+		    (row_text(res, 0, "metadata") &&
+		     json_object_set_new(request, "metadata", column_json(res, 0, "metadata"))))
+			rc = err_set(err, ERR_NOMEM, "job %s", params[1]);
+	}
+	if (rc) {
+		json_decref(request);
+		mem_free(model);
+	} else {
+		*ret_request = request;
+		*ret_model = model;
+	}
+	PQclear(res);
+	return rc;
+}
+
+enum err_code
 jobs_list(struct db *db, const struct uuid *owner, unsigned statuses, const struct uuid *before,
 	size_t max, json_t **ret, struct err *err)
 {

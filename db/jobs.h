@@ -114,6 +114,11 @@ enum err_code jobs_note(struct db *db, const struct uuid *owner, const struct uu
 enum err_code jobs_show(struct db *db, const struct uuid *owner, const struct uuid *id,
 	json_t **ret, struct err *err) MUST_CHECK;
 
+/* What a job, live or settled, was asked to do.  *ret_model: mem_free();
+ * *ret_request holds the metadata again, as the client sent it.  ERR_NOT_FOUND. */
+enum err_code jobs_request(struct db *db, const struct uuid *owner, const struct uuid *id,
+	enum gen_status *ret_status, char **ret_model, json_t **ret_request, struct err *err) MUST_CHECK;
+
 /* A page of an owner's jobs, newest first: an array of such objects.
  * statuses: a mask of 1 << enum gen_status; 0: all.  before: only older ones than
  * that job; NULL: from the newest. */

@@ -14,6 +14,7 @@ static const struct route {
 } routes[] = {
 	{ "/generate", "POST", GENERATE_MAX_BYTES, generate_post },
 	{ "/generate/*/cancel", "POST", 0, cancel_post },
+	{ "/generate/*/retry", "POST", 0, retry_post },
 	{ "/status", "GET", 0, status_query },
 	{ "/status/*", "GET", 0, status_get },
 	{ "/webhooks/*", "POST", WEBHOOK_MAX_BYTES, webhooks_post },

@@ -1,4 +1,4 @@
-/* Pages of an owner's jobs. */
+/* Pages of an owner's jobs, and what a job was asked to do. */
 #include "config.h"
 
 #include <time.h>
@@ -98,6 +98,37 @@ each_is_as_it_is_shown(void **state)
 	job_clear(&job);
 }
 
+static void
+a_request_comes_back(void **state)
+{
+	struct fixture *f = *state;
+	struct job_new new = a_job(NULL);
+	json_t *request = json_pack("{ss, si}", "prompt", "x", "seed", 7), *metadata = json_pack("[i]", 1);
+	json_t *got = NULL;
+	enum create_outcome outcome;
+	enum gen_status status;
+	struct err err = ERR_INIT;
+	struct uuid id, other = new_uuid();
+	char *model = NULL;
+
+	new.owner = new_uuid();
+	new.request = request;
+	new.metadata = metadata;
+	WANT(ERR_OK, jobs_create(f->db, &new, &outcome, &id, &err));
+	WANT(ERR_NOT_FOUND, jobs_request(f->db, &other, &id, &status, &model, &got, &err));
+	assert_null(model);
+	WANT(ERR_OK, jobs_request(f->db, &new.owner, &id, &status, &model, &got, &err));
+	assert_int_equal(status, GEN_STARTING);
+	assert_string_equal(model, new.model);
+	assert_true(json_equal(json_object_get(got, "metadata"), metadata));
+	json_object_del(got, "metadata");
+	assert_true(json_equal(got, request));
+	json_decref(got);
+	json_decref(request);
+	json_decref(metadata);
+	mem_free(model);
+}
+
 static enum err_code
 list_and_drop(struct fixture *f, const struct job *job)
 {
@@ -105,6 +136,19 @@ list_and_drop(struct fixture *f, const struct job *job)
 	enum err_code rc = jobs_list(f->db, &job->owner, 1u << GEN_FAILED, &job->id, 5, &list, NULL);
 
 	json_decref(list);
+	return rc;
+}
+
+static enum err_code
+request_and_drop(struct fixture *f, const struct job *job)
+{
+	enum gen_status status;
+	json_t *request = NULL;
+	char *model = NULL;
+	enum err_code rc = jobs_request(f->db, &job->owner, &job->id, &status, &model, &request, NULL);
+
+	json_decref(request);
+	mem_free(model);
 	return rc;
 }
 
@@ -117,6 +161,7 @@ list_short_of_memory(void **state)
 	enum err_code rc;
 
 	ASSERT_SURVIVES_NOMEM(rc, rc = list_and_drop(f, &job));
+	ASSERT_SURVIVES_NOMEM(rc, rc = request_and_drop(f, &job));
 	job_clear(&job);
 }
 
@@ -126,6 +171,7 @@ test_list(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(newest_first, fixture_empty),
 		cmocka_unit_test_setup(each_is_as_it_is_shown, fixture_empty),
+		cmocka_unit_test_setup(a_request_comes_back, fixture_empty),
 		cmocka_unit_test_setup(list_short_of_memory, fixture_empty),
 	};
 

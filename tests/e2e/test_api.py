@@ -378,6 +378,78 @@ def cancel_of_what_has_ended_is_a_conflict():
         equal((got["job"]["id"], got["job"]["status"]), (job["id"], job["status"]), "job")
 
 
+# -- Retry
+
+@test
+def retry_is_a_new_job_with_the_same_request():
+    user = new_user()
+    old = settled(user, "[fail] twice", metadata={"k": ["v"]}, seed=7, count=2)
+    before = counters()
+    answer = retry(user, old["id"])
+    equal(answer.status, 202, answer.text)
+    new = answer.json
+    equal(answer.header("Location"), f"/status/{new['id']}", "Location")
+    check(new["id"] != old["id"], "the same id")
+    equal(new["metadata"], {"k": ["v"]}, "metadata")
+    rows = stack.sql("SELECT request, metadata, model, provider FROM generation_jobs "
+                     f"WHERE id IN ('{old['id']}', '{new['id']}')")
+    equal(rows[0], rows[1], "request, metadata, model, provider")
+    equal(stack.wait_settled(new["id"], user=user)["status"], "failed", "status")
+    equal(since(before).get("predictions_created"), 1, "created")
+    equal(stack.http("GET", f"/status/{old['id']}", user=user).json, old, "the old job")
+
+
+@test
+def retry_of_a_canceled_job():
+    user = new_user()
+    job = generate(user, "[endless]")["id"]
+    problem(retry(user, job), 409, "conflict")
+    equal(cancel(user, job).status, 200, "cancel")
+    answer = retry(user, job, Prefer="wait=1")
+    equal((answer.status, answer.header("Preference-Applied")), (202, "wait=1"), answer.text)
+    equal(problem(retry(user, job), 409, "generation_in_flight")["job"]["id"], answer.json["id"], "in flight")
+    cancel(user, answer.json["id"])
+
+
+@test
+def retry_of_a_success_is_a_conflict():
+    user = new_user()
+    job = settled(user)
+    got = problem(retry(user, job["id"]), 409, "conflict")
+    equal(got["job"]["status"], "succeeded", "job")
+    check("succeeded" in got["detail"], got["detail"])
+
+
+@test
+def retry_with_a_key():
+    user = new_user()
+    a, b = settled(user, "[fail]")["id"], settled(user, "[fail]")["id"]
+    first = retry(user, a, **{"Idempotency-Key": "k"})
+    equal(first.status, 202, first.text)
+    again = retry(user, a, **{"Idempotency-Key": "k"})
+    equal((again.status, again.header("Idempotency-Replayed")), (200, "true"), again.text)
+    equal(again.json["id"], first.json["id"], "job")
+    stack.wait_settled(first.json["id"], user=user)
+    problem(retry(user, b, **{"Idempotency-Key": "k"}), 422, "idempotency_key_reused")
+    problem(stack.http("POST", "/generate", json={"prompt": "[fail]"}, user=user, headers={"Idempotency-Key": "k"}),
+            422, "idempotency_key_reused")
+    stack.wait_settled(generate(user, "[fail]", headers={"Idempotency-Key": "plain"})["id"], user=user)
+    problem(retry(user, a, **{"Idempotency-Key": "plain"}), 422, "idempotency_key_reused")
+    problem(retry(user, a, **{"Idempotency-Key": "with blanks"}), 400, "bad_request")
+
+
+@test
+def retry_of_what_is_not_offered_any_more():
+    user = new_user()
+    job = settled(user, "[fail]", count=3)["id"]
+    stack.sql(f"UPDATE generation_jobs SET request = request::jsonb || '{{\"count\": 5}}' WHERE id = '{job}'")
+    got = problem(retry(user, job), 409, "conflict")
+    equal((got["errors"][0]["pointer"], got["job"]["id"]), ("/count", job), "count above the limit")
+    stack.sql(f"UPDATE generation_jobs SET model = 'old-model' WHERE id = '{job}'")
+    got = problem(retry(user, job), 409, "conflict")
+    check("old-model" in got["detail"], got["detail"])
+
+
 # -- kill -9
 
 @test

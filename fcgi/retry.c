@@ -1,0 +1,32 @@
+/* POST /generate/<id>/retry */
+#include "config.h"
+
+#include "core/retry.h"
+#include "fcgi/generate.h"
+#include "fcgi/job_answer.h"
+#include "fcgi/routes.h"
+
+void
+retry_post(struct exchange *x)
+{
+	struct request rq = { .body = NULL };
+	struct err err = ERR_INIT;
+	json_t *errors = NULL;
+	const char *key;
+	enum err_code rc;
+
+	rc = exchange_owner(x, &err);
+	if (!rc)
+		rc = job_id_read(x, x->tail, &err);
+	if (!rc)
+		rc = generate_read_key(x, &key, &err);
+	if (!rc)
+		rc = service_retry(x->svc, &x->owner, &x->job, &rq, &errors, &err);
+	if (rc == ERR_CONFLICT)
+		answer_conflict(x, &err, errors ? json_pack("{so}", "errors", errors) : NULL);
+	else if (rc)
+		answer_failure(x, rc, &err);
+	else
+		generate_create(x, &rq, key);
+	request_clear(&rq);
+}
