@@ -58,6 +58,8 @@ keep(struct service *svc, const struct job *job, const struct asset *asset, stru
 		rc = sha256_file(file.fd, kept.sha256, err);
 	if (!rc && !(key = make_key(job, asset->index, kept.sha256, kept.media.type)))
 		rc = err_set(err, ERR_NOMEM, "key");
+	if (!rc)
+		rc = assets_named(svc->db, job, asset->index, key, err);
 	if (!rc) {
 		kept.key = file.key = key;
 		file.bytes = kept.bytes;

@@ -7,9 +7,11 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "core/remove.h"
 
 #define LANES 3
 #define TICK_MS 500		/* how often Postgres is asked what is due */
+#define REMOVE_TICK_MS 5000	/* and what is to be removed, without a hint */
 #define QUEUE_MAX 256		/* hints kept in memory, per lane */
 /* Jansson takes 2,048 levels, and writing those takes over half of this. */
 #define STACK_BYTES (1024 * 1024)
@@ -48,10 +50,13 @@ struct workers {
 	size_t started;			/* lanes whose lock exists */
 	pthread_t scheduler;
 	bool has_scheduler;
-	pthread_mutex_t lock;		/* with wake: the scheduler's sleep */
-	pthread_cond_t wake;
-	bool woken;
 	int64_t renewed_us;		/* the scheduler's */
+	pthread_t remover;		/* removes the files of deleted jobs */
+	bool has_remover;
+	pthread_mutex_t lock;		/* guards the five below: two threads' sleep */
+	pthread_cond_t wake, wake_remover;
+	bool woken, woken_remover;
+	bool removing;
 	atomic_bool stopping;
 	atomic_int_least64_t until_us;	/* of the stop's grace; before it: for ever */
 };
@@ -255,19 +260,20 @@ renew_sometimes(struct workers *w)
 			renew_leases(w, &w->lanes[i]);
 }
 
+/* Until it is woken, or for ms. */
 static void
-sleep_a_tick(struct workers *w)
+sleep_on(struct workers *w, pthread_cond_t *wake, bool *woken, int64_t ms)
 {
-	int64_t until_us = clock_mono_us() + TICK_MS * 1000;
+	int64_t until_us = clock_mono_us() + ms * 1000;
 	struct timespec until = {
 		.tv_sec = until_us / 1000000, .tv_nsec = until_us % 1000000 * 1000,
 	};
 	int rc = 0;
 
 	pthread_mutex_lock(&w->lock);
-	while (!w->woken && rc == 0)
-		rc = pthread_cond_timedwait(&w->wake, &w->lock, &until);
-	w->woken = false;
+	while (!*woken && rc == 0)
+		rc = pthread_cond_timedwait(wake, &w->lock, &until);
+	*woken = false;
 	pthread_mutex_unlock(&w->lock);
 }
 
@@ -283,9 +289,45 @@ schedule_run(void *arg)
 		for (size_t i = 0; i < LANES; i++)
 			more |= schedule_lane(w, &w->lanes[i]);
 		if (!more)
-			sleep_a_tick(w);
+			sleep_on(w, &w->wake, &w->woken, TICK_MS);
 	}
 	return NULL;
+}
+
+static void
+set_removing(struct workers *w, bool removing)
+{
+	pthread_mutex_lock(&w->lock);
+	w->removing = removing;
+	pthread_mutex_unlock(&w->lock);
+}
+
+static void *
+remove_run(void *arg)
+{
+	struct workers *w = arg;
+
+	while (!atomic_load(&w->stopping)) {
+		bool more;
+
+		set_removing(w, true);
+		more = remove_step(w->svc);
+		set_removing(w, false);
+		if (!more)
+			sleep_on(w, &w->wake_remover, &w->woken_remover, REMOVE_TICK_MS);
+	}
+	return NULL;
+}
+
+void
+workers_hint_removal(struct workers *w)
+{
+	if (!w)
+		return;
+	pthread_mutex_lock(&w->lock);
+	w->woken_remover = true;
+	pthread_cond_signal(&w->wake_remover);
+	pthread_mutex_unlock(&w->lock);
 }
 
 void
@@ -356,6 +398,7 @@ workers_start(struct service *svc, struct err *err)
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&w->wake, &attr);
+	pthread_cond_init(&w->wake_remover, &attr);
 	pthread_condattr_destroy(&attr);
 	svc->workers = w;
 	for (size_t i = 0; i < LANES && !rc; i++)
@@ -363,6 +406,9 @@ workers_start(struct service *svc, struct err *err)
 	if (!rc && pthread_create(&w->scheduler, NULL, schedule_run, w))
 		rc = err_set(err, ERR_NOMEM, "scheduler thread");
 	w->has_scheduler = !rc;
+	if (!rc && pthread_create(&w->remover, NULL, remove_run, w))
+		rc = err_set(err, ERR_NOMEM, "remover thread");
+	w->has_remover = !rc;
 	if (rc)
 		workers_stop(svc, 0);
 	return rc;
@@ -382,8 +428,11 @@ workers_pause(const struct workers *w, uint64_t ms)
 static bool
 all_idle(struct workers *w)
 {
-	bool idle = true;
+	bool idle;
 
+	pthread_mutex_lock(&w->lock);
+	idle = !w->removing;
+	pthread_mutex_unlock(&w->lock);
 	for (size_t i = 0; i < w->started; i++) {
 		pthread_mutex_lock(&w->lanes[i].lock);
 		idle = idle && w->lanes[i].busy == 0;
@@ -423,6 +472,7 @@ workers_stop(struct service *svc, uint64_t grace_ms)
 	atomic_store(&w->until_us, until_us);
 	atomic_store(&w->stopping, true);
 	wake_scheduler(w);
+	workers_hint_removal(w);
 	for (size_t i = 0; i < w->started; i++) {
 		pthread_mutex_lock(&w->lanes[i].lock);
 		pthread_cond_broadcast(&w->lanes[i].work);
@@ -433,9 +483,12 @@ workers_stop(struct service *svc, uint64_t grace_ms)
 	http_client_stop(svc->http);
 	if (w->has_scheduler)
 		pthread_join(w->scheduler, NULL);
+	if (w->has_remover)
+		pthread_join(w->remover, NULL);
 	for (size_t i = 0; i < w->started; i++)
 		lane_stop(&w->lanes[i]);
 	pthread_cond_destroy(&w->wake);
+	pthread_cond_destroy(&w->wake_remover);
 	pthread_mutex_destroy(&w->lock);
 	svc->workers = NULL;
 	mem_free(w);

@@ -27,6 +27,9 @@ void workers_hint(struct workers *workers, enum gen_state state,
 void workers_hint_traced(struct workers *workers, enum gen_state state,
 	const struct uuid *owner, const struct uuid *job, const char *trace);
 
+/* Files of a deleted job are to be removed.  As above. */
+void workers_hint_removal(struct workers *workers);
+
 /* A worker's pause between two tries of what has to be done.  false: we are
  * stopping, and have no more time. */
 bool workers_pause(const struct workers *workers, uint64_t ms);

@@ -589,6 +589,20 @@ assets_free(struct asset **assets, size_t n)
 }
 
 enum err_code
+assets_named(struct db *db, const struct job *job, int index, const char *key, struct err *err)
+{
+	struct text o, j, i;
+	const char *params[] = { id(&o, &job->owner), id(&j, &job->id), num(&i, index), key };
+	PGresult *res = NULL;
+	enum err_code rc = db_query(db, SQL_asset_named, params, N(params), &res, err);
+
+	if (!rc && PQntuples(res) == 0)
+		rc = err_set(err, ERR_LOST_RACE, "output %d of job %s is not open any more", index, params[1]);
+	PQclear(res);
+	return rc;
+}
+
+enum err_code
 assets_stored(struct db *db, const struct job *job, const struct stored_asset *a, struct err *err)
 {
 	struct text o, j, index, bytes, width, height;

@@ -154,6 +154,11 @@ struct stored_asset {
 	uint8_t sha256[SHA256_BYTES];
 };
 
+/* Before a file is put: whatever becomes of us, it is known by which name it may
+ * be there.  ERR_LOST_RACE: the output is kept, given up, or deleted. */
+enum err_code assets_named(struct db *db, const struct job *job, int index, const char *key,
+	struct err *err) MUST_CHECK;
+
 enum err_code assets_stored(struct db *db, const struct job *job,
 	const struct stored_asset *asset, struct err *err) MUST_CHECK;
 enum err_code assets_give_up(struct db *db, const struct job *job, int index,

@@ -13,6 +13,7 @@ static const struct route {
 	void (*handle)(struct exchange *x);
 } routes[] = {
 	{ "/generate", "POST", GENERATE_MAX_BYTES, generate_post },
+	{ "/generate/*", "DELETE", 0, generate_delete },
 	{ "/generate/*/cancel", "POST", 0, cancel_post },
 	{ "/generate/*/retry", "POST", 0, retry_post },
 	{ "/status", "GET", 0, status_query },

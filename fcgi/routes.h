@@ -12,6 +12,7 @@ void routes_dispatch(struct exchange *x);
 void generate_post(struct exchange *x);
 void cancel_post(struct exchange *x);
 void retry_post(struct exchange *x);
+void generate_delete(struct exchange *x);
 void status_get(struct exchange *x);
 void status_query(struct exchange *x);
 void webhooks_post(struct exchange *x);

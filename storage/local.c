@@ -6,6 +6,7 @@
 
 #include "storage/storage.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -64,9 +65,10 @@ is_path_of_ours(const char *key)
 	}
 }
 
-/* Make the folders of a key below dir; *ret: the last one, open. */
+/* The last folder of a key below dir, open; the folders are made if they are
+ * wanted, else *ret may be -1 without an error: one is not there. */
 static enum err_code
-open_folder(const char *dir, const char *key, int *ret, struct err *err)
+open_folder(const char *dir, const char *key, bool make, int *ret, struct err *err)
 {
 	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	const char *at = key, *slash;
@@ -78,9 +80,14 @@ open_folder(const char *dir, const char *key, int *ret, struct err *err)
 
 		memcpy(name, at, len);
 		name[len] = '\0';
-		if (mkdirat(fd, name, 0755) == 0)
+		if (make && mkdirat(fd, name, 0755) == 0)
 			fsync(fd);
 		below = openat(fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (below < 0 && errno == ENOENT && !make) {
+			close(fd);
+			*ret = -1;
+			return ERR_OK;
+		}
 		close(fd);
 		fd = below;
 	}
@@ -139,7 +146,7 @@ put(const void *settings, struct http_client *http, const struct storage_file *f
 	(void)http;
 	if (!is_path_of_ours(file->key))
 		return err_set(err, ERR_REFUSED, "key \"%s\" is no path of ours", file->key);
-	rc = open_folder(local->dir, file->key, &folder, err);
+	rc = open_folder(local->dir, file->key, true, &folder, err);
 	if (rc)
 		return rc;
 	buf_printf(&temp, ".%s.%ld.%d.part", name, (long)getpid(), file->fd);
@@ -173,6 +180,69 @@ out:
 	return rc;
 }
 
+/* What a put() that was killed has left of this file. */
+static void
+remove_parts(int folder, const char *name)
+{
+	size_t len = strlen(name);
+	int fd = dup(folder);
+	DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+	const struct dirent *e;
+
+	if (!dir && fd >= 0)
+		close(fd);
+	if (dir)
+		rewinddir(dir);
+	while (dir && (e = readdir(dir)))
+		if (e->d_name[0] == '.' && strncmp(e->d_name + 1, name, len) == 0 && e->d_name[1 + len] == '.')
+			unlinkat(folder, e->d_name, 0);
+	if (dir)
+		closedir(dir);
+}
+
+/* The job's own folder goes with its last file; the owner's may be in use. */
+static enum err_code
+remove_folder(const char *dir, const char *key, struct err *err)
+{
+	const char *slash = strrchr(key, '/');
+	struct buf path = BUF_INIT(4096);
+	enum err_code rc = ERR_OK;
+
+	if (!slash)
+		return ERR_OK;
+	buf_printf(&path, "%s/%.*s", dir, (int)(slash - key), key);
+	if (path.err)
+		rc = err_set(err, path.err, "folder of %s", key);
+	else if (rmdir(buf_str(&path)) && errno != ENOTEMPTY && errno != EEXIST && errno != ENOENT)
+		rc = io_error(err, "remove folder of", key);
+	buf_clear(&path);
+	return rc;
+}
+
+static enum err_code
+remove_file(const void *settings, struct http_client *http, const char *key, struct err *err)
+{
+	const struct local *local = settings;
+	const char *slash = strrchr(key, '/');
+	const char *name = slash ? slash + 1 : key;
+	int folder = -1;
+	enum err_code rc;
+
+	(void)http;
+	if (!is_path_of_ours(key))
+		return err_set(err, ERR_REFUSED, "key \"%s\" is no path of ours", key);
+	rc = open_folder(local->dir, key, false, &folder, err);
+	if (rc || folder < 0)
+		return rc;
+	remove_parts(folder, name);
+	if (unlinkat(folder, name, 0) && errno != ENOENT)
+		rc = io_error(err, "remove", key);
+	else if (fsync(folder))
+		rc = io_error(err, "sync folder of", key);
+	close(folder);
+	return rc ? rc : remove_folder(local->dir, key, err);
+}
+
 static void
 put_url(struct buf *out, const char *base, const char *key)
 {
@@ -197,5 +267,6 @@ const struct storage storage_local = {
 	.settings_size = sizeof(struct local),
 	.check = check,
 	.put = put,
+	.remove = remove_file,
 	.public_url = public_url,
 };

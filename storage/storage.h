@@ -1,7 +1,7 @@
 /*
  * Where outputs are kept: over HTTP or on disk.  Keys are made of
  * [A-Za-z0-9_/.-] by core and are never overwritten.
- * All calls may be used from any thread; put() and check() block.
+ * All calls may be used from any thread; put(), remove() and check() block.
  */
 #ifndef GENGATE_STORAGE_STORAGE_H
 #define GENGATE_STORAGE_STORAGE_H
@@ -36,6 +36,13 @@ struct storage {
 	 */
 	enum err_code (*put)(const void *settings, struct http_client *http,
 		const struct storage_file *file, struct err *err);
+
+	/*
+	 * Remove a file; one that is not there is success.  Blocks.
+	 * All failures: try again later.
+	 */
+	enum err_code (*remove)(const void *settings, struct http_client *http,
+		const char *key, struct err *err);
 
 	/* Append the address that a browser fetches the file from. */
 	enum err_code (*public_url)(const void *settings, const char *key, struct buf *out);

@@ -13,6 +13,7 @@
 #define PUT_TIMEOUT_MS (15 * 60 * 1000)
 #define PUT_IDLE_MS 60000
 #define INFO_TIMEOUT_MS 45000
+#define REMOVE_TIMEOUT_MS 45000
 
 struct supabase {
 	char *url;
@@ -91,6 +92,7 @@ make_request(const struct supabase *s, const char *route, const char *key,
 /* What a refusal means: by `code`, then by `statusCode`, then by HTTP status. */
 struct refusal {
 	bool exists;		/* the key is taken */
+	bool gone;		/* there is no such key; the bucket is there */
 	bool again;		/* worth another try */
 	char text[200];		/* for the log */
 };
@@ -130,6 +132,7 @@ read_refusal(const struct http_response *rs, struct refusal *ret)
 	if (!status)
 		status = rs->status;	/* a proxy's HTML, or nothing */
 	ret->exists = code ? strcmp(code, "KeyAlreadyExists") == 0 : status == 409;
+	ret->gone = code && strcmp(code, "NoSuchKey") == 0;
 	/* The service's own 400 is a string; a number without a code is what its
 	 * framework says when the body ended early. */
 	cut_short = !code && status == 400 && json_is_integer(json_object_get(body, "statusCode"));
@@ -217,6 +220,31 @@ put(const void *settings, struct http_client *http, const struct storage_file *f
 	return rc;
 }
 
+/* No Content-Type: with an empty body the server would refuse it. */
+static enum err_code
+remove_file(const void *settings, struct http_client *http, const char *key, struct err *err)
+{
+	const struct supabase *s = settings;
+	struct http_request rq = HTTP_REQUEST_INIT;
+	struct http_response rs = HTTP_RESPONSE_INIT;
+	struct refusal refusal;
+	enum err_code rc;
+
+	rc = make_request(s, "object", key, &rq, err);
+	rq.method = HTTP_DELETE;
+	rq.timeout_ms = REMOVE_TIMEOUT_MS;
+	if (!rc)
+		rc = http_perform(http, &rq, &rs, err);
+	if (!rc && rs.status != 200) {
+		read_refusal(&rs, &refusal);
+		if (!refusal.gone)
+			rc = err_set(err, ERR_UPSTREAM, "removing %s: %s", key, refusal.text);
+	}
+	http_request_clear(&rq);
+	http_response_clear(&rs);
+	return rc;
+}
+
 static enum err_code
 public_url(const void *settings, const char *key, struct buf *out)
 {
@@ -231,5 +259,6 @@ const struct storage storage_supabase = {
 	.settings_size = sizeof(struct supabase),
 	.check = check,
 	.put = put,
+	.remove = remove_file,
 	.public_url = public_url,
 };

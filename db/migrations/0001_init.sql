@@ -108,6 +108,20 @@ create unique index generation_events_delivery
 	on public.generation_events (owner_id, job_id, delivery)
 	where delivery is not null;
 
+-- Files of jobs that were deleted: to be removed from the storage.  The job's own
+-- rows are gone when this one is committed.
+create table public.generation_removals (
+	owner_id    uuid        not null,
+	job_id      uuid        not null,
+	keys        jsonb       not null,		-- an array of storage keys
+	due_at      timestamptz not null default now(),
+	lease_until timestamptz,
+	attempts    integer     not null default 0,
+	constraint generation_removals_pkey primary key (owner_id, job_id)
+);
+
+create index generation_removals_due on public.generation_removals (due_at);
+
 -- What several processes share and nobody owns: paused providers, fetched keys.
 create table public.generation_shared (
 	name       text        not null,
@@ -123,6 +137,7 @@ alter table public.generation_jobs   enable row level security;
 alter table public.generation_live   enable row level security;
 alter table public.generation_assets enable row level security;
 alter table public.generation_events enable row level security;
+alter table public.generation_removals enable row level security;
 alter table public.generation_shared enable row level security;
 
 -- Take a job, or say why not: exactly one row, whatever happens beside it.

@@ -46,6 +46,8 @@ static const struct { const char *constraint, *sql; } rows[] = {
 	{ "generation_events_pkey", "insert into public.generation_events (owner_id, job_id, id, event) "
 	  "overriding system value select owner_id, job_id, id, 'e' from public.generation_events" },
 	{ "generation_events_delivery", EVENTS ") values (" OWNER ", " JOB ", 'e', 'd')" },
+	{ "generation_removals_pkey", "insert into public.generation_removals (owner_id, job_id, keys) "
+	  "values (" OWNER ", " JOB ", '[]')" },
 	{ "generation_shared_pkey", "insert into public.generation_shared (name, value) values ('n', '2')" },
 	{ "generation_migrations_pkey",
 	  "insert into public.generation_migrations select * from public.generation_migrations" },
@@ -63,6 +65,7 @@ one_of_each(void **state)
 	sql_do(f->pg, ASSETS ") values (" OWNER ", " JOB ", 0, 'u')");
 	sql_do(f->pg, EVENTS ") values (" OWNER ", " JOB ", 'e', 'd')");
 	sql_do(f->pg, "insert into public.generation_shared (name, value) values ('n', '1')");
+	sql_do(f->pg, "insert into public.generation_removals (owner_id, job_id, keys) values (" OWNER ", " JOB ", '[]')");
 	return 0;
 }
 

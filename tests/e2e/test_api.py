@@ -99,6 +99,58 @@ def files_of(job):
     return [name for name in objects() if job in name]
 
 
+# -- Paths and methods
+
+@test
+def methods_are_told():
+    user = new_user()
+    job = uuid.uuid4()
+    for method, path, allow in (
+            ("GET", "/generate", "POST"), ("DELETE", "/generate", "POST"),
+            ("GET", f"/generate/{job}", "DELETE"), ("POST", f"/generate/{job}", "DELETE"),
+            ("GET", f"/generate/{job}/cancel", "POST"), ("DELETE", f"/generate/{job}/cancel", "POST"),
+            ("GET", f"/generate/{job}/retry", "POST"), ("PUT", f"/status/{job}", "GET, HEAD"),
+            ("POST", "/status", "GET, HEAD")):
+        answer = stack.http(method, path, user=user)
+        problem(answer, 405, "method_not_allowed")
+        equal(answer.header("Allow"), allow, f"Allow of {path}")
+
+
+@test
+def what_is_no_path_is_not_found():
+    user = new_user()
+    for path in ("/generate/", f"/generate/{uuid.uuid4()}/", f"/generate/{uuid.uuid4()}/other",
+                 f"/generate/{uuid.uuid4()}/cancel/", f"/generate/{uuid.uuid4()}/x/cancel", "/generate/" + "a" * 300,
+                 "/generate/*/cancel/x"):
+        problem(stack.http("POST", path, user=user), 404, "not_found")
+
+
+@test
+def nobodys_jobs_are_not_found():
+    user, other = new_user(), new_user()
+    job = settled(user)["id"]
+    for id in (job, str(uuid.uuid4()), "nonsense"):
+        problem(cancel(other, id), 404, "not_found")
+        problem(retry(other, id), 404, "not_found")
+        problem(delete(other, id), 404, "not_found")
+    for call in (cancel, retry, delete):
+        problem(call(None, job), 401, "unauthorized")
+    problem(stack.http("GET", "/status"), 401, "unauthorized")
+    equal(stack.http("GET", f"/status/{job}", user=user).status, 200, "it is still there")
+
+
+@test
+def links_say_what_can_be_done():
+    user = new_user()
+    job = generate(user, "[endless]")
+    links = job["links"]
+    equal(links, {"self": f"/status/{job['id']}", "cancel": f"/generate/{job['id']}/cancel"}, "while live")
+    equal(stack.http("POST", links["cancel"], user=user).json["links"],
+          {"self": links["self"], "retry": f"/generate/{job['id']}/retry"}, "canceled")
+    equal(set(settled(user, "[fail]")["links"]), {"self", "retry"}, "failed")
+    equal(set(settled(user)["links"]), {"self"}, "succeeded")
+
+
 # -- The list
 
 def jobs_list(user, query=""):
@@ -450,6 +502,80 @@ def retry_of_what_is_not_offered_any_more():
     check("old-model" in got["detail"], got["detail"])
 
 
+# -- Delete
+
+@test
+def delete_takes_rows_and_files():
+    user = new_user()
+    job = settled(user, count=2, metadata={"x": 1})
+    other = settled(user)
+    equal(len(files_of(job["id"])), 2, "files")
+    answer = delete(user, job["id"])
+    equal((answer.status, answer.body, answer.header("Content-Type")), (204, b"", None), "answer")
+    problem(stack.http("GET", f"/status/{job['id']}", user=user), 404, "not_found")
+    equal([j["id"] for j in jobs_list(user)["jobs"]], [other["id"]], "list")
+    for call in (delete, cancel, retry):
+        problem(call(user, job["id"]), 404, "not_found")
+    stacks.wait_for(lambda: not files_of(job["id"]), 10, "removal")
+    equal(len(files_of(other["id"])), 1, "files of the other")
+    for table in ("generation_assets", "generation_events", "generation_removals"):
+        stacks.wait_for(lambda: not stack.sql(f"SELECT 1 FROM {table} WHERE job_id = '{job['id']}'"), 5, table)
+
+
+@test
+def delete_of_a_live_job_is_a_conflict():
+    user = new_user()
+    job = generate(user, "[endless]")["id"]
+    equal(problem(delete(user, job), 409, "conflict")["job"]["id"], job, "job")
+    equal(cancel(user, job).status, 200, "cancel")
+    equal(delete(user, job).status, 204, "status")
+    equal(stack.sql(f"SELECT 1 FROM generation_removals WHERE job_id = '{job}'"), [], "there were no files")
+
+
+@test
+def delete_frees_the_key():
+    user = new_user()
+    job = generate(user, headers={"Idempotency-Key": "k"})["id"]
+    stack.wait_settled(job, user=user)
+    equal(delete(user, job).status, 204, "status")
+    new = generate(user, "another boat", headers={"Idempotency-Key": "k"})["id"]
+    check(new != job, "the same job")
+    stack.wait_settled(new, user=user)
+
+
+@test
+def a_storage_that_fails_is_asked_again():
+    user = new_user()
+    job = settled(user, count=3)["id"]
+    # Neither for good nor half-way: 403 is the operator's to mend.
+    faults(storage_500={"count": 1, "match": "DELETE"}, storage_403={"count": 1, "match": "DELETE"},
+           storage_html_502={"count": 1, "match": "DELETE"}, storage_drop_before={"count": 1, "match": "DELETE"},
+           storage_drop_after={"count": 1, "match": "DELETE"})
+    equal(delete(user, job).status, 204, "status")
+    stacks.wait_for(lambda: not files_of(job), 20, "removal")
+    stacks.wait_for(lambda: not stack.sql(f"SELECT 1 FROM generation_removals WHERE job_id = '{job}'"), 20, "its row")
+
+
+@test
+def deleting_twice_at_once():
+    user = new_user()
+    job = settled(user)["id"]
+    statuses = []
+    threads = [threading.Thread(target=lambda: statuses.append(delete(user, job).status)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    equal(sorted(statuses), [204] + [404] * 7, "statuses")
+
+
+@test
+def nginx_had_no_complaint():
+    with open(os.path.join(stack.log_dir, "nginx-error.log"), encoding="utf-8") as f:
+        lines = [line for line in f if "fastcgi://unix:" + stack.gengate_sockets[0] in line]
+    equal(lines, [], "lines about gengate")
+
+
 # -- kill -9
 
 @test
@@ -479,6 +605,66 @@ def a_cancel_while_it_is_sent_survives_kill():
     stack.wait_ready()
     equal(stack.wait_settled(job, user=user)["status"], "canceled", "status")
     equal((since(before).get("predictions_created"), since(before).get("canceled")), (1, 1), "created, canceled")
+
+
+@test
+def a_deletion_survives_kill():
+    user = new_user()
+    job = settled(user, count=4)["id"]
+    equal(len(files_of(job)), 4, "files")
+    faults(storage_slow={"count": -1, "delay_ms": 700, "match": "DELETE"})
+    equal(delete(user, job).status, 204, "status")
+    stacks.wait_for(lambda: 0 < len(files_of(job)) < 4, 10, "half of the removal")
+    stack.gengate.kill()
+    check(files_of(job), "nothing left to remove: the test proves nothing")
+    faults(reset=True)
+    stack.gengate.start()
+    stack.wait_ready()
+    problem(stack.http("GET", f"/status/{job}", user=user), 404, "not_found")
+    stacks.wait_for(lambda: not files_of(job), 20, "removal")
+    stacks.wait_for(lambda: not stack.sql(f"SELECT 1 FROM generation_removals WHERE job_id = '{job}'"), 5, "its row")
+
+
+@test
+def an_output_that_was_put_in_vain_is_removed_too():
+    user = new_user()
+    faults(storage_drop_after={"count": -1, "match": "POST /storage"}, webhook_lost=-1)
+    job = generate(user)["id"]
+    stacks.wait_for(lambda: files_of(job), 20, "file")
+    stack.gengate.kill()
+    # By now the provider has it no more.
+    faults(delivery_404=-1)
+    stack.sql(f"UPDATE generation_live SET deadline_at = now(), due_at = now(), lease_until = NULL WHERE job_id = '{job}'")
+    stack.gengate.start()
+    stack.wait_ready()
+    got = stack.wait_settled(job, user=user)
+    if got["status"] != "failed":
+        raise Skip("it was kept after all")
+    equal(delete(user, job).status, 204, "status")
+    stacks.wait_for(lambda: not files_of(job), 20, "removal")
+
+
+# -- Without an HTTP storage
+
+@test
+def local_files_are_removed():
+    with stacks.Stack(storage="local", auth="none") as local:
+        def settle(**body):
+            made = local.http("POST", "/generate", json={"prompt": "a boat", **body})
+            return local.wait_settled(made.json["id"])
+        job, other = settle(count=2), settle()
+        paths = [os.path.join(local.files_dir, urllib.parse.urlsplit(asset["url"]).path.removeprefix("/files/"))
+                 for asset in job["assets"]]
+        check(all(os.path.exists(path) for path in paths), f"no {paths}")
+        folder = os.path.dirname(paths[0])
+        # Left by a process that was killed, and removed by somebody else.
+        with open(os.path.join(folder, "." + os.path.basename(paths[0]) + ".1.2.part"), "wb") as f:
+            f.write(b"half")
+        os.unlink(paths[1])
+        equal(local.http("DELETE", f"/generate/{job['id']}").status, 204, "status")
+        stacks.wait_for(lambda: not os.path.exists(folder), 10, "removal")
+        stacks.wait_for(lambda: not local.sql("SELECT 1 FROM generation_removals"), 5, "its row")
+        equal(local.http("GET", other["assets"][0]["url"]).status, 200, "the other's file")
 
 
 if stacks.missing_programs():

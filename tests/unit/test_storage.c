@@ -438,6 +438,42 @@ the_folder_is_gone(void **state)
 	assert_int_equal(access(f->dir, F_OK), -1);
 }
 
+static enum err_code
+remove_key(struct folder *f, const char *key)
+{
+	return f->o.st->remove(f->o.settings, NULL, key, NULL);
+}
+
+static void
+files_are_removed(void **state)
+{
+	struct folder *f = *state;
+	struct err err = ERR_INIT;
+	char path[200], part[300];
+	FILE *left;
+
+	assert_int_equal(put_text(f, "o/j/0-ab.png", "x", &err), ERR_OK);
+	assert_int_equal(put_text(f, "o/j/1-cd.png", "y", &err), ERR_OK);
+	snprintf(part, sizeof part, "%s/o/j/.1-cd.png.1.2.part", f->dir);
+	left = fopen(part, "w");
+	assert_non_null(left);
+	fclose(left);
+
+	assert_int_equal(remove_key(f, "o/j/0-ab.png"), ERR_OK);
+	snprintf(path, sizeof path, "%s/o/j/0-ab.png", f->dir);
+	assert_int_equal(access(path, F_OK), -1);
+	assert_int_equal(access(part, F_OK), 0);
+	assert_int_equal(remove_key(f, "o/j/0-ab.png"), ERR_OK);	/* again */
+	/* The last one takes the job's folder with it, and what was left of itself. */
+	assert_int_equal(remove_key(f, "o/j/1-cd.png"), ERR_OK);
+	snprintf(path, sizeof path, "%s/o/j", f->dir);
+	assert_int_equal(access(path, F_OK), -1);
+	assert_int_equal(remove_key(f, "o/j/1-cd.png"), ERR_OK);
+	assert_int_equal(remove_key(f, "nobody/j/1-cd.png"), ERR_OK);
+	assert_int_equal(remove_key(f, "../x"), ERR_REFUSED);
+	assert_int_equal(remove_key(f, "o/"), ERR_REFUSED);
+}
+
 static void
 local_short_of_memory(void **state)
 {
@@ -688,6 +724,48 @@ answers(void **state)
 }
 
 static void
+removals(void **state)
+{
+	static const struct { const char *name, *answer; enum err_code want; } rows[] = {
+		{ "removed", "200 {\"message\":\"Successfully deleted\"}", ERR_OK },
+		{ "not there", REFUSAL("404", "not_found", "Object not found", "NoSuchKey"), ERR_OK },
+		/* Nothing of this says that the file is gone. */
+		{ "no bucket", REFUSAL("404", "Bucket not found", "Bucket not found", "NoSuchBucket"), ERR_UPSTREAM },
+		{ "no route", "404 {\"message\":\"Route not found\",\"error\":\"Not Found\",\"statusCode\":404}", ERR_UPSTREAM },
+		{ "our key", REFUSAL("403", "Unauthorized", "x", "AccessDenied"), ERR_UPSTREAM },
+		{ "theirs", "500 {\"code\":\"InternalError\"}", ERR_UPSTREAM },
+		{ "a proxy's", "502 <h1>Bad Gateway</h1>", ERR_UPSTREAM },
+		{ "no answer", NULL, ERR_NO_ANSWER },
+	};
+	struct upstream *up = *state;
+	char url[100], text[4096];
+	const char *env[] = { url, "GENGATE_SUPABASE_KEY=" SECRET, NULL };
+
+	snprintf(url, sizeof url, "GENGATE_SUPABASE_URL=http://127.0.0.1:%d", up->sv.port);
+	for (size_t i = 0; i < N(rows); i++) {
+		struct opened o;
+		enum err_code rc;
+
+		storage_open(&o, &storage_supabase, env);
+		pthread_mutex_lock(&up->sv.lock);
+		up->answers[0] = make_answer(rows[i].answer, text, sizeof text);
+		up->n = 0;
+		pthread_mutex_unlock(&up->sv.lock);
+		rc = o.st->remove(o.settings, up->http, "owner/job/0-ab.webp", NULL);
+		if (rc != rows[i].want)
+			fail_msg("%s: %s", rows[i].name, err_name(rc));
+		ASSERT_ROW(rows[i].name, up->n == 1);
+		ASSERT_ROW(rows[i].name, strncmp(up->seen[0].head,
+			"DELETE /storage/v1/object/outputs/owner/job/0-ab.webp HTTP/1.1\r\n", 64) == 0);
+		/* With an empty body the server would refuse it. */
+		ASSERT_ROW(rows[i].name, !head_has(&up->seen[0], "Content-Type"));
+		ASSERT_ROW(rows[i].name, head_has(&up->seen[0], "\r\napikey: " SECRET "\r\n"));
+		ASSERT_ROW(rows[i].name, up->seen[0].body_len == 0);
+		storage_close(&o);
+	}
+}
+
+static void
 nobody_there(void **state)
 {
 	static const uint8_t sha[SHA256_BYTES];
@@ -725,9 +803,11 @@ main(void)
 		LOCAL(links_are_not_followed),
 		LOCAL(leftovers_do_no_harm),
 		LOCAL(the_folder_is_gone),
+		LOCAL(files_are_removed),
 		LOCAL(local_short_of_memory),
 		SUPABASE(what_is_sent),
 		SUPABASE(answers),
+		SUPABASE(removals),
 		SUPABASE(nobody_there),
 	};
 	int failed;
