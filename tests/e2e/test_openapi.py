@@ -46,31 +46,14 @@ INSIDE = {
 
 # -- The document
 
-def drop_pending(node, whole):
-    """Without what does not exist yet: x-pending names the file that will have it."""
-    if isinstance(node, dict):
-        return {name: drop_pending(value, whole) for name, value in node.items() if not is_pending(value, whole)}
-    if isinstance(node, list):
-        return [drop_pending(value, whole) for value in node if not is_pending(value, whole)]
-    return node
-
-
-def is_pending(node, whole):
-    file = resolve(node, whole).get("x-pending") if isinstance(node, dict) else None
-    return bool(file) and not os.path.exists(os.path.join(SRCDIR, file))
-
-
 def load():
     with open(DOCUMENT, encoding="utf-8") as f:
-        whole = yaml.safe_load(f)
-    document = drop_pending(whole, whole)
-    document["paths"] = {path: item for path, item in document["paths"].items() if set(item) & set(METHODS)}
-    return whole, document
+        return yaml.safe_load(f)
 
 
-def resolve(node, whole=None):
+def resolve(node):
     while "$ref" in node:
-        ref, node = node["$ref"], whole or doc
+        ref, node = node["$ref"], doc
         for name in ref.removeprefix("#/").split("/"):
             node = node[name]
     return node
@@ -293,8 +276,7 @@ def nginx_problems():
 
 
 _table = {}
-# What is described, and of that what there is.
-everything, doc = load()
+doc = load()
 responses = all_responses()
 answers = load_answers() if WITH_ANSWERS else []
 
@@ -315,7 +297,7 @@ def every_reference_leads_somewhere():
     def walk(node):
         if isinstance(node, dict):
             if "$ref" in node:
-                check(isinstance(resolve(node, everything), dict), node["$ref"])
+                check(isinstance(resolve(node), dict), node["$ref"])
                 used.add(node["$ref"])
             for value in node.values():
                 walk(value)
@@ -323,8 +305,8 @@ def every_reference_leads_somewhere():
             for value in node:
                 walk(value)
     used = set()
-    walk(everything)
-    there = {f"#/components/{kind}/{name}" for kind, items in everything["components"].items() for name in items}
+    walk(doc)
+    there = {f"#/components/{kind}/{name}" for kind, items in doc["components"].items() for name in items}
     equal(there - used, set(), "components that nobody uses")
     for name, schema in doc["components"]["schemas"].items():
         Draft202012Validator.check_schema(schema)
@@ -378,9 +360,9 @@ def each_code_is_listed_with_its_status():
               set(), f"{response.where}: nginx's, and not marked")
         marked |= of_nginx
     equal(marked, set(nginx_problems()), "codes in x-nginx and in nginx/gengate.conf")
-    listed = {code for item in everything["paths"].values() for method in METHODS
+    listed = {code for item in doc["paths"].values() for method in METHODS
               for status, node in item.get(method, {}).get("responses", {}).items()
-              for code in codes_of(resolve(node, everything))} | {"method_not_allowed"}
+              for code in codes_of(resolve(node))} | {"method_not_allowed"}
     equal(set(doc["x-problem-codes"]) - listed, set(), "codes that no route lists")
 
 
