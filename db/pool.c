@@ -397,12 +397,23 @@ code_of_sqlstate(const char *state)
 		{ "42P01", ERR_CONFIG },	/* no such table */
 		{ "42883", ERR_CONFIG },	/* no such function */
 		{ "42501", ERR_CONFIG },	/* permission denied */
+		{ "26000", ERR_CONFIG },	/* no such prepared statement: see remedy_of() */
+		{ "42P05", ERR_CONFIG },	/* prepared already, and not by this connection of ours */
 	};
 
 	for (size_t i = 0; state && i < sizeof rows / sizeof *rows; i++)
 		if (strncmp(state, rows[i].prefix, strlen(rows[i].prefix)) == 0)
 			return rows[i].code;
 	return ERR_INTERNAL;
+}
+
+/* What the operator can do about an ERR_CONFIG. */
+static const char *
+remedy_of(const char *state)
+{
+	if (strcmp(state, "26000") == 0 || strcmp(state, "42P05") == 0)
+		return "; behind a transaction-mode pooler set named_statements = off";
+	return "; run `gengate migrate`, or grant this role its rights";
 }
 
 static enum err_code
@@ -420,7 +431,7 @@ result_check(const PGresult *res, const char *what, struct err *err)
 	code = code_of_sqlstate(state);
 	return err_set(err, code, "%s: %s (SQLSTATE %s%s%s)%s", what, text ? text : "no message",
 		state ? state : "-", constraint ? ", constraint " : "", constraint ? constraint : "",
-		code == ERR_CONFIG ? "; run `gengate migrate`, or grant this role its rights" : "");
+		code == ERR_CONFIG ? remedy_of(state) : "");
 }
 
 /* No primary any more, and not cut either: another connection may find it. */

@@ -201,7 +201,7 @@ def migrate_without_a_database():
 
 @test
 def migrate_again_changes_nothing():
-    rig.postgres.start()
+    rig.start_database()
     first = gengate("migrate")
     equal(first.returncode, 0, f"exit status: {first.stderr}")
     check("1 migration applied" in first.stdout, first.stdout)

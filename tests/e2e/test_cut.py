@@ -82,16 +82,25 @@ def setup():
     rig = e2e.Rig()
     folder = os.path.join(rig.dir, "cut")
     os.mkdir(folder)
-    proxy = Proxy(os.path.join(folder, ".s.PGSQL.5432"), os.path.join(rig.pg_dir, ".s.PGSQL.5432"))
+    proxy = Proxy(os.path.join(folder, os.path.basename(rig.database_socket)), rig.database_socket)
     rig.configure(database_url=rig.config["database_url"].replace(
         stacks.urllib.parse.quote(rig.pg_dir, safe=""), stacks.urllib.parse.quote(folder, safe="")))
     rig.start()
 
 
-def ends_well(what, *words):
+# Of the text of a statement that is sent without a name.
+UNNAMED = {
+    "create_job": "from public.create_job(",
+    "job_move": "moved_by = $16",
+    "asset_stored": "set storage_key = $4",
+    "job_settle": "delete from public.generation_live",
+}
+
+
+def ends_well(what, statement, *words):
     # Prepared on every connection, so that what is cut is the statement itself.
     rig.succeeds(rig.submit("before"))
-    proxy.cut(*words)
+    proxy.cut(UNNAMED[statement] if rig.with_pooler else statement, *words)
     job = rig.submit(what)
     rig.succeeds(job)
     equal(proxy.cuts, 1, "cuts")

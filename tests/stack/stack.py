@@ -16,7 +16,8 @@ have start, stop, kill, pause, resume, restart, alive, log and pid.  A failure
 shows the ends of the logs.  Each part ends with the Stack, also when the test is
 interrupted or killed: a small shell, the reaper, waits for our end of a pipe.
 
-GENGATE_STACK_KEEP=1 keeps the folder.  Only the standard library is used.
+GENGATE_STACK_KEEP=1 keeps the folder.  GENGATE_TEST_POOLER=1 puts PgBouncer in transaction mode between
+gengate and PostgreSQL (stack.pooler); stack.sql() goes round it.  Only the standard library is used.
 """
 
 import atexit
@@ -56,6 +57,7 @@ SOCKET_FOLDER_MAX = SOCKET_PATH_MAX - 24
 READY_TIMEOUT = 60
 # What nginx/gengate.conf hands to gengate.
 GENGATES_PATHS = re.compile(r"/(generate|status|healthz|readyz|metrics)(\?|$)|/(generate|status|webhooks)/")
+POOLER_PORT = 6432      # the name of its unix socket, no more
 
 
 class StackError(Exception):
@@ -90,6 +92,11 @@ def postgres_bindir():
     return None
 
 
+def pooler_wanted():
+    """Are the tests to go through a transaction-mode pooler?"""
+    return os.environ.get("GENGATE_TEST_POOLER", "") not in ("", "0")
+
+
 def missing_programs():
     """What a Stack needs and this host does not have, in words; for skipping."""
     missing = []
@@ -99,6 +106,8 @@ def missing_programs():
         missing.append("PostgreSQL's server")
     if not find_program("psql", postgres_bindir() or "/"):
         missing.append("psql")
+    if pooler_wanted() and not find_program("pgbouncer"):
+        missing.append("pgbouncer")
     return missing
 
 
@@ -442,11 +451,12 @@ class Stack:
     gengate_wrapper words before gengate's command line: ["valgrind", "-q"]
     http_extra, server_extra        lines for nginx's http { } and server { }
     nginx_workers, access_log       for measuring: more and False
+    pooler          True: PgBouncer before PostgreSQL; None: as GENGATE_TEST_POOLER says
     """
 
     def __init__(self, dir=None, *, gengates=1, simulator=True, storage="supabase", auth="server", port=0,
                  config=None, postgres=None, gengate_program=None, sim_program=None, gengate_wrapper=(),
-                 http_extra="", server_extra="", nginx_workers=1, access_log=True, srcdir=None, builddir=None):
+                 http_extra="", server_extra="", nginx_workers=1, access_log=True, pooler=None, srcdir=None, builddir=None):
         self.srcdir = os.path.abspath(srcdir or SRCDIR)
         self.builddir = os.path.abspath(builddir or BUILDDIR)
         self.gengate_program = gengate_program or os.path.join(self.builddir, "gengate")
@@ -457,9 +467,10 @@ class Stack:
         self.auth = auth
         self.with_simulator = simulator
         self.records = gengates > 0     # answers by gengate, not by a stand-in
+        self.with_pooler = pooler_wanted() and gengates > 0 if pooler is None else pooler
         self.stopped = False
         self.run_dir = self.port_holder = None
-        self.postgres = self.nginx = self.sim = self.gengate = None
+        self.postgres = self.pooler = self.nginx = self.sim = self.gengate = None
         self.gengates = []
 
         self.pg_bindir = postgres_bindir()
@@ -541,8 +552,14 @@ class Stack:
         return f"http://{HOST}:{self.port}"
 
     @property
+    def database_socket(self):
+        """What gengate connects to: PostgreSQL's or the pooler's."""
+        return os.path.join(self.pg_dir, f".s.PGSQL.{POOLER_PORT if self.with_pooler else 5432}")
+
+    @property
     def database_url(self):
-        return "postgresql:///gengate?" + urllib.parse.urlencode({"host": self.pg_dir, "user": "gengate"})
+        port = {"port": POOLER_PORT} if self.with_pooler else {}
+        return "postgresql:///gengate?" + urllib.parse.urlencode({"host": self.pg_dir, **port, "user": "gengate"})
 
     def _settings(self, storage, config):
         self.config = {
@@ -569,8 +586,12 @@ class Stack:
                 "supabase_bucket": "outputs",
                 "output_hosts": f"{HOST}:{self.port}",
             })
+        if self.with_pooler:
+            self.config["named_statements"] = "off"
         self.asked = {}
         self.configure(**(config or {}))
+
+        self.migrate_with = {}      # settings of `gengate migrate` alone
 
     def configure(self, **settings):
         """Change gengate's configuration; it counts from the next start.  None: not set."""
@@ -592,6 +613,8 @@ class Stack:
 
     def _parts(self, gengates, pg_settings):
         self._prepare_postgres(pg_settings)
+        if self.with_pooler:
+            self._prepare_pooler()
         self.config_file = os.path.join(self.dir, "gengate.conf")
         with open(self.config_file, "w", encoding="utf-8") as f:
             f.write("# Nothing here: all settings come from the environment.\n")
@@ -616,7 +639,7 @@ class Stack:
     @property
     def parts(self):
         """In the order in which they start."""
-        return [part for part in (self.postgres, self.nginx, self.sim, *self.gengates) if part]
+        return [part for part in (self.postgres, self.pooler, self.nginx, self.sim, *self.gengates) if part]
 
     def _log(self, name):
         return os.path.join(self.log_dir, name + ".log")
@@ -662,6 +685,30 @@ class Stack:
         # SIGINT: a fast shutdown.
         self.postgres = Part(self, "postgres", argv, cwd=self.pg_dir, ready=self._postgres_ready,
                              before=self._initdb, stop_signal=signal.SIGINT, **user)
+
+    def _prepare_pooler(self):
+        """Beside PostgreSQL's socket and as its user: PgBouncer, too, refuses to run as root.  It has
+        fewer connections than one gengate, so that hardly two statements run on the same one."""
+        ini = os.path.join(self.pg_dir, "pgbouncer.ini")
+        users = os.path.join(self.pg_dir, "pgbouncer.users")
+        conf = {
+            "listen_port": POOLER_PORT, "unix_socket_dir": self.pg_dir, "unix_socket_mode": "0700",
+            "auth_type": "trust", "auth_file": users,
+            "pool_mode": "transaction", "default_pool_size": 4, "max_client_conn": 400,
+            # Its own pause after a failed connection is 15 s; tests that stop PostgreSQL wait less.
+            "server_login_retry": 0.2,
+        }
+
+        def write():
+            self._unlink(self.database_socket)
+            for path, text in ((users, '"gengate" ""\n'),
+                               (ini, f"[databases]\n* = host={self.pg_dir} port=5432\n[pgbouncer]\n"
+                                     + "".join(f"{name} = {value}\n" for name, value in conf.items()))):
+                with open(path, "w", encoding="utf-8") as f:
+                    f.write(text)
+        user = {"uid": self.pg_user.pw_uid, "gid": self.pg_user.pw_gid} if self.pg_user else {}
+        self.pooler = Part(self, "pgbouncer", [find_program("pgbouncer"), ini], cwd=self.pg_dir, before=write,
+                           ready=lambda: self._connects(self.database_socket), **user)
 
     def _initdb(self):
         if os.path.exists(os.path.join(self.pg_data, "PG_VERSION")):
@@ -719,8 +766,8 @@ class Stack:
             f.write(text)
 
     def migrate(self):
-        """gengate migrate."""
-        return self.gengate_command("migrate")
+        """gengate migrate, as the user that owns the schema."""
+        return self.gengate_command("migrate", **self.migrate_with)
 
     def gengate_command(self, *words, check=True, timeout=60, **settings):
         """Run `gengate WORDS` with the stack's configuration; a CompletedProcess."""
@@ -743,10 +790,16 @@ class Stack:
 
     # -- The whole
 
+    def start_database(self):
+        """PostgreSQL, and the pooler if there is one."""
+        self.postgres.start()
+        if self.pooler:
+            self.pooler.start()
+
     def start(self):
         """PostgreSQL, nginx, the simulator, the schema, gengate; returns when it can be used."""
         try:
-            self.postgres.start()
+            self.start_database()
             self.nginx.start()
             if self.sim:
                 self.sim.start()
