@@ -173,7 +173,8 @@ take_notice(void *ctx, const PGresult *res)
 
 	(void)ctx;
 	log_event(serious ? LOG_WARN : LOG_DEBUG, "db.notice", KV_STR("severity", severity),
-		KV_STR("message", PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY)));
+		KV_STR("message", PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY)),
+		KV_STR("hint", PQresultErrorField(res, PG_DIAG_MESSAGE_HINT)));
 }
 
 /* Which of the URL's hosts: NULL where there is nothing to choose. */
