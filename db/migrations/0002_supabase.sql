@@ -21,7 +21,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
 	ours constant text[] := array['generation_jobs', 'generation_live', 'generation_assets',
-		'generation_events', 'generation_shared', 'generation_migrations'];
+		'generation_events', 'generation_removals', 'generation_shared', 'generation_migrations'];
 	who  text;
 	t    text;
 	pub  record;
@@ -68,9 +68,10 @@ begin
 					using hint = 'As who may: grant usage on schema public to gengate_service;';
 			end;
 		end if;
-		grant select, insert, update on public.generation_jobs, public.generation_assets to gengate_service;
-		grant select, insert, update, delete on public.generation_live to gengate_service;
-		grant select, insert on public.generation_events to gengate_service;
+		grant select, insert, update, delete on public.generation_jobs, public.generation_live,
+			public.generation_removals to gengate_service;
+		grant select, insert, update on public.generation_assets to gengate_service;
+		grant select, insert, delete on public.generation_events to gengate_service;
 		grant select on public.generation_migrations to gengate_service;
 		grant execute on function public.create_job(uuid, uuid, integer, text, bytea, text, text,
 			json, json, interval) to gengate_service;
