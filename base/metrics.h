@@ -30,7 +30,7 @@
 	X(PROVIDER, "provider", 16, NULL) \
 	X(OUTCOME, "outcome", 4, "accepted", "refused", "deferred", "unknown") \
 	X(JOB_STATUS, "status", 3, "succeeded", "failed", "canceled") \
-	X(ROAD, "road", 4, "webhook", "poll", "reply", "other") \
+	X(ROAD, "road", 5, "webhook", "poll", "reply", "cancel", "other") \
 	X(VERDICT, "verdict", 6, "moved", "noted", "bad_signature", "bad_body", "no_job", "unavailable") \
 	X(PROVIDER_CALL, "call", 8, NULL) \
 	X(DIRECTION, "direction", 2, "sent", "received") \

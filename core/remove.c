@@ -2,7 +2,9 @@
 
 #include "core/remove.h"
 
+#include "base/clock.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "core/apply.h"
 #include "core/workers.h"
 #include "db/removals.h"
@@ -22,6 +24,16 @@ service_delete(struct service *svc, const struct uuid *owner, const struct uuid 
 	return rc;
 }
 
+static enum err_code
+remove_file(struct service *svc, const char *key, struct err *err)
+{
+	int64_t began_us = clock_mono_us();
+	enum err_code rc = svc->storage->remove(svc->storage_settings, svc->http, key, err);
+
+	metric_observe(METRIC_STORAGE_TIME, clock_mono_us() - began_us, svc->storage->name, "remove");
+	return rc;
+}
+
 /* All of them are tried; the first failure is told.  Repeating does no harm. */
 static enum err_code
 remove_files(struct service *svc, const struct removal *removal, struct err *err)
@@ -32,8 +44,7 @@ remove_files(struct service *svc, const struct removal *removal, struct err *err
 
 	json_array_foreach(removal->keys, i, key) {
 		struct err why = ERR_INIT;
-		enum err_code removed = svc->storage->remove(svc->storage_settings, svc->http,
-			json_string_value(key), &why);
+		enum err_code removed = remove_file(svc, json_string_value(key), &why);
 
 		if (removed && !rc) {
 			rc = removed;

@@ -27,7 +27,7 @@ void workers_hint(struct workers *workers, enum gen_state state,
 void workers_hint_traced(struct workers *workers, enum gen_state state,
 	const struct uuid *owner, const struct uuid *job, const char *trace);
 
-/* Files of a deleted job are to be removed.  As above. */
+/* Files of a deleted job are to be removed.  As workers_hint(). */
 void workers_hint_removal(struct workers *workers);
 
 /* A worker's pause between two tries of what has to be done.  false: we are
