@@ -24,7 +24,7 @@ def name_of(kind, answer):
     if kind == t.PROBLEM:
         return body["code"] if len(body.get("errors", [1] * 4)) == 4 or "/limit" in str(body) else None
     if "jobs" in body:
-        return "page" if body["next"] and len(body["jobs"]) == 1 else None
+        return "page" if any(job["assets"] for job in body["jobs"]) else None
     if body.get("status") == "succeeded" and not all(asset["width"] == 512 for asset in body["assets"]):
         return None
     return body.get("status") or body.get("result")
