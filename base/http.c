@@ -69,8 +69,10 @@ struct http_client {
 	char *user_agent;
 	CURLM *multi;			/* the thread's, but for curl_multi_wakeup() */
 	CURL *kick;			/* see kick_waiting() */
+	long max_connections, max_per_host;
 	pthread_t thread;
 	bool has_thread;
+	bool has_global;		/* a lazy one has started libcurl itself */
 
 	/* The thread's own. */
 	struct transfer *active;
@@ -909,6 +911,8 @@ http_global_cleanup(void)
 static bool
 copy_settings(struct http_client *c, const struct http_settings *s)
 {
+	c->max_connections = (long)or_default(s->max_connections, MAX_CONNECTIONS);
+	c->max_per_host = (long)or_default(s->max_per_host, MAX_PER_HOST);
 	if (s->ca_file)
 		c->ca_file = mem_strdup(s->ca_file);
 	if (s->user_agent)
@@ -917,19 +921,18 @@ copy_settings(struct http_client *c, const struct http_settings *s)
 }
 
 static bool
-init_multi(struct http_client *c, const struct http_settings *s)
+init_multi(struct http_client *c)
 {
-	long total = (long)or_default(s->max_connections, MAX_CONNECTIONS);
-	long per_host = (long)or_default(s->max_per_host, MAX_PER_HOST);
-
-	c->kick = curl_easy_init();
-	c->multi = curl_multi_init();
+	if (!c->kick)
+		c->kick = curl_easy_init();
+	if (!c->multi)
+		c->multi = curl_multi_init();
 	return c->kick && c->multi &&
 	       !curl_easy_setopt(c->kick, CURLOPT_NOSIGNAL, 1L) &&
 	       !curl_multi_setopt(c->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_MULTIPLEX) &&
-	       !curl_multi_setopt(c->multi, CURLMOPT_MAXCONNECTS, total) &&
-	       !curl_multi_setopt(c->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, total) &&
-	       !curl_multi_setopt(c->multi, CURLMOPT_MAX_HOST_CONNECTIONS, per_host);
+	       !curl_multi_setopt(c->multi, CURLMOPT_MAXCONNECTS, c->max_connections) &&
+	       !curl_multi_setopt(c->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, c->max_connections) &&
+	       !curl_multi_setopt(c->multi, CURLMOPT_MAX_HOST_CONNECTIONS, c->max_per_host);
 }
 
 /* All signals are for other threads, above all SIGPIPE: it would come from a
@@ -946,6 +949,16 @@ start_thread(struct http_client *c)
 	return c->has_thread;
 }
 
+static enum err_code
+start(struct http_client *c, struct err *err)
+{
+	if (!init_multi(c))
+		return err_set(err, ERR_NOMEM, "HTTP client");
+	if (!start_thread(c))
+		return err_set(err, ERR_INTERNAL, "HTTP client: no thread");
+	return ERR_OK;
+}
+
 enum err_code
 http_client_new(const struct http_settings *settings, struct http_client **ret,
 	struct err *err)
@@ -958,10 +971,10 @@ http_client_new(const struct http_settings *settings, struct http_client **ret,
 	c->queue_end = &c->queue;
 	pthread_mutex_init(&c->lock, NULL);
 	pthread_cond_init(&c->unused, NULL);
-	if (!copy_settings(c, settings) || !init_multi(c, settings))
+	if (!copy_settings(c, settings))
 		rc = err_set(err, ERR_NOMEM, "HTTP client");
-	else if (!start_thread(c))
-		rc = err_set(err, ERR_INTERNAL, "HTTP client: no thread");
+	else if (!settings->lazy)
+		rc = start(c, err);
 	if (rc)
 		http_client_free(&c);
 	else
@@ -974,8 +987,9 @@ http_client_stop(struct http_client *c)
 {
 	pthread_mutex_lock(&c->lock);
 	c->stopping = true;
+	if (c->has_thread)
+		curl_multi_wakeup(c->multi);
 	pthread_mutex_unlock(&c->lock);
-	curl_multi_wakeup(c->multi);
 }
 
 static void
@@ -1003,6 +1017,8 @@ http_client_free(struct http_client **client)
 	if (c->multi)
 		curl_multi_cleanup(c->multi);
 	curl_easy_cleanup(c->kick);
+	if (c->has_global)
+		http_global_cleanup();
 	pthread_cond_destroy(&c->unused);
 	pthread_mutex_destroy(&c->lock);
 	mem_free(c->ca_file);
@@ -1010,17 +1026,34 @@ http_client_free(struct http_client **client)
 	mem_free(c);
 }
 
-static bool
-enter(struct http_client *c)
+/* A lazy client's first request.  With the lock. */
+static enum err_code
+start_late(struct http_client *c, struct err *err)
 {
-	bool stopping;
+	if (!c->has_global) {
+		enum err_code rc = http_global_init(err);
+
+		if (rc)
+			return rc;
+		c->has_global = true;
+	}
+	return start(c, err);
+}
+
+static enum err_code
+enter(struct http_client *c, const struct http_request *rq, struct err *err)
+{
+	enum err_code rc = ERR_OK;
 
 	pthread_mutex_lock(&c->lock);
-	stopping = c->stopping;
-	if (!stopping)
+	if (c->stopping)
+		rc = err_set(err, ERR_STOPPING, "%s: the client was stopped", method_name(rq->method));
+	else if (!c->has_thread)
+		rc = start_late(c, err);
+	if (!rc)
 		c->n_callers++;
 	pthread_mutex_unlock(&c->lock);
-	return !stopping;
+	return rc;
 }
 
 static void
@@ -1071,9 +1104,9 @@ http_perform(struct http_client *client, const struct http_request *rq,
 	enum err_code rc;
 
 	http_response_clear(rs);
-	if (!enter(client))
-		return err_set(err, ERR_STOPPING, "%s: the client was stopped",
-			method_name(rq->method));
+	rc = enter(client, rq, err);
+	if (rc)
+		return rc;
 	rc = transfer_init(&t, client, rq, rs, err);
 	if (rc)
 		goto out;

@@ -96,12 +96,14 @@ struct http_settings {
 	const char *user_agent;
 	uint32_t max_connections;	/* in all; 0: 64 */
 	uint32_t max_per_host;		/* 0: 16 */
+	bool lazy;			/* libcurl and the thread start with the first request:
+					 * for a process that may need none */
 };
 
 struct http_client;
 
 /* Starts the thread.  curl_global_init() has been called before any thread:
- * http_global_init().  settings are copied. */
+ * http_global_init(), which a lazy client calls itself.  settings are copied. */
 enum err_code http_global_init(struct err *err) MUST_CHECK;
 void http_global_cleanup(void);
 enum err_code http_client_new(const struct http_settings *settings,

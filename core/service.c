@@ -49,6 +49,7 @@ service_new(const struct service_parts *parts, struct service **ret, struct err 
 	const struct http_settings http = {
 		.ca_file = parts->settings->ca_file,
 		.user_agent = PACKAGE_NAME "/" PACKAGE_VERSION,
+		.lazy = parts->lazy_http,
 	};
 	struct buf mistakes = BUF_INIT(65536);
 	struct service *svc = mem_calloc(1, sizeof *svc);

@@ -36,13 +36,14 @@ struct service_parts {
 	const struct db_settings *db;
 	const void *const *provider_settings;
 	const void *storage_settings;
+	bool lazy_http;			/* the HTTP client starts with its first request */
 };
 
 /* Checks what only the parts together show: the provider's token, the models'
  * file.  All mistakes, a line each. */
 void service_check(const struct service_parts *parts, struct buf *mistakes);
 
-/* No thread is started but the HTTP client's. */
+/* No thread is started but the HTTP client's; none with lazy_http. */
 enum err_code service_new(const struct service_parts *parts, struct service **ret,
 	struct err *err) MUST_CHECK;
 void service_free(struct service **svc);
