@@ -450,6 +450,22 @@ parse_scaled(const struct cfg_row *row, const char *s, union value *ret, struct 
 	return check_range(row, s, ret->num, why);
 }
 
+enum err_code
+cfg_parse_duration(const char *s, uint64_t *ret_ms, struct err *err)
+{
+	static const struct cfg_row row = { .name = "duration", .type = CFG_DURATION };
+	struct buf why = BUF_INIT(MISTAKE_MAX_BYTES);
+	union value v;
+	enum err_code rc = parse_scaled(&row, s, &v, &why);
+
+	if (rc)
+		rc = err_set(err, rc, "%s", buf_str(&why));
+	else
+		*ret_ms = v.num;
+	buf_clear(&why);
+	return rc;
+}
+
 /* ERR_INVALID: why tells what is wrong.  A string in ret is the caller's. */
 static enum err_code
 parse_value(const struct cfg_row *row, const char *s, union value *ret, struct buf *why)

@@ -75,6 +75,9 @@ enum err_code cfg_load(const struct cfg *cfg, const char *path, char *const env[
 	struct buf *mistakes, struct err *err) MUST_CHECK;
 void cfg_clear(const struct cfg *cfg);	/* frees the strings, secrets wiped */
 
+/* A duration as people write it, for a command line: 55s.  ERR_INVALID. */
+enum err_code cfg_parse_duration(const char *s, uint64_t *ret_ms, struct err *err) MUST_CHECK;
+
 /* Add a mistake that only the whole shows (a combination), in the same form. */
 void cfg_mistake(struct buf *mistakes, const char *name, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));

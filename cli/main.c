@@ -17,6 +17,10 @@ static const struct command {
 	  "serve [--config FILE] [--listen unix:PATH|HOST:PORT [--mode OCTAL]]\n"
 	  "    Answer FastCGI requests and work on jobs, until SIGTERM.  Without\n"
 	  "    --listen: on the listening socket that is descriptor 0.\n" },
+	{ "work", cmd_work,
+	  "work [--once] [--for DURATION] [--config FILE]\n"
+	  "    Work on jobs without answering requests, until SIGTERM.  --once: until\n"
+	  "    nothing is due, for 55s at most; for cron.\n" },
 	{ "migrate", cmd_migrate,
 	  "migrate [--config FILE]\n"
 	  "    Bring the database's schema up to date.\n" },
@@ -110,6 +114,6 @@ main(int argc, char **argv)
 			return commands[i].run(argc - 1, argv + 1);
 	if (argc >= 2)
 		fprintf(stderr, "gengate: there is no command \"%s\"\n", argv[1]);
-	fputs("usage: gengate serve | migrate | config | version; gengate --help says more\n", stderr);
+	fputs("usage: gengate serve | work | migrate | config | version; gengate --help says more\n", stderr);
 	return EXIT_USAGE;
 }

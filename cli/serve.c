@@ -1,18 +1,15 @@
 #include "config.h"
 
-#include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 
 #include "base/log.h"
 #include "base/metrics.h"
 #include "cli/app.h"
 #include "cli/commands.h"
+#include "cli/stop.h"
 #include "core/workers.h"
 
 #define SOCKET_MODE 0660
-/* Running steps may finish: a create that is cut off leaves its outcome unknown. */
-#define STOP_GRACE_MS 35000
 
 struct options {
 	const char *config;
@@ -47,34 +44,6 @@ parse_options(int argc, char **argv, struct options *ret)
 	return true;
 }
 
-/* Every thread inherits this: signals wait for the main thread's sigwait(). */
-static void
-block_signals(sigset_t *set)
-{
-	sigemptyset(set);
-	sigaddset(set, SIGTERM);
-	sigaddset(set, SIGINT);
-	sigaddset(set, SIGHUP);
-	sigaddset(set, SIGUSR1);
-	pthread_sigmask(SIG_BLOCK, set, NULL);
-	signal(SIGPIPE, SIG_IGN);
-}
-
-static void
-wait_for_stop(const sigset_t *set)
-{
-	int sig = 0;
-
-	while (sig != SIGTERM && sig != SIGINT)
-		if (sigwait(set, &sig))
-			return;
-	log_event(LOG_INFO, "server.stopping", KV_INT("signal", sig));
-	/* A second one ends us at once. */
-	signal(SIGTERM, SIG_DFL);
-	signal(SIGINT, SIG_DFL);
-	pthread_sigmask(SIG_UNBLOCK, set, NULL);
-}
-
 /* A successor may listen while our running steps end.  In this order: once it
  * is closed, the path may be the successor's. */
 static void
@@ -105,7 +74,7 @@ run(const struct app *app, const struct options *opt, int fd, const sigset_t *si
 			KV_STR("instance", metrics_instance()),
 			KV_STR("provider", app->core.provider), KV_STR("storage", svc->storage->name),
 			KV_INT("threads", app->server.threads), KV_INT("workers", app->core.workers));
-		wait_for_stop(signals);
+		(void)stop_wait(signals, -1);
 	}
 	server_stop(&server);
 	stop_listening(opt, fd);
@@ -127,7 +96,7 @@ serve(const struct app *app, const struct options *opt, struct err *err)
 		rc = server_global_init(err);
 	if (rc)
 		return rc;
-	block_signals(&signals);
+	stop_block(&signals);
 	if (opt->listen)
 		rc = listen_open(opt->listen, opt->mode, &fd, err);
 	else if (!listen_is_listening(0))

@@ -78,9 +78,9 @@ is_of(const struct watch *watch, const struct uuid *owner, const struct uuid *jo
 }
 
 static bool
-state_satisfies(const struct watch *watch, enum gen_state state)
+state_satisfies(enum watch_for what, enum gen_state state)
 {
-	switch (watch->what) {
+	switch (what) {
 	case WATCH_ACCEPTED:
 		return state != GEN_QUEUED && state != GEN_SUBMITTING;
 	case WATCH_ENDED:
@@ -88,6 +88,16 @@ state_satisfies(const struct watch *watch, enum gen_state state)
 	default:
 		return true;	/* perhaps: whoever watches looks */
 	}
+}
+
+bool
+watch_satisfied(enum watch_for what, int32_t seen, const struct job_version *now)
+{
+	if (!now)
+		return true;
+	if (what == WATCH_CHANGED)
+		return now->version != seen;
+	return state_satisfies(what, now->state);
 }
 
 void
@@ -98,7 +108,7 @@ watches_poke(struct watches *w, const struct uuid *owner, const struct uuid *job
 		return;
 	pthread_mutex_lock(&w->lock);
 	if (w->n > 0)
-		FIRE_WHERE(w, is_of(it, owner, job) && state_satisfies(it, state), WATCH_CAME);
+		FIRE_WHERE(w, is_of(it, owner, job) && state_satisfies(it->what, state), WATCH_CAME);
 	if (w->fired)
 		pthread_cond_signal(&w->wake);
 	pthread_mutex_unlock(&w->lock);
@@ -186,18 +196,13 @@ by_job(const void *a, const void *b)
 	return memcmp(x->job.b, y->job.b, sizeof x->job.b);
 }
 
-/* A job that is gone altogether is news, too. */
 static bool
 has_news(const struct watch *watch, const struct job_version *now, size_t n)
 {
 	const struct job_version key = { .job = watch->job };
 	const struct job_version *found = bsearch(&key, now, n, sizeof *now, by_job);
 
-	if (!found)
-		return true;
-	if (watch->what == WATCH_CHANGED)
-		return found->version != watch->seen;
-	return state_satisfies(watch, found->state);
+	return watch_satisfied(watch->what, watch->seen, found);
 }
 
 /* Ask about everybody, without the lock, and fire where there is news. */

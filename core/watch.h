@@ -28,6 +28,10 @@ enum watch_news {
 /* Called on the watch thread, with no lock held; must not block. */
 typedef void watch_fn(void *ctx, uint64_t token, enum watch_news news);
 
+/* Is that how it was waited for?  now: NULL if the job is gone altogether, which
+ * is news, too. */
+bool watch_satisfied(enum watch_for what, int32_t seen, const struct job_version *now);
+
 /* Starts the thread.  fn is called with ctx for every watch. */
 enum err_code watches_new(struct db *db, watch_fn *fn, void *ctx, struct watches **ret,
 	struct err *err) MUST_CHECK;

@@ -51,12 +51,15 @@ struct workers {
 	pthread_t scheduler;
 	bool has_scheduler;
 	int64_t renewed_us;		/* the scheduler's */
+	bool one_job;			/* nothing but this is looked at: */
+	struct uuid owner, job;
+	atomic_bool dry;
 	pthread_t remover;		/* removes the files of deleted jobs */
 	bool has_remover;
-	pthread_mutex_t lock;		/* guards the five below: two threads' sleep */
+	pthread_mutex_t lock;		/* guards the six below: two threads' sleep */
 	pthread_cond_t wake, wake_remover;
 	bool woken, woken_remover;
-	bool removing;
+	bool removing, removed_all;
 	atomic_bool stopping;
 	atomic_int_least64_t until_us;	/* of the stop's grace; before it: for ever */
 };
@@ -195,10 +198,24 @@ lane_run(void *arg)
 	return NULL;
 }
 
-/* Claim what is due for a lane, as much as it has threads for.  true: there may
- * be more. */
+/* Nothing in memory, nobody at work. */
 static bool
-schedule_lane(struct workers *w, struct lane *lane)
+all_empty(struct workers *w)
+{
+	bool empty = true;
+
+	for (size_t i = 0; i < w->started; i++) {
+		pthread_mutex_lock(&w->lanes[i].lock);
+		empty = empty && w->lanes[i].n == 0 && w->lanes[i].busy == 0;
+		pthread_mutex_unlock(&w->lanes[i].lock);
+	}
+	return empty;
+}
+
+/* Claim what is due for a lane, as much as it has threads for.  *dry becomes
+ * false unless it is known that there was nothing.  true: there may be more. */
+static bool
+schedule_lane(struct workers *w, struct lane *lane, bool *dry)
 {
 	struct job jobs[32];
 	struct err err = ERR_INIT;
@@ -206,13 +223,18 @@ schedule_lane(struct workers *w, struct lane *lane)
 
 	if (want > sizeof jobs / sizeof *jobs)
 		want = sizeof jobs / sizeof *jobs;
-	if (want == 0)
+	if (want == 0) {
+		*dry = false;
 		return false;
+	}
 	if (jobs_claim_due(w->svc->db, lane->states, want, w->svc->settings->lease_ms, jobs, &n, &err)) {
 		log_event(LOG_WARN, "worker.claim_failed", KV_STR("lane", lane->name),
 			KV_STR("error", err.text));
+		*dry = false;
 		return false;
 	}
+	if (n > 0)
+		*dry = false;
 	for (size_t i = 0; i < n; i++) {
 		struct item item = { .job = jobs[i], .claimed = true };
 
@@ -221,6 +243,52 @@ schedule_lane(struct workers *w, struct lane *lane)
 			job_clear(&jobs[i]);
 	}
 	return n == want;
+}
+
+static void
+push_claimed(struct workers *w, struct job *job)
+{
+	const struct item item = { .job = *job, .claimed = true };
+
+	for (size_t i = 0; i < LANES; i++)
+		if (w->lanes[i].states & 1u << job->state)
+			lane_push(&w->lanes[i], &item);
+	*job = (struct job){ .request = NULL };
+}
+
+/* The same for the only job there is; *dry as above. */
+static void
+schedule_only(struct workers *w, bool *dry)
+{
+	struct job job;
+	struct err err = ERR_INIT;
+	enum err_code rc;
+
+	if (!*dry)
+		return;
+	rc = service_claim(w->svc, &w->owner, &w->job, &job, &err);
+	if (rc == ERR_LOST_RACE)
+		return;
+	*dry = false;
+	if (rc) {
+		log_event(LOG_WARN, "worker.claim_failed", KV_STR("error", err.text));
+		return;
+	}
+	push_claimed(w, &job);
+}
+
+/* Look for work.  true: there may be more. */
+static bool
+schedule(struct workers *w)
+{
+	bool more = false, dry = all_empty(w);
+
+	if (w->one_job)
+		schedule_only(w, &dry);
+	for (size_t i = 0; i < LANES && !w->one_job; i++)
+		more |= schedule_lane(w, &w->lanes[i], &dry);
+	atomic_store(&w->dry, dry && all_empty(w));
+	return more;
 }
 
 /*
@@ -283,22 +351,19 @@ schedule_run(void *arg)
 	struct workers *w = arg;
 
 	while (!atomic_load(&w->stopping)) {
-		bool more = false;
-
 		renew_sometimes(w);
-		for (size_t i = 0; i < LANES; i++)
-			more |= schedule_lane(w, &w->lanes[i]);
-		if (!more)
+		if (!schedule(w))
 			sleep_on(w, &w->wake, &w->woken, TICK_MS);
 	}
 	return NULL;
 }
 
 static void
-set_removing(struct workers *w, bool removing)
+set_removing(struct workers *w, bool removing, bool removed_all)
 {
 	pthread_mutex_lock(&w->lock);
 	w->removing = removing;
+	w->removed_all = removed_all;
 	pthread_mutex_unlock(&w->lock);
 }
 
@@ -310,9 +375,9 @@ remove_run(void *arg)
 	while (!atomic_load(&w->stopping)) {
 		bool more;
 
-		set_removing(w, true);
+		set_removing(w, true, false);
 		more = remove_step(w->svc);
-		set_removing(w, false);
+		set_removing(w, false, !more);
 		if (!more)
 			sleep_on(w, &w->wake_remover, &w->woken_remover, REMOVE_TICK_MS);
 	}
@@ -328,6 +393,24 @@ workers_hint_removal(struct workers *w)
 	w->woken_remover = true;
 	pthread_cond_signal(&w->wake_remover);
 	pthread_mutex_unlock(&w->lock);
+}
+
+bool
+workers_are_dry(struct workers *w)
+{
+	bool removed_all;
+
+	pthread_mutex_lock(&w->lock);
+	removed_all = w->removed_all || w->one_job;
+	pthread_mutex_unlock(&w->lock);
+	return removed_all && atomic_load(&w->dry);
+}
+
+enum err_code
+service_claim(struct service *svc, const struct uuid *owner, const struct uuid *id,
+	struct job *ret, struct err *err)
+{
+	return jobs_claim_if_due(svc->db, owner, id, svc->settings->lease_ms, ret, err);
 }
 
 void
@@ -382,10 +465,11 @@ lane_start(struct workers *w, size_t i, size_t n_threads, struct err *err)
 	return rc ? err_set(err, ERR_NOMEM, "worker thread: %s", strerror(rc)) : ERR_OK;
 }
 
-enum err_code
-workers_start(struct service *svc, struct err *err)
+/* n_threads in all.  job: NULL, or the one to look at; claimed and stolen. */
+static enum err_code
+start(struct service *svc, size_t n_threads, struct job *job, struct err *err)
 {
-	size_t share = (size_t)svc->settings->workers / LANES;
+	size_t share = n_threads / LANES;
 	struct workers *w = mem_calloc(1, sizeof *w);
 	pthread_condattr_t attr;
 	enum err_code rc = ERR_OK;
@@ -393,6 +477,11 @@ workers_start(struct service *svc, struct err *err)
 	if (!w)
 		return err_set(err, ERR_NOMEM, "workers");
 	w->svc = svc;
+	if (job) {
+		w->one_job = true;
+		w->owner = job->owner;
+		w->job = job->id;
+	}
 	atomic_store(&w->until_us, INT64_MAX);
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_condattr_init(&attr);
@@ -402,15 +491,32 @@ workers_start(struct service *svc, struct err *err)
 	pthread_condattr_destroy(&attr);
 	svc->workers = w;
 	for (size_t i = 0; i < LANES && !rc; i++)
-		rc = lane_start(w, i, i == 0 ? (size_t)svc->settings->workers - 2 * share : share, err);
+		rc = lane_start(w, i, i == 0 ? n_threads - 2 * share : share, err);
+	if (!rc && job)
+		push_claimed(w, job);
 	if (!rc && pthread_create(&w->scheduler, NULL, schedule_run, w))
 		rc = err_set(err, ERR_NOMEM, "scheduler thread");
 	w->has_scheduler = !rc;
-	if (!rc && pthread_create(&w->remover, NULL, remove_run, w))
+	if (!rc && !job && pthread_create(&w->remover, NULL, remove_run, w))
 		rc = err_set(err, ERR_NOMEM, "remover thread");
-	w->has_remover = !rc;
+	w->has_remover = !rc && !job;
 	if (rc)
 		workers_stop(svc, 0);
+	return rc;
+}
+
+enum err_code
+workers_start(struct service *svc, struct err *err)
+{
+	return start(svc, (size_t)svc->settings->workers, NULL, err);
+}
+
+enum err_code
+workers_start_for(struct service *svc, struct job *job, struct err *err)
+{
+	enum err_code rc = start(svc, LANES, job, err);
+
+	job_clear(job);
 	return rc;
 }
 

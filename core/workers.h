@@ -12,6 +12,10 @@
 /* Starts the threads and sets svc->workers. */
 enum err_code workers_start(struct service *svc, struct err *err) MUST_CHECK;
 
+/* The same for one job that was claimed, and for nothing else: where each request
+ * is a process.  *job is stolen. */
+enum err_code workers_start_for(struct service *svc, struct job *job, struct err *err) MUST_CHECK;
+
 /*
  * Takes no more work, lets running steps finish for at most grace_ms, cuts off
  * what is left, joins the threads, clears svc->workers.
@@ -33,6 +37,15 @@ void workers_hint_removal(struct workers *workers);
 /* A worker's pause between two tries of what has to be done.  false: we are
  * stopping, and have no more time. */
 bool workers_pause(const struct workers *workers, uint64_t ms);
+
+/* Is there nothing to do?  True once nothing was due in Postgres (that these workers
+ * would take) and nothing was queued or under way here.  Any thread. */
+bool workers_are_dry(struct workers *workers);
+
+/* Lease that job if it is due, for workers_start_for().  ERR_LOST_RACE: it is not,
+ * somebody else has it, or it is not live. */
+enum err_code service_claim(struct service *svc, const struct uuid *owner, const struct uuid *id,
+	struct job *ret, struct err *err) MUST_CHECK;
 
 /* One step of a claimed job; what each state's action is.  job_clear() it after. */
 void submit_step(struct service *svc, struct job *job);	/* queued, submitting, uncertain */

@@ -168,21 +168,37 @@ jobs_exists(struct db *db, const struct uuid *owner, const struct uuid *job_id, 
 	return rc;
 }
 
-enum err_code
-jobs_claim(struct db *db, const struct uuid *owner, const struct uuid *job_id,
-	uint64_t lease_ms, struct job *ret, struct err *err)
+static enum err_code
+claim_job(struct db *db, const struct uuid *owner, const struct uuid *job_id,
+	uint64_t lease_ms, bool early, struct job *ret, struct err *err)
 {
 	struct text o, j, lease;
-	const char *params[] = { id(&o, owner), id(&j, job_id), num(&lease, (int64_t)lease_ms) };
+	const char *params[] = { id(&o, owner), id(&j, job_id), num(&lease, (int64_t)lease_ms),
+		early ? "t" : "f" };
 	PGresult *res = NULL;
 	enum err_code rc = db_query(db, SQL_claim_job, params, N(params), &res, err);
 
 	if (!rc && PQntuples(res) == 0)
-		rc = err_set(err, ERR_LOST_RACE, "job %s is leased or settled", params[1]);
+		rc = err_set(err, ERR_LOST_RACE, "job %s is leased or settled%s", params[1],
+			early ? "" : ", or not due");
 	if (!rc)
 		rc = job_from_row(res, 0, ret, err);
 	PQclear(res);
 	return rc;
+}
+
+enum err_code
+jobs_claim(struct db *db, const struct uuid *owner, const struct uuid *job_id,
+	uint64_t lease_ms, struct job *ret, struct err *err)
+{
+	return claim_job(db, owner, job_id, lease_ms, true, ret, err);
+}
+
+enum err_code
+jobs_claim_if_due(struct db *db, const struct uuid *owner, const struct uuid *job_id,
+	uint64_t lease_ms, struct job *ret, struct err *err)
+{
+	return claim_job(db, owner, job_id, lease_ms, false, ret, err);
 }
 
 enum err_code

@@ -66,6 +66,10 @@ enum err_code jobs_exists(struct db *db, const struct uuid *owner, const struct 
 enum err_code jobs_claim(struct db *db, const struct uuid *owner, const struct uuid *id,
 	uint64_t lease_ms, struct job *ret, struct err *err) MUST_CHECK;
 
+/* The same, and ERR_LOST_RACE too when it is not due yet. */
+enum err_code jobs_claim_if_due(struct db *db, const struct uuid *owner, const struct uuid *id,
+	uint64_t lease_ms, struct job *ret, struct err *err) MUST_CHECK;
+
 /* Lease up to max jobs that are due and in one of the states (a mask of
  * 1 << enum gen_state), the longest due first.  ret has room for max; *ret_n may
  * be 0.  A row that this program cannot read is logged and left out. */

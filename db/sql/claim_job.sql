@@ -1,10 +1,11 @@
 -- Lease one job, unless somebody else has it.
--- $1 owner  $2 job  $3 lease, ms
+-- $1 owner  $2 job  $3 lease, ms  $4 also when it is not due yet
 with claimed as (
 	update public.generation_live
 	set lease_until = now() + $3::bigint * interval '1 millisecond'
 	where owner_id = $1::uuid and job_id = $2::uuid
 		and (lease_until is null or lease_until < now())
+		and ($4::boolean or due_at <= now())
 	returning *
 )
 select l.owner_id, l.job_id, l.state, l.version, l.attempts, l.prediction_id, l.cancel_reason,
