@@ -2,6 +2,9 @@
 
 #include "cli/app.h"
 
+#include <errno.h>
+#include <fcntl.h>
+
 #include "base/log.h"
 #include "base/metrics.h"
 
@@ -16,6 +19,9 @@ static const struct cfg_row log_options[] = {
 	{ "log_level", CFG_WORD, offsetof(struct log_settings, level),
 	  .def = "info", .words = levels,
 	  .doc = "The least important events that are logged. Logs go to standard error, a line of JSON each." },
+	{ "log_file", CFG_STR, offsetof(struct log_settings, file), .max = 1024,
+	  .doc = "Append the log to this file instead. Under plain CGI it is what keeps the log of what is "
+		"done after the answer: most web servers have let go of standard error by then." },
 	{ "instance", CFG_STR, offsetof(struct log_settings, instance), .max = 200,
 	  .doc = "What this process is called in the label `instance` of its metrics; by default the "
 		"host's name and the process id." },
@@ -133,6 +139,22 @@ app_load(struct app *app, const char *path, bool all)
 	log_set_level((enum log_level)app->log.level);
 	metrics_init(app->log.instance);
 	return status;
+}
+
+int
+app_open_log(const struct app *app)
+{
+	int fd;
+
+	if (!app->log.file)
+		return 0;
+	fd = open(app->log.file, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+	if (fd < 0) {
+		fprintf(stderr, "gengate: log_file: %s: %s\n", app->log.file, strerror(errno));
+		return EXIT_CONFIG;
+	}
+	log_set_fd(fd);
+	return 0;
 }
 
 struct service_parts

@@ -14,7 +14,7 @@
 #define EXIT_USAGE 64
 
 struct app {
-	struct log_settings { int level; char *instance; } log;
+	struct log_settings { int level; char *file, *instance; } log;
 	struct settings core;
 	struct db_settings db;
 	struct server_settings server;
@@ -35,6 +35,11 @@ void app_free(struct app **app);
  * 0, or the exit status.
  */
 int app_load(struct app *app, const char *path, bool all);
+
+/* Log to `log_file` from now on, if it is set.  0, or the exit status: it was
+ * said on standard error.  For those that run as the service's user: a file that
+ * root made would be of no use. */
+int app_open_log(const struct app *app);
 
 /* What service_new() takes; borrowed from app. */
 struct service_parts app_parts(const struct app *app);

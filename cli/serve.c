@@ -123,6 +123,8 @@ cmd_serve(int argc, char **argv)
 	if (!app)
 		return 1;
 	status = app_load(app, opt.config, true);
+	if (status == 0)
+		status = app_open_log(app);
 	if (status == 0 && serve(app, &opt, &err)) {
 		log_event(LOG_ERROR, "server.failed", KV_STR("error", err.text));
 		status = err.code == ERR_CONFIG ? EXIT_CONFIG : 1;
