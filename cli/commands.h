@@ -7,4 +7,7 @@ int cmd_serve(int argc, char **argv);
 int cmd_migrate(int argc, char **argv);
 int cmd_work(int argc, char **argv);
 
+/* Answer the one CGI request of this process. */
+int cmd_cgi(void);
+
 #endif

@@ -20,7 +20,7 @@ static const struct command {
 	{ "work", cmd_work,
 	  "work [--once] [--for DURATION] [--config FILE]\n"
 	  "    Work on jobs without answering requests, until SIGTERM.  --once: until\n"
-	  "    nothing is due, for 55s at most; for cron.\n" },
+	  "    nothing is due, for 55s at most; for cron, beside plain CGI.\n" },
 	{ "migrate", cmd_migrate,
 	  "migrate [--config FILE]\n"
 	  "    Bring the database's schema up to date.\n" },
@@ -101,9 +101,13 @@ main(int argc, char **argv)
 	static char serve_name[] = "serve";
 	static char *serve_argv[] = { serve_name, NULL };
 
-	/* Started by spawn-fcgi, systemd or a web server. */
+	/* Started by spawn-fcgi, systemd or a web server; or for one request.  A
+	 * CGI program's arguments are the client's: a query without "=" is handed
+	 * over as words (RFC 3875 section 4.4). */
 	if (argc == 1 && listen_is_listening(0))
 		return cmd_serve(1, serve_argv);
+	if (getenv("GATEWAY_INTERFACE") && !listen_is_listening(0))
+		return cmd_cgi();
 	if (argc >= 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
 	    strcmp(argv[1], "help") == 0))
 		return help();

@@ -81,6 +81,20 @@ exchange_resume(struct exchange *x, enum watch_news news)
 	resume(x, news);
 }
 
+static void
+put_headers(const struct exchange *x, struct buf *head)
+{
+	static const char name[] = "Location: ";
+	const char *line = buf_str(&x->headers);
+
+	for (; *line; line = strchr(line, '\n') + 1) {
+		if (x->io->location_redirects && x->status == 200 &&
+		    strncmp(line, name, sizeof name - 1) == 0)
+			buf_puts(head, "Content-");
+		buf_put(head, line, strcspn(line, "\n") + 1);
+	}
+}
+
 static bool
 send_head(struct exchange *x)
 {
@@ -89,7 +103,7 @@ send_head(struct exchange *x)
 
 	buf_printf(&head, "Status: %d\r\nX-Request-Id: %s\r\nX-Content-Type-Options: nosniff\r\n",
 		x->status, x->request_id);
-	buf_put(&head, buf_str(&x->headers), x->headers.len);
+	put_headers(x, &head);
 	if (!x->streams && x->status != 204 && x->status != 304)
 		buf_printf(&head, "Content-Length: %zu\r\n", x->out.len);
 	buf_puts(&head, "\r\n");

@@ -32,6 +32,9 @@ struct transport {
 	/* Call x->resume when there is news.  ERR_NOMEM, ERR_STOPPING: it will not. */
 	enum err_code (*park)(void *conn, const struct uuid *owner, const struct uuid *job,
 		enum watch_for what, int32_t seen, uint64_t timeout_ms);
+	/* The web server takes a Location without a status of its own, or with
+	 * 200, for a redirect, and drops the answer (RFC 3875 section 6.2). */
+	bool location_redirects;
 };
 
 struct exchange {

@@ -261,7 +261,8 @@ fcgx_park(void *conn, const struct uuid *owner, const struct uuid *job,
 }
 
 static const struct transport fcgx_transport = {
-	fcgx_param, fcgx_read, fcgx_write, fcgx_flush, fcgx_park,
+	.param = fcgx_param, .read = fcgx_read, .write = fcgx_write, .flush = fcgx_flush,
+	.park = fcgx_park,
 };
 
 /* ---- requests ---- */

@@ -16,7 +16,7 @@ webhooks_post(struct exchange *x)
 	struct err err = ERR_INIT;
 	enum err_code rc;
 
-	/* For the log: the token is ours, whoever sends it. */
+	/* For the log, and for the step that may be due: the token is ours, whoever sends it. */
 	x->has_owner = x->has_job = token &&
 		!service_open_token(x->svc, token, strlen(token), &x->owner, &x->job, NULL);
 	rc = service_webhook(x->svc, x->tail, token, &wh, &verdict, &err);
