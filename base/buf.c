@@ -71,7 +71,7 @@ buf_reserve(struct buf *b, size_t len)
 	}
 	if (b->len + len + 1 > b->cap) {
 		size_t want = b->len + len + 1;
-		size_t cap = b->cap < 64 ? 64 : b->cap;
+		size_t cap = b->cap < 256 ? 256 : b->cap;
 		char *p;
 
 		while (cap < want)
@@ -117,15 +117,23 @@ buf_putc(struct buf *b, char c)
 void
 buf_printf(struct buf *b, const char *fmt, ...)
 {
+	size_t room = b->cap - b->len;	/* 0 before the first byte */
 	va_list ap;
 	char *to;
 	int n;
 
+	if (b->err)
+		return;
 	va_start(ap, fmt);
-	n = vsnprintf(NULL, 0, fmt, ap);
+	n = vsnprintf(room ? b->p + b->len : NULL, room, fmt, ap);
 	va_end(ap);
 	if (n < 0) {
 		buf_fail(b, ERR_INTERNAL);
+		return;
+	}
+	/* Most of the time it fits. */
+	if ((size_t)n < room) {
+		b->len += (size_t)n;
 		return;
 	}
 	to = buf_reserve(b, (size_t)n);
@@ -140,7 +148,16 @@ buf_printf(struct buf *b, const char *fmt, ...)
 void
 buf_put_i64(struct buf *b, int64_t n)
 {
-	buf_printf(b, "%lld", (long long)n);
+	char digits[24], *p = digits + sizeof digits;
+	uint64_t left = n < 0 ? 0 - (uint64_t)n : (uint64_t)n;
+
+	do {
+		*--p = (char)('0' + left % 10);
+		left /= 10;
+	} while (left);
+	if (n < 0)
+		*--p = '-';
+	buf_put(b, p, (size_t)(digits + sizeof digits - p));
 }
 
 static int
@@ -202,6 +219,17 @@ utf8_len(const unsigned char *s, size_t len)
 	return n;
 }
 
+/* How much from s on goes into a JSON string as it is. */
+static size_t
+plain_len(const unsigned char *s, size_t len)
+{
+	size_t n = 0;
+
+	while (n < len && s[n] >= 0x20 && s[n] < 0x7f && s[n] != '"' && s[n] != '\\')
+		n++;
+	return n;
+}
+
 void
 buf_put_json_string(struct buf *b, const char *str, size_t len)
 {
@@ -209,8 +237,14 @@ buf_put_json_string(struct buf *b, const char *str, size_t len)
 
 	buf_putc(b, '"');
 	for (size_t i = 0; i < len; ) {
-		size_t n = utf8_len(s + i, len - i);
+		size_t n = plain_len(s + i, len - i);
 
+		if (n > 0) {
+			buf_put(b, s + i, n);
+			i += n;
+			continue;
+		}
+		n = utf8_len(s + i, len - i);
 		if (n == 0) {
 			buf_puts(b, "\\ufffd");
 			n = 1;

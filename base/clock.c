@@ -165,6 +165,16 @@ civil_to_moment(const struct civil *c, int offset_s, int64_t *ret_s)
 	return ERR_OK;
 }
 
+/* The last `width` digits of n, and the character behind them. */
+static char *
+put_digits(char *to, unsigned n, int width, char behind)
+{
+	for (int i = width; i-- > 0; n /= 10)
+		to[i] = (char)('0' + n % 10);
+	to[width] = behind;
+	return to + width + 1;
+}
+
 void
 rfc3339_format(int64_t wall_us, char out[RFC3339_SIZE])
 {
@@ -176,11 +186,14 @@ rfc3339_format(int64_t wall_us, char out[RFC3339_SIZE])
 	if (wall_us >= end_us)
 		wall_us = end_us - 1;
 	c = civil_from_s(wall_us / US_PER_S);
-	/* Unsigned remainders show the compiler that every field fits. */
-	snprintf(out, RFC3339_SIZE, "%04u-%02u-%02uT%02u:%02u:%02u.%06uZ",
-		(unsigned)c.year % 10000, (unsigned)c.month % 100, (unsigned)c.day % 100,
-		(unsigned)c.hour % 100, (unsigned)c.minute % 100, (unsigned)c.second % 100,
-		(unsigned)(wall_us % US_PER_S));
+	out = put_digits(out, (unsigned)c.year, 4, '-');
+	out = put_digits(out, (unsigned)c.month, 2, '-');
+	out = put_digits(out, (unsigned)c.day, 2, 'T');
+	out = put_digits(out, (unsigned)c.hour, 2, ':');
+	out = put_digits(out, (unsigned)c.minute, 2, ':');
+	out = put_digits(out, (unsigned)c.second, 2, '.');
+	out = put_digits(out, (unsigned)(wall_us % US_PER_S), 6, 'Z');
+	*out = '\0';
 }
 
 static bool
