@@ -42,14 +42,10 @@ backoff_ms(int32_t attempts)
 static bool
 expects_webhooks(const struct service *svc, const struct job *job)
 {
-	struct buf url = BUF_INIT(8192);
 	const void *settings;
 	const struct provider *p = service_provider(svc, job->provider, &settings);
-	bool ret;
 
-	ret = p && !service_webhook_url(svc, p, settings, job, &url, NULL) && url.len > 0;
-	buf_clear(&url);
-	return ret;
+	return p && service_has_webhooks(svc, p, settings);
 }
 
 bool

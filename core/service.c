@@ -3,7 +3,6 @@
 #include "core/service.h"
 
 #include "base/metrics.h"
-#include "base/url.h"
 
 static const char webhook_purpose[] = "webhook";
 
@@ -62,6 +61,8 @@ service_new(const struct service_parts *parts, struct service **ret, struct err 
 	svc->storage_settings = parts->storage_settings;
 	svc->storage = storages[parts->settings->storage];
 	rc = models_load(svc->settings->models_file, svc->settings->provider, &svc->models, &mistakes, err);
+	if (!rc && url_parse(svc->settings->public_url, &svc->here))
+		rc = err_set(err, ERR_CONFIG, "public_url");
 	if (!rc)
 		rc = keyring_new(svc->settings->secret_key, &svc->keys, err);
 	if (!rc)
@@ -91,6 +92,7 @@ service_free(struct service **psvc)
 	db_free(&svc->db);
 	keyring_free(&svc->keys);
 	models_free(&svc->models);
+	url_clear(&svc->here);
 	mem_free(svc);
 	*psvc = NULL;
 }
@@ -109,18 +111,23 @@ service_provider(const struct service *svc, const char *name, const void **ret_s
 /* Can a webhook come back?  Vendors send to https only; on one machine, where
  * the provider is a simulator, plain http will do. */
 static bool
-has_way_back(const char *public_url, const char *api_url)
+has_way_back(const struct url *here, const char *api_url)
 {
-	struct url here = { .scheme = NULL }, there = { .scheme = NULL };
-	bool ret = false;
+	struct url there = { .scheme = NULL };
+	bool ret;
 
-	if (!url_parse(public_url, &here) && !url_parse(api_url, &there))
-		ret = url_host_is_loopback(here.host)
-			? url_host_is_loopback(there.host)
-			: strcmp(here.scheme, "https") == 0;
-	url_clear(&here);
+	if (!url_host_is_loopback(here->host))
+		return strcmp(here->scheme, "https") == 0;
+	ret = !url_parse(api_url, &there) && url_host_is_loopback(there.host);
 	url_clear(&there);
 	return ret;
+}
+
+bool
+service_has_webhooks(const struct service *svc, const struct provider *p, const void *settings)
+{
+	return p->caps & PROVIDER_WEBHOOK && p->webhook_ready(settings) &&
+		has_way_back(&svc->here, p->api_url(settings));
 }
 
 enum err_code
@@ -129,8 +136,7 @@ service_webhook_url(const struct service *svc, const struct provider *p, const v
 {
 	uint8_t plain[32];
 
-	if (!(p->caps & PROVIDER_WEBHOOK) || !p->webhook_ready(settings) ||
-	    !has_way_back(svc->settings->public_url, p->api_url(settings)))
+	if (!service_has_webhooks(svc, p, settings))
 		return ERR_OK;
 	memcpy(plain, job->owner.b, 16);
 	memcpy(plain + 16, job->id.b, 16);

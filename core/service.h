@@ -8,6 +8,7 @@
 
 #include "base/http.h"
 #include "base/token.h"
+#include "base/url.h"
 #include "core/models.h"
 #include "core/settings.h"
 #include "db/jobs.h"
@@ -22,6 +23,7 @@ struct service {
 	const void *const *provider_settings;	/* in the order of provider_at() */
 	const void *storage_settings;
 	const struct storage *storage;
+	struct url here;			/* public_url */
 	struct db *db;
 	struct http_client *http;
 	struct models *models;
@@ -59,6 +61,9 @@ const struct provider *service_provider(const struct service *svc, const char *n
  */
 enum err_code service_webhook_url(const struct service *svc, const struct provider *p,
 	const void *settings, const struct job *job, struct buf *out, struct err *err) MUST_CHECK;
+
+/* Would service_webhook_url() give one? */
+bool service_has_webhooks(const struct service *svc, const struct provider *p, const void *settings);
 
 /* Which job a webhook token belongs to.  ERR_NOT_FOUND: it is none of ours. */
 enum err_code service_open_token(const struct service *svc, const char *token, size_t len,

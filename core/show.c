@@ -3,16 +3,12 @@
 #include "core/show.h"
 
 #include "base/clock.h"
-#include "base/url.h"
 
 void
 service_prefix(const struct service *svc, struct buf *out)
 {
-	struct url url = { .scheme = NULL };
-
-	if (!url_parse(svc->settings->public_url, &url) && strcmp(url.path, "/") != 0)
-		buf_puts(out, url.path);
-	url_clear(&url);
+	if (strcmp(svc->here.path, "/") != 0)
+		buf_puts(out, svc->here.path);
 }
 
 void
@@ -22,7 +18,8 @@ service_status_path(const struct service *svc, const struct uuid *id, struct buf
 
 	uuid_format(id, text);
 	service_prefix(svc, out);
-	buf_printf(out, "/status/%s", text);
+	buf_puts(out, "/status/");
+	buf_puts(out, text);
 }
 
 static json_t *
