@@ -601,9 +601,12 @@ db_script(const struct db_settings *settings, const char *sql, uint64_t timeout_
 const char *
 row_text(const PGresult *res, int row, const char *column)
 {
-	int i = PQfnumber(res, column);
+	int i = 0, n = PQnfields(res);
 
-	assert(i >= 0);
+	/* PQfnumber() folds the name's case in a copy of it first. */
+	while (i < n && strcmp(PQfname(res, i), column) != 0)
+		i++;
+	assert(i < n);
 	return PQgetisnull(res, row, i) ? NULL : PQgetvalue(res, row, i);
 }
 
