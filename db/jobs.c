@@ -3,6 +3,7 @@
 #include "db/jobs.h"
 
 #include "base/log.h"
+#include "db/combine.h"
 #include "db/pool.h"
 
 /* The texts that a statement's numbers and ids are sent as. */
@@ -429,22 +430,21 @@ enum err_code
 jobs_show(struct db *db, const struct uuid *owner, const struct uuid *job_id,
 	json_t **ret, struct err *err)
 {
-	struct text o, j;
-	const char *params[] = { id(&o, owner), id(&j, job_id) };
-	PGresult *res = NULL;
-	enum err_code rc = db_query(db, SQL_job_show, params, N(params), &res, err);
+	struct found found = { .row = -1 };
+	struct text j;
+	enum err_code rc = combine_show(db_combiner(db), owner, job_id, &found, err);
 
-	if (!rc && PQntuples(res) == 0)
-		rc = err_set(err, ERR_NOT_FOUND, "no job %s of that owner", params[1]);
+	if (!rc && found.row < 0)
+		rc = err_set(err, ERR_NOT_FOUND, "no job %s of that owner", id(&j, job_id));
 	if (!rc) {
-		json_t *job = shown_from_row(res, 0);
+		json_t *job = shown_from_row(found.res, found.row);
 
 		if (job)
 			*ret = job;
 		else
-			rc = err_set(err, ERR_NOMEM, "job %s", params[1]);
+			rc = err_set(err, ERR_NOMEM, "job %s", id(&j, job_id));
 	}
-	PQclear(res);
+	found_clear(&found);
 	return rc;
 }
 

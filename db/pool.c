@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "db/combine.h"
 
 static const struct { const char *name, *text; } statements[] = {
 #define SQL(name, text) { #name, text },
@@ -31,6 +32,7 @@ struct db {
 	pthread_cond_t freed;
 	struct conn *idle;		/* a stack: the warmest connection first */
 	struct conn *conns;
+	struct combiner *combiner;
 };
 
 const char *
@@ -53,7 +55,9 @@ db_new(const struct db_settings *settings, struct db **ret, struct err *err)
 
 	if (db)
 		db->conns = mem_calloc(settings->pool, sizeof *db->conns);
-	if (!db || !db->conns) {
+	if (!db || !db->conns || combiner_new(db, &db->combiner, err)) {
+		if (db)
+			mem_free(db->conns);
 		mem_free(db);
 		return err_set(err, ERR_NOMEM, "database pool");
 	}
@@ -90,6 +94,7 @@ db_free(struct db **pdb)
 		conn_close(&db->conns[i]);
 	pthread_cond_destroy(&db->freed);
 	pthread_mutex_destroy(&db->lock);
+	combiner_free(&db->combiner);
 	mem_free(db->conns);
 	mem_free(db);
 	*pdb = NULL;
@@ -495,6 +500,18 @@ conn_run(struct conn *conn, enum sql_id id, bool named, const char *const *param
 	return ERR_OK;
 }
 
+int64_t
+db_deadline_us(const struct db *db)
+{
+	return clock_mono_us() + (int64_t)db->settings->timeout_ms * 1000;
+}
+
+struct combiner *
+db_combiner(struct db *db)
+{
+	return db->combiner;
+}
+
 enum err_code
 db_query(struct db *db, enum sql_id id, const char *const *params, size_t n,
 	PGresult **ret, struct err *err)
@@ -554,7 +571,7 @@ db_connections(struct db *db, size_t *ret_idle, size_t *ret_busy)
 enum err_code
 db_prepare_only(struct db *db, enum sql_id id, struct err *err)
 {
-	int64_t deadline_us = clock_mono_us() + (int64_t)db->settings->timeout_ms * 1000;
+	int64_t deadline_us = db_deadline_us(db);
 	struct conn *conn;
 	bool lost = false;
 	enum err_code rc;

@@ -37,6 +37,12 @@ enum err_code db_query(struct db *db, enum sql_id id, const char *const *params,
 enum err_code db_query_within(struct db *db, uint64_t timeout_ms, enum sql_id id,
 	const char *const *params, size_t n, PGresult **ret, struct err *err) MUST_CHECK;
 
+/* When a statement that is asked for now is given up: clock_mono_us(). */
+int64_t db_deadline_us(const struct db *db);
+
+/* Borrowed. */
+struct combiner *db_combiner(struct db *db);
+
 /* The same for one text without parameters that may hold several statements,
  * on a connection of its own that is closed afterwards; timeout_ms for all. */
 enum err_code db_script(const struct db_settings *settings, const char *sql,

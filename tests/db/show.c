@@ -3,6 +3,8 @@
 
 #include "tests/db/db_test.h"
 
+#include "base/clock.h"
+
 static json_t *
 shown(struct fixture *f, const struct job *job)
 {
@@ -350,6 +352,118 @@ load_and_drop(struct fixture *f, const struct job *job, bool claims)
 	return rc;
 }
 
+/* Lookups of a thread among others: each gets its own job, or none. */
+struct looker {
+	struct db *db;
+	const struct job *jobs;		/* SHOWN_JOBS of them */
+	size_t first;
+	int wrong;
+	enum err_code rc;
+	int64_t took_ms;
+};
+
+#define SHOWN_JOBS 12
+
+static void
+look(void *element)
+{
+	struct looker *l = element;
+
+	for (size_t i = 0; i < 300; i++) {
+		const struct job *job = &l->jobs[(l->first + i) % SHOWN_JOBS];
+		/* Every third asks for a job of somebody else. */
+		const struct job *of = i % 3 == 2 ? &l->jobs[(l->first + i + 1) % SHOWN_JOBS] : job;
+		struct err err = ERR_INIT;
+		json_t *json = NULL;
+		enum err_code rc = jobs_show(l->db, &of->owner, &job->id, &json, &err);
+		char id[UUID_TEXT_SIZE];
+
+		uuid_format(&job->id, id);
+		if (of != job)
+			l->wrong += rc != ERR_NOT_FOUND || !strstr(err.text, id);
+		else
+			l->wrong += rc || err.text[0] || strcmp(string(json, "id"), id) != 0 ||
+				number(json, "version") != (job->state == GEN_SETTLED ? 2 : 1);
+		json_decref(json);
+	}
+}
+
+static void
+each_of_many_at_once_its_own(void **state)
+{
+	struct fixture *f = *state;
+	struct job jobs[SHOWN_JOBS];
+	struct looker lookers[20];
+
+	for (size_t i = 0; i < SHOWN_JOBS; i++) {
+		struct err err = ERR_INIT;
+		struct job_move end = move_to(GEN_SETTLED);
+
+		jobs[i] = created_job(f);
+		end.status = GEN_CANCELED;
+		if (i % 2)
+			WANT(ERR_OK, jobs_move(f->db, &jobs[i], &end, &err));
+	}
+	for (size_t i = 0; i < COUNT_OF(lookers); i++)
+		lookers[i] = (struct looker){ .db = f->db, .jobs = jobs, .first = i };
+	in_parallel(COUNT_OF(lookers), look, lookers, sizeof *lookers);
+	for (size_t i = 0; i < COUNT_OF(lookers); i++)
+		assert_int_equal(lookers[i].wrong, 0);
+	for (size_t i = 0; i < SHOWN_JOBS; i++)
+		job_clear(&jobs[i]);
+}
+
+static void
+look_once(void *element)
+{
+	struct looker *l = element;
+	int64_t began_us = clock_mono_us();
+	json_t *json = NULL;
+
+	l->rc = jobs_show(l->db, &l->jobs->owner, &l->jobs->id, &json, NULL);
+	l->took_ms = elapsed_ms(began_us);
+	json_decref(json);
+}
+
+/* Whoever waits for another one's statement does not wait longer for that. */
+static void
+nobody_waits_beyond_the_own_time(void **state)
+{
+	struct fixture *f = *state;
+	struct job job = created_job(f);
+	struct db_settings settings = f->settings;
+	struct err err = ERR_INIT;
+	struct db *db = NULL;
+	struct looker lookers[24];
+
+	settings.timeout_ms = 500;
+	WANT(ERR_OK, db_new(&settings, &db, &err));
+	sql_do(f->locker, "begin");
+	sql_do(f->locker, "lock table public.generation_jobs");
+	for (size_t i = 0; i < COUNT_OF(lookers); i++)
+		lookers[i] = (struct looker){ .db = db, .jobs = &job };
+	in_parallel(COUNT_OF(lookers), look_once, lookers, sizeof *lookers);
+	sql_do(f->locker, "rollback");
+	for (size_t i = 0; i < COUNT_OF(lookers); i++) {
+		assert_int_equal(lookers[i].rc, ERR_UNAVAILABLE);
+		assert_in_range(lookers[i].took_ms, 0, 950);
+	}
+	look_once(&lookers[0]);
+	assert_int_equal(lookers[0].rc, ERR_OK);
+	db_free(&db);
+	job_clear(&job);
+}
+
+static enum err_code
+show_and_drop(struct fixture *f, const struct job *job)
+{
+	json_t *json = NULL;
+	enum err_code rc = jobs_show(f->db, &job->owner, &job->id, &json, NULL);
+
+	json_decref(json);
+	return rc;
+}
+
 static void
 short_of_memory(void **state)
 {
@@ -360,6 +474,7 @@ short_of_memory(void **state)
 
 	ASSERT_SURVIVES_NOMEM(rc, rc = claim_and_drop(f));
 	ASSERT_SURVIVES_NOMEM(rc, rc = open_and_drop(f, &job));
+	ASSERT_SURVIVES_NOMEM(rc, rc = show_and_drop(f, &job));
 	ASSERT_SURVIVES_NOMEM(rc, rc = load_and_drop(f, &job, false));
 	ASSERT_SURVIVES_NOMEM(rc, rc = load_and_drop(f, &job, true));
 	ASSERT_SURVIVES_NOMEM(rc, rc = db_new(&f->settings, &db, NULL); db_free(&db));
@@ -379,6 +494,8 @@ test_show(void)
 		cmocka_unit_test_setup(other_owners_see_nothing, fixture_empty),
 		cmocka_unit_test_setup(unknown_words_are_refused, fixture_empty),
 		cmocka_unit_test_setup(a_bad_row_of_a_batch_is_left_out, fixture_empty),
+		cmocka_unit_test_setup(each_of_many_at_once_its_own, fixture_empty),
+		cmocka_unit_test_setup(nobody_waits_beyond_the_own_time, fixture_empty),
 		cmocka_unit_test_setup(short_of_memory, fixture_empty),
 	};
 

@@ -1,0 +1,193 @@
+#include "config.h"
+
+#include "db/combine.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/clock.h"
+
+#define BATCH_MAX 8	/* pairs of parameters in SQL_job_show_many: db/many-sql.sh */
+/* Two, so that Postgres has the next statement while we take the last one apart. */
+#define LEADERS_MAX 2
+
+/* A result that several read. */
+struct answer {
+	PGresult *res;
+	atomic_size_t readers;
+};
+
+/* One lookup, on the stack of the thread that waits for it. */
+struct lookup {
+	struct lookup *next;
+	const struct uuid *owner, *job;
+	int64_t deadline_us;
+	pthread_cond_t wake;
+	bool leads;		/* is to send the next statement */
+	bool done;
+	enum err_code rc;
+	struct err err;
+	struct found found;
+};
+
+struct combiner {
+	struct db *db;
+	pthread_mutex_t lock;		/* guards all below, and each lookup that waits */
+	struct lookup *first, **end;	/* wait to be sent */
+	size_t leaders;
+};
+
+enum err_code
+combiner_new(struct db *db, struct combiner **ret, struct err *err)
+{
+	struct combiner *c = mem_calloc(1, sizeof *c);
+
+	if (!c)
+		return err_set(err, ERR_NOMEM, "database pool");
+	c->db = db;
+	c->end = &c->first;
+	pthread_mutex_init(&c->lock, NULL);
+	*ret = c;
+	return ERR_OK;
+}
+
+void
+combiner_free(struct combiner **combiner)
+{
+	struct combiner *c = *combiner;
+
+	if (!c)
+		return;
+	pthread_mutex_destroy(&c->lock);
+	mem_free(c);
+	*combiner = NULL;
+}
+
+/* Give each lookup of a batch its part of the result, which is stolen. */
+static enum err_code
+share(struct lookup *const *batch, size_t n, PGresult *res)
+{
+	struct answer *answer = mem_alloc(sizeof *answer);
+	bool numbered = n > 1;
+
+	if (!answer) {
+		PQclear(res);
+		return ERR_NOMEM;
+	}
+	answer->res = res;
+	atomic_init(&answer->readers, n);
+	for (size_t i = 0; i < n; i++)
+		batch[i]->found = (struct found){ .res = res, .row = -1, .answer = answer };
+	for (int row = 0; row < PQntuples(res); row++) {
+		int64_t which = numbered ? row_i64(res, row, "n", 0) - 1 : 0;
+
+		if (which >= 0 && (size_t)which < n)
+			batch[which]->found.row = row;
+	}
+	return ERR_OK;
+}
+
+/* Send one statement for all of a batch. */
+static enum err_code
+ask(struct combiner *c, struct lookup *const *batch, size_t n, struct err *err)
+{
+	char texts[2 * BATCH_MAX][UUID_TEXT_SIZE];
+	const char *params[2 * BATCH_MAX] = { NULL };
+	PGresult *res = NULL;
+	int64_t left_ms;
+	enum err_code rc;
+
+	for (size_t i = 0; i < n; i++) {
+		uuid_format(batch[i]->owner, texts[2 * i]);
+		uuid_format(batch[i]->job, texts[2 * i + 1]);
+		params[2 * i] = texts[2 * i];
+		params[2 * i + 1] = texts[2 * i + 1];
+	}
+	/* The first has waited longest, so nobody waits for longer than its own time. */
+	left_ms = (batch[0]->deadline_us - clock_mono_us()) / 1000;
+	rc = db_query_within(c->db, left_ms > 0 ? (uint64_t)left_ms : 0,
+		n > 1 ? SQL_job_show_many : SQL_job_show, params, n > 1 ? 2 * BATCH_MAX : 2, &res, err);
+	if (!rc && share(batch, n, res))
+		rc = err_set(err, ERR_NOMEM, "looking up jobs");
+	return rc;
+}
+
+/* Let the one that has waited longest send a statement, if one more may be under
+ * way.  With the lock. */
+static void
+appoint(struct combiner *c)
+{
+	struct lookup *l = c->first;
+
+	if (!l || l->leads || c->leaders == LEADERS_MAX)
+		return;
+	c->leaders++;
+	l->leads = true;
+	pthread_cond_signal(&l->wake);
+}
+
+/* For the first that waits: nobody else takes it out.  With the lock, which is
+ * given back meanwhile. */
+static void
+lead(struct combiner *c)
+{
+	struct lookup *batch[BATCH_MAX];
+	struct err err = ERR_INIT;
+	enum err_code rc;
+	size_t n = 0;
+
+	while (n < BATCH_MAX && c->first) {
+		batch[n++] = c->first;
+		c->first = c->first->next;
+	}
+	if (!c->first)
+		c->end = &c->first;
+	appoint(c);
+	pthread_mutex_unlock(&c->lock);
+	rc = ask(c, batch, n, &err);
+	pthread_mutex_lock(&c->lock);
+	for (size_t i = 0; i < n; i++) {
+		batch[i]->rc = rc;
+		if (rc)
+			batch[i]->err = err;
+		batch[i]->done = true;
+		pthread_cond_signal(&batch[i]->wake);
+	}
+	c->leaders--;
+	appoint(c);
+}
+
+enum err_code
+combine_show(struct combiner *c, const struct uuid *owner, const struct uuid *job,
+	struct found *ret, struct err *err)
+{
+	struct lookup l = { .owner = owner, .job = job, .wake = PTHREAD_COND_INITIALIZER };
+
+	l.deadline_us = db_deadline_us(c->db);
+	pthread_mutex_lock(&c->lock);
+	*c->end = &l;
+	c->end = &l.next;
+	appoint(c);
+	while (!l.leads && !l.done)
+		pthread_cond_wait(&l.wake, &c->lock);
+	if (l.leads)
+		lead(c);
+	pthread_mutex_unlock(&c->lock);
+	pthread_cond_destroy(&l.wake);
+	if (l.rc)
+		return err_set(err, l.rc, "%s", l.err.text);
+	*ret = l.found;
+	return ERR_OK;
+}
+
+void
+found_clear(struct found *found)
+{
+	struct answer *answer = found->answer;
+
+	if (answer && atomic_fetch_sub(&answer->readers, 1) == 1) {
+		PQclear(answer->res);
+		mem_free(answer);
+	}
+	found->answer = NULL;
+}
