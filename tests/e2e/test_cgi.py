@@ -472,6 +472,26 @@ def a_large_body_passes(front):
 
 
 @under_both
+def canceling_takes_the_step(front):
+    lose_webhooks()
+    job = submit(front, "[endless]")
+    rig.wait_state(job, "running")
+    answer = ask(front, "POST", f"/generate/{job['id']}/cancel", user=job["user"])
+    check(answer.status in (200, 202), f"answer: {answer}")
+    equal(ends(job), "canceled", "status")
+
+
+@under_both
+def what_is_deleted_is_removed_by_work_once(front):
+    job = submit(front)
+    equal(ends(job), "succeeded", "status")
+    equal(len(rig.objects(job)), 1, "files")
+    equal(ask(front, "DELETE", f"/generate/{job['id']}", user=job["user"]).status, 204, "status")
+    rig.gengate_command("work", "--once")
+    equal(rig.objects(job), [], "files")
+
+
+@under_both
 def many_at_a_time(front):
     jobs = [submit(front, f"number {n}") for n in range(12)]
     equal([ends(job) for job in jobs], ["succeeded"] * 12, "ends")
@@ -500,7 +520,7 @@ def a_folder_with_htaccess():
     equal((answer.status, "WWW-Authenticate" in answer.headers), (401, True), "without a password")
     # A query without "=" becomes the program's arguments: it must not become a command.
     for query in ("version", "work+--once", "--help", "config+--config+/etc/passwd"):
-        check_problem(rig.http("GET", f"{url}/status?{query}", headers=eve), 404, "not_found")
+        check_problem(rig.http("GET", f"{url}/status?{query}", headers=eve), 400, "invalid_request")
 
 
 # ---- By hand
