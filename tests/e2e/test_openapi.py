@@ -375,6 +375,9 @@ def examples_are_valid():
             errors = (wrong_events(response, value) if kind == STREAM else
                       [error.message for error in response.schemas[kind].iter_errors(value)])
             equal(errors, [], f"{response.where}: example {name}")
+        for schema in response.content.get(JSON, {}).get("schema", {}).get("oneOf", []):
+            check(any(validator(schema).is_valid(value) for kind, _, value in response.examples() if kind == JSON),
+                  f"{response.where}: without an example of {schema}")
     check(count >= len(doc["x-problem-codes"]), f"{count} examples only")
     for path, item in doc["paths"].items():
         for method in METHODS:
@@ -407,7 +410,9 @@ def wrong_answers():
     yield "an unknown code", changed(problem, bad, code="no_such_code"), "'no_such_code' is not one of"
     # And some more.
     yield "another's code", changed(problem, bad, code="unauthorized"), "'not_found' was expected"
-    yield "a missing header", {**changed(job, good), "headers": job["headers"][:-1] + [["x", "y"]]}, "header x is not listed"
+    yield "a missing header", {**changed(job, good), "headers": job["headers"][:1] + job["headers"][2:]}, \
+        "header x-request-id is missing"
+    yield "an unknown header", {**changed(job, good), "headers": job["headers"] + [["x", "y"]]}, "header x is not listed"
     yield "a wrong header", {**changed(job, good), "headers": job["headers"][:-1] + [["etag", "v4"]]}, "header etag"
     yield "another content type", {**changed(job, good), "headers": [["content-type", "text/html"], *job["headers"][1:]]}, \
         "content type text/html is not listed"
@@ -532,7 +537,7 @@ def requests_are_as_described():
                       f"{answer['request_body'][:200]} is valid, and was refused for {pointers}")
             else:
                 refused += 1
-    check(accepted >= 100 and refused >= 15, f"{accepted} accepted, {refused} refused requests only")
+    check(accepted >= 50 and refused >= 15, f"{accepted} accepted, {refused} refused requests only")
 
 
 if __name__ == "__main__":
