@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "core/workers.h"
 #include "fcgi/exchange.h"
+#include "fcgi/routes.h"
 
 #define TICK_MS 100		/* how often Postgres is asked while a request waits */
 #define WRITE_TIMEOUT_MS 10000	/* for a server that does not take the answer */
@@ -307,7 +308,7 @@ cgi_serve(struct service *svc, const struct service_parts *parts)
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGCHLD, SIG_IGN);	/* who takes steps is not waited for */
 	exchange_init(&c.x, svc, &cgi_transport, &c);
-	exchange_run(&c.x);
+	routes_dispatch(&c.x);
 	while (c.x.resume && !c.gone) {
 		enum watch_news news = wait_for_news(&c);
 

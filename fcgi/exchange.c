@@ -8,7 +8,6 @@
 #include "base/metrics.h"
 #include "base/trace.h"
 #include "core/caller.h"
-#include "fcgi/routes.h"
 
 /* What a client is told to wait when the database is away. */
 #define RETRY_AFTER_S "2"
@@ -64,12 +63,6 @@ exchange_clear(struct exchange *x)
 	buf_clear(&x->body);
 	buf_clear(&x->headers);
 	buf_clear(&x->out);
-}
-
-void
-exchange_run(struct exchange *x)
-{
-	routes_dispatch(x);
 }
 
 void

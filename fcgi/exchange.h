@@ -68,9 +68,6 @@ struct exchange {
 void exchange_init(struct exchange *x, struct service *svc, const struct transport *io, void *conn);
 void exchange_clear(struct exchange *x);
 
-/* Find the resource and let it answer or park. */
-void exchange_run(struct exchange *x);
-
 /* Parked: tell the resource.  It answers or parks again. */
 void exchange_resume(struct exchange *x, enum watch_news news);
 

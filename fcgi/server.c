@@ -16,6 +16,7 @@
 #include "fcgi/exchange.h"
 #include "fcgi/fcgx.h"
 #include "fcgi/poller.h"
+#include "fcgi/routes.h"
 
 /* Jansson takes 2,048 levels, and writing those takes over half of this. */
 #define STACK_BYTES (1024 * 1024)
@@ -376,7 +377,7 @@ serve(struct conn *c)
 		return;
 	}
 	exchange_init(&c->x, c->server->svc, &fcgx_transport, c);
-	exchange_run(&c->x);
+	routes_dispatch(&c->x);
 	go_on(c);
 }
 
