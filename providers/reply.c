@@ -2,6 +2,8 @@
 
 #include "providers/reply.h"
 
+#include <math.h>
+#include <stdlib.h>
 #include <strings.h>
 
 #include "base/clock.h"
@@ -11,13 +13,100 @@
 #define DEPTH_MAX 32
 #define URLS_MAX 100	/* no model makes more; the rest would be somebody's joke */
 
+/* RFC 8259 section 6: the length of the number that begins here; 0: none does. */
+static size_t
+number_len(const char *s)
+{
+	static const char digits[] = "0123456789";
+	size_t at = *s == '-', n = strspn(s + at, digits);
+
+	if (n == 0 || (n > 1 && s[at] == '0'))
+		return 0;
+	at += n;
+	if (s[at] == '.') {
+		n = strspn(s + at + 1, digits);
+		if (n == 0)
+			return 0;
+		at += 1 + n;
+	}
+	if (s[at] == 'e' || s[at] == 'E') {
+		size_t sign = s[at + 1] == '+' || s[at + 1] == '-';
+
+		n = strspn(s + at + 1 + sign, digits);
+		if (n == 0)
+			return 0;
+		at += 1 + sign + n;
+	}
+	return at;
+}
+
+/* A number beyond the doubles becomes one of the largest, in its place: none of
+ * them is shorter. */
+static void
+clamp_number(char *s, size_t len)
+{
+	static const char largest[] = "1e308";
+	bool negative = *s == '-';
+
+	if (len < sizeof largest - 1 + negative || !isinf(strtod(s, NULL)))
+		return;
+	memset(s + negative, ' ', len - negative);
+	memcpy(s + negative, largest, sizeof largest - 1);
+}
+
+/* s ends with a NUL. */
+static void
+clamp_numbers(char *s, const char *end)
+{
+	bool in_string = false;
+
+	while (s < end) {
+		size_t len = in_string ? 0 : number_len(s);
+
+		if (len > 0) {
+			clamp_number(s, len);
+			s += len;
+			continue;
+		}
+		if (*s == '"')
+			in_string = !in_string;
+		else if (*s == '\\' && in_string && s + 1 < end)
+			s++;
+		s++;
+	}
+}
+
+/* Jansson refuses a document with a number in it that no double can hold. */
+static json_t *
+load_clamped(const char *p, size_t len)
+{
+	char *copy = mem_alloc(len + 1);
+	json_t *doc;
+
+	if (!copy)
+		return NULL;
+	memcpy(copy, p, len);
+	copy[len] = '\0';
+	clamp_numbers(copy, copy + len);
+	doc = json_loadb(copy, len, JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, NULL);
+	mem_free(copy);
+	return doc;
+}
+
+static bool
+is_overflow(const json_error_t *why)
+{
+	return json_error_code(why) == json_error_numeric_overflow;
+}
+
 json_t *
 reply_json(const char *p, size_t len)
 {
-	json_t *doc = json_loadb(p, len, JSON_ALLOW_NUL, NULL);
+	json_error_t why;
+	json_t *doc = json_loadb(p, len, JSON_ALLOW_NUL, &why);
 
-	if (!doc)
-		doc = json_loadb(p, len, JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, NULL);
+	if (!doc && is_overflow(&why))
+		doc = load_clamped(p, len);
 	if (doc && !json_is_object(doc)) {
 		json_decref(doc);
 		doc = NULL;

@@ -9,9 +9,9 @@
 #include "base/http.h"
 
 /*
- * A document from outside.  NUL in strings and integers beyond int64 are let
- * pass (the whole document would be refused otherwise; such integers lose
- * digits).  NULL: not JSON, or no object.  The caller owns it.
+ * A document from outside.  NUL in strings and numbers of any size are let pass
+ * (the whole document would be refused otherwise; integers beyond int64 lose
+ * digits, and what no double holds becomes 1e308).  NULL: not JSON, or no object.  The caller owns it.
  */
 json_t *reply_json(const char *p, size_t len);
 

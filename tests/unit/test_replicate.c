@@ -576,6 +576,13 @@ statuses(void **state)
 		{ .name = "integer beyond int64 and NUL",
 		  .body = "{\"id\":\"p\",\"status\":\"starting\",\"logs\":\"\\u0000\",\"input\":{\"seed\":99999999999999999999}}",
 		  .status = GEN_STARTING },
+		{ .name = "reals beyond double",
+		  .body = "{\"id\":\"p\",\"status\":\"succeeded\",\"metrics\":[1e999,-1E+400,9e308,1.5e999, -9e999],"
+			"\"output\":\"https://a/b\"}",
+		  .status = GEN_SUCCEEDED, .n_outputs = 1 },
+		{ .name = "real beyond double, and what only looks like one",
+		  .body = "{\"id\":\"p\",\"status\":\"failed\",\"error\":\"a \\\"1e999 \\\\\",\"a\":-1e999}",
+		  .status = GEN_FAILED, .error = ERR_PROVIDER_FAILED, .message = "a \"1e999 \\" },
 		{ .name = "id twice", .body = "{\"id\":\"a\",\"id\":\"p\",\"status\":\"starting\"}",
 		  .id = "p", .status = GEN_STARTING },
 		{ .name = "failed without words", .body = "{\"id\":\"p\",\"status\":\"failed\",\"error\":null}",
@@ -690,7 +697,8 @@ no_news(void **state)
 		{ "200 a problem", NULL, 200, "{\"detail\":\"hm\",\"status\":404}", STATUS_LATER, "" },
 		{ "200 NUL in status", NULL, 200, "{\"id\":\"p\",\"status\":\"failed\\u0000ish\"}", STATUS_LATER, "" },
 		{ "200 array", NULL, 200, "[]", STATUS_LATER, "" },
-		{ "200 number too large", NULL, 200, "{\"id\":\"p\",\"status\":\"failed\",\"a\":1e999}", STATUS_LATER, "" },
+		{ "200 no number", NULL, 200, "{\"id\":\"p\",\"status\":\"failed\",\"a\":1e999,\"b\":1e9999-5}", STATUS_LATER, "" },
+		{ "200 no number, zeros", NULL, 200, "{\"id\":\"p\",\"status\":\"failed\",\"a\":1e999,\"b\":001e999}", STATUS_LATER, "" },
 		{ "200 not UTF-8", NULL, 200, "{\"id\":\"p\xff\",\"status\":\"failed\"}", STATUS_LATER, "" },
 		{ "200 and more", NULL, 200, "{\"id\":\"p\",\"status\":\"failed\"}{}", STATUS_LATER, "" },
 	};
@@ -713,6 +721,33 @@ no_news(void **state)
 		status_reply_clear(&reply);
 		http_response_clear(&rs);
 	}
+}
+
+/* An integer of a thousand digits, and 3 MB of logs, which nobody keeps. */
+static void
+long_answers(void **state)
+{
+	struct buf body = BUF_INIT(4000000);
+	struct http_response rs;
+	struct status_reply reply;
+
+	(void)state;
+	buf_puts(&body, "{\"id\":\"p\",\"status\":\"succeeded\",\"seed\":");
+	for (int i = 0; i < 1000; i++)
+		buf_puts(&body, "7");
+	buf_puts(&body, ",\"logs\":\"");
+	for (int i = 0; i < 3000000 / 20; i++)
+		buf_puts(&body, "step 1e999 of \\u0000\\n");
+	buf_puts(&body, "\",\"output\":[\"https://a/b\"]}");
+	assert_int_equal(body.err, ERR_OK);
+	make_response(&rs, 200, NULL, body.p, body.len);
+	assert_int_equal(replicate.p->get_status.reply(replicate.settings, &rs, &reply, NULL), ERR_OK);
+	assert_int_equal(reply.outcome, STATUS_SEEN);
+	assert_int_equal(reply.obs.status, GEN_SUCCEEDED);
+	assert_int_equal(json_array_size(reply.obs.outputs), 1);
+	status_reply_clear(&reply);
+	http_response_clear(&rs);
+	buf_clear(&body);
 }
 
 static struct webhook
@@ -1135,6 +1170,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(is_in_the_registry),
+		cmocka_unit_test(long_answers),
 		cmocka_unit_test(settings_are_checked),
 		cmocka_unit_test(create_is_sent_in_its_three_forms),
 		cmocka_unit_test(a_profile_without_input_is_a_mistake_of_the_operator),
