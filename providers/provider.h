@@ -18,6 +18,7 @@
 /* What a provider can do; core asks for these, never for a name. */
 #define PROVIDER_WEBHOOK 1u	/* sends signed webhooks: webhook_verify, webhook_parse */
 #define PROVIDER_CANCEL 2u	/* ends a prediction before its time: cancel */
+#define PROVIDER_FIND 4u	/* lists the account's predictions: find */
 
 /* What became of a create. */
 enum submit_outcome {
@@ -62,6 +63,38 @@ struct provider_look {
 		struct status_reply *ret, struct err *err);
 };
 
+/* Which predictions to list. */
+struct find_query {
+	int64_t after_us, before_us;	/* when they were created, by the provider's clock */
+	const char *next;		/* a page that a reply named; NULL: the first */
+};
+
+enum find_outcome {
+	FIND_PAGE,		/* found, next, cut */
+	FIND_LATER,		/* no list: throttled, broken, our key is not taken */
+};
+
+struct found_prediction {
+	struct gen_observation obs;	/* with prediction_id */
+	json_t *input;			/* as it was sent; NULL: it is not told any more */
+	int64_t created_us;		/* 0: not said */
+};
+
+/* One page of the list. */
+struct find_reply {
+	enum find_outcome outcome;
+	struct found_prediction *found;
+	size_t n;
+	char *next;			/* the next page; NULL: this was the last */
+	bool cut;			/* there is more that cannot be seen: what is not in
+				 * this list may be there all the same */
+	int64_t date_us;		/* the provider's clock; 0: not said */
+	uint64_t retry_after_ms;	/* 0: not said */
+	char *message;
+};
+
+void find_reply_clear(struct find_reply *reply);
+
 /* A webhook as it came.  All borrowed. */
 struct webhook {
 	/* The value of a header by its lower-case name; NULL if it is not there. */
@@ -101,6 +134,16 @@ struct provider {
 	/* With PROVIDER_CANCEL.  What the answer says is believed: a prediction
 	 * may have finished first. */
 	struct provider_look cancel;
+
+	/* With PROVIDER_FIND: what became of a create without an answer.  May be
+	 * repeated.  request: ERR_INVALID for a page that is not on its own host,
+	 * since the credentials go there. */
+	struct {
+		enum err_code (*request)(const void *settings, const struct find_query *query,
+			struct http_request *ret, struct err *err);
+		enum err_code (*reply)(const void *settings, const struct http_response *rs,
+			struct find_reply *ret, struct err *err);
+	} find;
 
 	/* With PROVIDER_WEBHOOK.  webhook_ready: is there a secret to verify by? */
 	bool (*webhook_ready)(const void *settings);

@@ -48,3 +48,16 @@ status_reply_clear(struct status_reply *reply)
 	mem_free(reply->message);
 	memset(reply, 0, sizeof *reply);
 }
+
+void
+find_reply_clear(struct find_reply *reply)
+{
+	for (size_t i = 0; i < reply->n; i++) {
+		gen_observation_clear(&reply->found[i].obs);
+		json_decref(reply->found[i].input);
+	}
+	mem_free(reply->found);
+	mem_free(reply->next);
+	mem_free(reply->message);
+	memset(reply, 0, sizeof *reply);
+}

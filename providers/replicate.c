@@ -7,6 +7,9 @@
  */
 #include "config.h"
 
+#include <strings.h>
+
+#include "base/clock.h"
 #include "base/url.h"
 #include "providers/provider.h"
 #include "providers/reply.h"
@@ -342,13 +345,15 @@ cancel_request(const void *settings, const char *prediction_id, struct http_requ
 	struct buf url = BUF_INIT(4096);
 	enum err_code rc;
 
-	buf_printf(&url, "%s/predictions/", r->url);
+	put_api_url(&url, r);
+	buf_puts(&url, "/predictions/");
 	buf_put_urlenc(&url, prediction_id, strlen(prediction_id), NULL);
 	buf_puts(&url, "/cancel");
 	rq->method = HTTP_POST;
 	rq->timeout_ms = STATUS_TIMEOUT_MS;
 	rc = url.err ? url.err : http_request_set_url(rq, buf_str(&url));
-	add_auth(r, rq);
+	if (!rc)
+		rc = add_auth(r, rq);
 	buf_clear(&url);
 	return rc ? err_set(err, rc, "Replicate's cancel request") : ERR_OK;
 }
@@ -379,6 +384,148 @@ status_reply(const void *settings, const struct http_response *rs, struct status
 	json_decref(doc);
 	if (rc) {
 		status_reply_clear(&reply);
+		return err_set(err, rc, "Replicate's answer");
+	}
+	*ret = reply;
+	return ERR_OK;
+}
+
+/* Is it on the API's own host?  Our token goes there.  ERR_INVALID: no. */
+static enum err_code
+check_own(const struct replicate *r, const char *text)
+{
+	struct url own = { .scheme = NULL }, url = { .scheme = NULL };
+	enum err_code rc = url_parse(r->url, &own);
+
+	if (!rc)
+		rc = url_parse(text, &url);
+	if (!rc && (url.has_userinfo || strcmp(own.scheme, url.scheme) != 0 ||
+		    strcasecmp(own.host, url.host) != 0 || own.port != url.port))
+		rc = ERR_INVALID;
+	url_clear(&own);
+	url_clear(&url);
+	return rc;
+}
+
+static void
+put_window(struct buf *url, const struct find_query *query)
+{
+	char after[RFC3339_SIZE], before[RFC3339_SIZE];
+
+	rfc3339_format(query->after_us, after);
+	rfc3339_format(query->before_us, before);
+	buf_puts(url, "/predictions?created_after=");
+	buf_put_urlenc(url, after, strlen(after), NULL);
+	buf_puts(url, "&created_before=");
+	buf_put_urlenc(url, before, strlen(before), NULL);
+}
+
+static enum err_code
+find_request(const void *settings, const struct find_query *query, struct http_request *rq,
+	struct err *err)
+{
+	const struct replicate *r = settings;
+	struct buf url = BUF_INIT(8192);
+	enum err_code rc = query->next ? check_own(r, query->next) : ERR_OK;
+
+	if (rc)
+		return err_set(err, rc, "the list's next page is not on the API's own host");
+	if (query->next) {
+		buf_puts(&url, query->next);
+	} else {
+		put_api_url(&url, r);
+		put_window(&url, query);
+	}
+	rq->method = HTTP_GET;
+	rq->timeout_ms = STATUS_TIMEOUT_MS;
+	rc = url.err ? url.err : http_request_set_url(rq, buf_str(&url));
+	if (!rc)
+		rc = add_auth(r, rq);
+	buf_clear(&url);
+	return rc ? err_set(err, rc, "Replicate's list request") : ERR_OK;
+}
+
+static enum err_code
+read_found(const json_t *doc, struct found_prediction *ret)
+{
+	const char *created = reply_string(doc, "created_at");
+	json_t *input = json_object_get(doc, "input");
+	enum err_code rc = read_prediction(doc, &ret->obs, NULL);
+
+	if (rc)
+		return rc;
+	if (!created || rfc3339_parse(created, strlen(created), &ret->created_us))
+		ret->created_us = 0;
+	if (json_is_object(input))
+		ret->input = json_incref(input);
+	return ERR_OK;
+}
+
+static enum err_code
+read_next(const struct replicate *r, const json_t *doc, struct find_reply *reply)
+{
+	const json_t *next = json_object_get(doc, "next");
+	const char *url = reply_string(doc, "next");
+	enum err_code rc;
+
+	if (!next || json_is_null(next))
+		return ERR_OK;
+	rc = url ? check_own(r, url) : ERR_INVALID;
+	if (rc == ERR_NOMEM)
+		return rc;
+	reply->cut |= rc != ERR_OK;
+	if (!rc && !(reply->next = mem_strdup(url)))
+		return ERR_NOMEM;
+	return ERR_OK;
+}
+
+/* What is no prediction may be the one that is looked for. */
+static enum err_code
+read_page(const struct replicate *r, const json_t *doc, struct find_reply *reply)
+{
+	const json_t *results = json_object_get(doc, "results");
+	size_t n = json_array_size(results);
+
+	reply->found = mem_calloc(n ? n : 1, sizeof *reply->found);
+	if (!reply->found)
+		return ERR_NOMEM;
+	for (size_t i = 0; i < n; i++) {
+		enum err_code rc = read_found(json_array_get(results, i), &reply->found[reply->n]);
+
+		if (rc == ERR_BAD_REQUEST)
+			reply->cut = true;
+		else if (rc)
+			return rc;
+		else
+			reply->n++;
+	}
+	return read_next(r, doc, reply);
+}
+
+static enum err_code
+find_reply(const void *settings, const struct http_response *rs, struct find_reply *ret,
+	struct err *err)
+{
+	struct find_reply reply = { .outcome = FIND_LATER };
+	json_t *doc = reply_json(buf_str(&rs->body), rs->body.len);
+	const char *date = http_response_header(rs, "date");
+	int64_t date_s;
+	enum err_code rc = ERR_OK;
+
+	if (date && !http_date_parse(date, strlen(date), &date_s))
+		reply.date_us = date_s * 1000000;
+	if (rs->status >= 200 && rs->status < 300 && json_is_array(json_object_get(doc, "results"))) {
+		reply.outcome = FIND_PAGE;
+		rc = read_page(settings, doc, &reply);
+	} else {
+		if (rs->status == 429)
+			reply.retry_after_ms = reply_retry_after_ms(rs, doc);
+		reply.message = read_problem(rs, doc);
+		rc = reply.message ? ERR_OK : ERR_NOMEM;
+	}
+	json_decref(doc);
+	if (rc) {
+		find_reply_clear(&reply);
 		return err_set(err, rc, "Replicate's answer");
 	}
 	*ret = reply;
@@ -419,7 +566,7 @@ webhook_parse(const void *settings, const struct webhook *wh, struct gen_observa
 const struct provider provider_replicate = {
 	.name = "replicate",
 	.title = "Replicate",
-	.caps = PROVIDER_WEBHOOK | PROVIDER_CANCEL,
+	.caps = PROVIDER_WEBHOOK | PROVIDER_CANCEL | PROVIDER_FIND,
 	.options = options,
 	.settings_size = sizeof(struct replicate),
 	.output_hosts = output_hosts,
@@ -429,6 +576,7 @@ const struct provider provider_replicate = {
 	.submit = { submit_request, submit_reply },
 	.get_status = { status_request, status_reply },
 	.cancel = { cancel_request, status_reply },
+	.find = { find_request, find_reply },
 	.webhook_ready = webhook_ready,
 	.webhook_verify = webhook_verify,
 	.webhook_parse = webhook_parse,
