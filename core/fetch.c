@@ -11,8 +11,13 @@
 #include "core/step.h"
 
 #define REDIRECTS_MAX 3
-#define FETCH_TIMEOUT_MS (15 * 60 * 1000)
 #define FETCH_IDLE_MS 60000
+
+/* Whose output it is. */
+struct source {
+	const struct provider *p;
+	const void *settings;
+};
 
 /* "host", or ".suffix" for all below it. */
 static bool
@@ -62,11 +67,26 @@ provider_allows(const struct provider *p, const struct url *url)
 	return false;
 }
 
-/* *ret_loopback: the operator named this loopback host. */
-static enum err_code
-check_url(const struct service *svc, const struct provider *p, const char *text,
-	bool *ret_loopback, struct err *err)
+/* Scheme, host and port are the API's. */
+static bool
+is_api(const struct source *from, const struct url *url)
 {
+	struct url api = { .scheme = NULL };
+	bool ret = !url_parse(from->p->api_url(from->settings), &api) &&
+		strcmp(api.scheme, url->scheme) == 0 && strcasecmp(api.host, url->host) == 0 &&
+		api.port == url->port;
+
+	url_clear(&api);
+	return ret;
+}
+
+/* *ret_loopback: the operator named this loopback host.  *ret_api: it is the
+ * API's own. */
+static enum err_code
+check_url(const struct service *svc, const struct source *from, const char *text,
+	bool *ret_loopback, bool *ret_api, struct err *err)
+{
+	const struct provider *p = from->p;
 	struct url url = { .scheme = NULL };
 	bool listed, loopback, https;
 	enum err_code rc = url_parse(text, &url);
@@ -76,7 +96,8 @@ check_url(const struct service *svc, const struct provider *p, const char *text,
 	listed = operator_allows(svc->settings->output_hosts, &url);
 	loopback = listed && url_host_is_loopback(url.host);
 	https = strcmp(url.scheme, "https") == 0;
-	if (!listed && !provider_allows(p, &url))
+	*ret_api = is_api(from, &url);
+	if (!listed && !*ret_api && !provider_allows(p, &url))
 		rc = err_set(err, ERR_OUTPUTS_LOST, "outputs of %s are not fetched from %s (output_hosts)",
 			p->name, url.host);
 	else if (url.has_userinfo || (!https && !loopback))
@@ -132,51 +153,91 @@ read_data_uri(const char *uri, uint64_t max, int fd, uint64_t *ret_bytes, struct
 	return rc;
 }
 
-/* One hop: *ret_next is where a redirect leads, else NULL. */
 static enum err_code
-get(struct service *svc, const struct provider *p, const char *url, int fd,
-	uint64_t *ret_bytes, char **ret_next, struct err *err)
+empty_file(int fd, struct err *err)
+{
+	return ftruncate(fd, 0) ? err_set(err, ERR_UPSTREAM, "temporary file: %s", strerror(errno)) : ERR_OK;
+}
+
+/* One request to a URL that was checked. */
+static enum err_code
+ask(struct service *svc, const struct source *from, const char *url, bool loopback,
+	bool with_auth, int fd, struct http_response *rs, struct err *err)
 {
 	struct http_request rq = HTTP_REQUEST_INIT;
-	struct http_response rs = HTTP_RESPONSE_INIT;
-	const char *location;
-	bool loopback = false;
-	enum err_code rc;
+	enum err_code rc = empty_file(fd, err);
 
-	*ret_next = NULL;
-	rc = check_url(svc, p, url, &loopback, err);
-	if (rc)
-		return rc;
-	rc = http_request_set_url(&rq, url);
-	rq.timeout_ms = FETCH_TIMEOUT_MS;
+	rq.timeout_ms = (uint32_t)svc->settings->output_timeout_ms;
 	rq.idle_timeout_ms = FETCH_IDLE_MS;
 	rq.max_response_bytes = svc->settings->max_output_bytes;
 	rq.public_address_only = !loopback;
 	rq.sink_fd = fd;
 	if (!rc)
-		rc = step_perform(svc, p, "output", &rq, &rs, err);
-	if (rc)
-		goto out;
-	location = http_response_header(&rs, "location");
-	if (rs.status == 200) {
-		*ret_bytes = rs.body_bytes;
-	} else if (rs.status >= 301 && rs.status <= 308 && rs.status != 304 && location) {
-		rc = url_resolve(url, location, ret_next);
-		if (rc)
-			rc = err_set(err, rc == ERR_NOMEM ? rc : ERR_OUTPUTS_LOST, "the output redirects to nowhere");
-	} else if (rs.status == 429 || rs.status >= 500 || rs.status == 408) {
-		rc = err_set(err, ERR_UPSTREAM, "fetching the output: HTTP %ld", rs.status);
-	} else {
-		rc = err_set(err, ERR_OUTPUTS_LOST, "fetching the output: HTTP %ld", rs.status);
-	}
-out:
+		rc = http_request_set_url(&rq, url);
+	if (!rc && with_auth)
+		rc = from->p->authorize(from->settings, &rq);
+	if (!rc)
+		rc = step_perform(svc, from->p, "output", &rq, rs, err);
 	http_request_clear(&rq);
+	return rc;
+}
+
+static bool
+wants_auth(long status)
+{
+	return status == 401 || status == 403;
+}
+
+/* What an answer means.  *ret_next is where a redirect leads. */
+static enum err_code
+judge(const struct http_response *rs, const char *url, uint64_t *ret_bytes, char **ret_next,
+	struct err *err)
+{
+	const char *location = http_response_header(rs, "location");
+	enum err_code rc;
+
+	if (rs->status == 200) {
+		*ret_bytes = rs->body_bytes;
+		return ERR_OK;
+	}
+	if (rs->status >= 301 && rs->status <= 308 && rs->status != 304 && location) {
+		rc = url_resolve(url, location, ret_next);
+		return rc ? err_set(err, rc == ERR_NOMEM ? rc : ERR_OUTPUTS_LOST, "the output redirects to nowhere")
+			: ERR_OK;
+	}
+	if (wants_auth(rs->status) || rs->status == 404 || rs->status == 410)
+		rc = ERR_NOT_FOUND;
+	else if (rs->status == 429 || rs->status >= 500 || rs->status == 408)
+		rc = ERR_UPSTREAM;
+	else
+		rc = ERR_OUTPUTS_LOST;
+	return err_set(err, rc, "fetching the output: HTTP %ld", rs->status);
+}
+
+/* One hop: *ret_next is where a redirect leads, else NULL. */
+static enum err_code
+get(struct service *svc, const struct source *from, const char *url, int fd,
+	uint64_t *ret_bytes, char **ret_next, struct err *err)
+{
+	struct http_response rs = HTTP_RESPONSE_INIT;
+	bool loopback = false, api = false;
+	enum err_code rc;
+
+	*ret_next = NULL;
+	rc = check_url(svc, from, url, &loopback, &api, err);
+	if (!rc)
+		rc = ask(svc, from, url, loopback, false, fd, &rs, err);
+	/* The credentials never leave for another host. */
+	if (!rc && wants_auth(rs.status) && api && from->p->authorize)
+		rc = ask(svc, from, url, loopback, true, fd, &rs, err);
+	if (!rc)
+		rc = judge(&rs, url, ret_bytes, ret_next, err);
 	http_response_clear(&rs);
 	return rc;
 }
 
 static enum err_code
-get_with_redirects(struct service *svc, const struct provider *p, const char *url, int fd,
+get_with_redirects(struct service *svc, const struct source *from, const char *url, int fd,
 	uint64_t *ret_bytes, struct err *err)
 {
 	char *at = mem_strdup(url), *next;
@@ -187,10 +248,7 @@ get_with_redirects(struct service *svc, const struct provider *p, const char *ur
 			rc = err_set(err, ERR_OUTPUTS_LOST, "the output redirects more than %d times", REDIRECTS_MAX);
 			break;
 		}
-		if (ftruncate(fd, 0))
-			rc = err_set(err, ERR_UPSTREAM, "temporary file: %s", strerror(errno));
-		else
-			rc = get(svc, p, at, fd, ret_bytes, &next, err);
+		rc = get(svc, from, at, fd, ret_bytes, &next, err);
 		if (!rc) {
 			mem_free(at);
 			at = next;
@@ -201,9 +259,10 @@ get_with_redirects(struct service *svc, const struct provider *p, const char *ur
 }
 
 enum err_code
-fetch_output(struct service *svc, const struct provider *p, const char *url,
-	int *ret_fd, uint64_t *ret_bytes, struct err *err)
+fetch_output(struct service *svc, const struct provider *p, const void *settings,
+	const char *url, int *ret_fd, uint64_t *ret_bytes, struct err *err)
 {
+	const struct source from = { p, settings };
 	int fd = -1;
 	enum err_code rc = open_temp(&fd, err);
 
@@ -212,7 +271,7 @@ fetch_output(struct service *svc, const struct provider *p, const char *url,
 	if (strncasecmp(url, "data:", 5) == 0)
 		rc = read_data_uri(url, svc->settings->max_output_bytes, fd, ret_bytes, err);
 	else
-		rc = get_with_redirects(svc, p, url, fd, ret_bytes, err);
+		rc = get_with_redirects(svc, &from, url, fd, ret_bytes, err);
 	if (rc) {
 		close(fd);
 		return rc;

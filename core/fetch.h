@@ -8,13 +8,16 @@
 #include "core/service.h"
 
 /*
- * url: https, data:, or plain http where output_hosts allows it.
+ * url: https, data:, or plain http where output_hosts allows it.  The provider's
+ * credentials go to its API's own host only, and there only when it wants them.
  * *ret_fd: an unlinked temporary file, the caller closes it.
  * ERR_NOT_SENT, ERR_NO_ANSWER, ERR_UPSTREAM: try again.
+ * ERR_NOT_FOUND: its host says that it is not there, or not for us, which may
+ * pass: 401, 403, 404, 410.
  * ERR_OUTPUTS_LOST: it is gone, or may not be fetched, for good.
  * ERR_TOO_BIG: over max_output_bytes.
  */
-enum err_code fetch_output(struct service *svc, const struct provider *p, const char *url,
-	int *ret_fd, uint64_t *ret_bytes, struct err *err) MUST_CHECK;
+enum err_code fetch_output(struct service *svc, const struct provider *p,
+	const void *settings, const char *url, int *ret_fd, uint64_t *ret_bytes, struct err *err) MUST_CHECK;
 
 #endif

@@ -3,6 +3,7 @@
 #include "core/service.h"
 
 #include "base/metrics.h"
+#include "core/workers.h"
 
 static const char webhook_purpose[] = "webhook";
 
@@ -45,7 +46,12 @@ service_check(const struct service_parts *parts, struct buf *mistakes)
 enum err_code
 service_new(const struct service_parts *parts, struct service **ret, struct err *err)
 {
+	/* Nobody waits for another's connection: a worker has one at a time,
+	 * one that stores STORE_AT_ONCE. */
+	const uint32_t connections = (uint32_t)parts->settings->workers * STORE_AT_ONCE;
 	const struct http_settings http = {
+		.max_connections = connections,
+		.max_per_host = connections,
 		.ca_file = parts->settings->ca_file,
 		.user_agent = PACKAGE_NAME "/" PACKAGE_VERSION,
 		.lazy = parts->lazy_http,

@@ -58,6 +58,8 @@ const struct cfg_row core_options[] = {
 	  .doc = "For how long a worker has a job to itself. A create call may take half of it." },
 	{ "max_output_bytes", CFG_SIZE, AT(max_output_bytes), .def = "500MB", .min = 1000,
 	  .doc = "The largest output that is kept." },
+	{ "output_timeout", CFG_DURATION, AT(output_timeout_ms), .def = "15m", .min = 1000, .max = 3600000,
+	  .doc = "How long fetching an output may take, at one try. One that stands still for a minute ends, too." },
 	CFG_END
 };
 

@@ -27,6 +27,7 @@ struct settings {
 	uint64_t poll_interval_ms;
 	uint64_t lease_ms;
 	uint64_t max_output_bytes;
+	uint64_t output_timeout_ms;
 };
 
 extern const struct cfg_row core_options[];

@@ -3,12 +3,22 @@
  */
 #include "config.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
+
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/metrics.h"
 #include "core/fetch.h"
 #include "core/step.h"
 #include "core/workers.h"
+
+/* Like a worker's: what it does is the same. */
+#define STACK_BYTES (1024 * 1024)
+
+/* Half a second, and the next four pauses that double it: eight seconds or so. */
+#define NOT_THERE_BASE 100000
+#define NOT_THERE_PAUSES 5
 
 /* <owner>/<job>/<index>-<hash16>.<ext>: nobody else writes there, and other
  * bytes would have another name. */
@@ -51,7 +61,7 @@ keep(struct service *svc, const struct job *job, const struct asset *asset, stru
 
 	if (!p)
 		return err_set(err, ERR_OUTPUTS_LOST, "this program has no provider \"%s\"", job->provider);
-	rc = fetch_output(svc, p, asset->source_url, &file.fd, &kept.bytes, err);
+	rc = fetch_output(svc, p, settings, asset->source_url, &file.fd, &kept.bytes, err);
 	if (!rc)
 		rc = media_probe(file.fd, kept.bytes, &kept.media, err);
 	if (!rc)
@@ -80,28 +90,99 @@ is_for_good(enum err_code rc)
 	return rc == ERR_TOO_BIG || rc == ERR_OUTPUT_TYPE || rc == ERR_OUTPUTS_LOST || rc == ERR_REFUSED;
 }
 
+/* The outputs of a step: its threads take one after the other. */
+struct keeping {
+	struct service *svc;
+	const struct job *job;
+	const struct asset *assets;
+	size_t n;
+	enum err_code *results;		/* of each */
+	atomic_size_t next;
+};
+
+static void *
+keep_some(void *arg)
+{
+	struct keeping *k = arg;
+	size_t i;
+
+	while ((i = atomic_fetch_add(&k->next, 1)) < k->n) {
+		struct err why = ERR_INIT;
+
+		k->results[i] = keep(k->svc, k->job, &k->assets[i], &why);
+		if (k->results[i])
+			step_failed(k->job, "store", why.text);
+	}
+	return NULL;
+}
+
+/* Several at once, this thread among them; it does without those that cannot
+ * be started. */
+static void
+keep_each(struct keeping *k)
+{
+	pthread_t helpers[STORE_AT_ONCE - 1];
+	pthread_attr_t attr;
+	size_t n = 0;
+
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, STACK_BYTES);
+	while (n < STORE_AT_ONCE - 1 && n + 1 < k->n &&
+	       pthread_create(&helpers[n], &attr, keep_some, k) == 0)
+		n++;
+	pthread_attr_destroy(&attr);
+	keep_some(k);
+	while (n-- > 0)
+		pthread_join(helpers[n], NULL);
+}
+
+/*
+ * A host may say for a while that an output is not there, or not for us.
+ * `attempts` counts the tries, and from NOT_THERE_BASE on those in a row in
+ * which it said so.
+ */
+static bool
+count_tries(struct job *job, const struct keeping *k)
+{
+	bool not_there = false;
+
+	for (size_t i = 0; i < k->n; i++)
+		not_there |= k->results[i] == ERR_NOT_FOUND;
+	if (not_there != (job->attempts >= NOT_THERE_BASE))
+		job->attempts = not_there ? NOT_THERE_BASE : 0;
+	return job->attempts >= NOT_THERE_BASE + NOT_THERE_PAUSES;
+}
+
 /* *ret_open: how many are to be tried again. */
 static enum err_code
-keep_all(struct service *svc, const struct job *job, size_t *ret_open, struct err *err)
+keep_all(struct service *svc, struct job *job, size_t *ret_open, struct err *err)
 {
 	struct asset *assets = NULL;
-	size_t n = 0;
-	enum err_code rc = assets_open(svc->db, job, &assets, &n, err);
+	struct keeping k = { .svc = svc, .job = job };
+	enum err_code rc = assets_open(svc->db, job, &assets, &k.n, err);
+	bool enough = false;
 
 	*ret_open = 0;
-	for (size_t i = 0; !rc && i < n; i++) {
-		struct err why = ERR_INIT;
-		enum err_code kept = keep(svc, job, &assets[i], &why);
+	k.assets = assets;
+	k.results = mem_calloc(k.n ? k.n : 1, sizeof *k.results);
+	if (!rc && !k.results)
+		rc = err_set(err, ERR_NOMEM, "outputs");
+	if (!rc) {
+		keep_each(&k);
+		enough = count_tries(job, &k);
+	}
+	for (size_t i = 0; !rc && i < k.n; i++) {
+		enum err_code kept = k.results[i];
 
-		if (kept)
-			step_failed(job, "store", why.text);
-		if (is_for_good(kept) || (kept && job->time_left_ms <= 0))
+		if (is_for_good(kept) || (kept == ERR_NOT_FOUND && enough) ||
+		    (kept && job->time_left_ms <= 0))
 			rc = assets_give_up(svc->db, job, assets[i].index,
 				kept == ERR_OUTPUT_TYPE ? ERR_OUTPUT_TYPE : ERR_OUTPUTS_LOST, err);
 		else if (kept)
 			++*ret_open;
 	}
-	assets_free(&assets, n);
+	mem_free(k.results);
+	assets_free(&assets, k.n);
 	return rc;
 }
 
@@ -135,7 +216,7 @@ store_step(struct service *svc, struct job *job)
 	if (rc)
 		step_failed(job, "store", err.text);
 	if (rc || open > 0)
-		step_later(svc, job, backoff_ms(job->attempts));
+		step_later(svc, job, backoff_ms(job->attempts % NOT_THERE_BASE));
 	else
 		step_apply(svc, job, &ev, &how);
 }

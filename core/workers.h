@@ -9,6 +9,9 @@
 
 #include "core/service.h"
 
+/* Of the outputs of one job, how many are fetched and stored at once. */
+#define STORE_AT_ONCE 3
+
 /* Starts the threads and sets svc->workers. */
 enum err_code workers_start(struct service *svc, struct err *err) MUST_CHECK;
 

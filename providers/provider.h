@@ -120,6 +120,9 @@ struct provider {
 	void (*check)(const void *settings, struct buf *mistakes);
 	/* Where its API is: borrowed. */
 	const char *(*api_url)(const void *settings);
+	/* Add the API's credentials to a request to its own host: for outputs that
+	 * are kept there.  NULL: there are none. */
+	enum err_code (*authorize)(const void *settings, struct http_request *rq);
 
 	/* Costs money: sent at most once per answer, never resent by base/. */
 	struct {

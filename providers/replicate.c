@@ -138,6 +138,12 @@ add_auth(const struct replicate *r, struct http_request *rq)
 }
 
 static enum err_code
+authorize(const void *settings, struct http_request *rq)
+{
+	return add_auth(settings, rq);
+}
+
+static enum err_code
 submit_request(const void *settings, const struct gen_spec *spec, struct http_request *rq,
 	struct err *err)
 {
@@ -573,6 +579,7 @@ const struct provider provider_replicate = {
 	.retention_ms = RETENTION_MS,
 	.check = check,
 	.api_url = api_url,
+	.authorize = authorize,
 	.submit = { submit_request, submit_reply },
 	.get_status = { status_request, status_reply },
 	.cancel = { cancel_request, status_reply },
