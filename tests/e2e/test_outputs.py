@@ -1,7 +1,9 @@
 """What goes wrong with predictions, their outputs and the storage."""
 
 import os
+import struct
 import sys
+import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import e2e
@@ -78,9 +80,11 @@ def nothing_is_fetched_from_elsewhere():
 
 @test
 def one_lost_output_does_not_take_the_others_along():
-    rig.faults(delivery_404={"count": 1, "match": "out-1"})
+    rig.faults(delivery_404={"count": -1, "match": "out-1"})
     job = rig.submit("one of three", count=3)
     end = rig.fails(job, "outputs_lost")
+    check(4 <= rig.taken("delivery_404") <= 8, f"asked for {rig.taken('delivery_404')} times")
+    rig.faults(delivery_404=0)
     equal([asset["index"] for asset in end["assets"]], [0, 2], "what was kept")
     for asset in end["assets"]:
         e2e.check_asset(rig, asset, asset["index"])
@@ -89,12 +93,60 @@ def one_lost_output_does_not_take_the_others_along():
 
 @test
 def a_stumbling_delivery_is_tried_again():
-    for fault in ("delivery_500", "delivery_cut"):
-        rig.faults(**{fault: 1})
+    for fault, count in (("delivery_500", 1), ("delivery_cut", 1), ("delivery_404", 3)):
+        before = rig.taken(fault)
+        rig.faults(**{fault: count})
         job = rig.submit(fault)
         e2e.check_asset(rig, rig.succeeds(job)["assets"][0])
-        equal(rig.taken(fault), 1, fault)
+        equal(rig.taken(fault) - before, count, fault)
         equal(len(rig.objects(job)), 1, "objects")
+
+
+@test
+def outputs_are_fetched_at_once():
+    rig.faults(delivery_slow={"count": 3, "delay_ms": 2000})
+    job = rig.submit("three at once", count=3)
+    began = time.monotonic()
+    equal(len(rig.succeeds(job)["assets"]), 3, "assets")
+    check(time.monotonic() - began < 5, "one after the other")
+    equal(rig.taken("delivery_slow"), 3, "slow ones")
+
+
+KINDS = {
+    "nothing": b"",
+    "one byte": b"\x89",
+    "HTML": b"<!DOCTYPE html><html><script>alert(1)</script></html>",
+    "SVG": b'<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>',
+    "SVG with a prolog": b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>',
+    "text": b"a fine picture, believe me",
+    "JSON": b'{"error": "no picture"}',
+    "JavaScript": b"alert(document.cookie)",
+    "PDF": b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n",
+    "ZIP": b"PK\x03\x04\x14\0\0\0\x08\0",
+    "gzip": b"\x1f\x8b\x08\0\0\0\0\0\0\x03",
+    "a program": b"\x7fELF\x02\x01\x01\0",
+    "BMP": b"BM" + struct.pack("<IHHI", 70, 0, 0, 54) + bytes(56),
+    "TIFF": b"II*\0\x08\0\0\0" + bytes(8),
+    "ICO": b"\0\0\x01\0\x01\0\x10\x10" + bytes(20),
+    "MP3": b"ID3\x04\0\0\0\0\0\0" + bytes(20),
+    "WAV": b"RIFF\x24\0\0\0WAVEfmt " + bytes(24),
+    "HEIC": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(20),
+    "PNG of its head only": b"\x89PNG\r\n\x1a\n",
+    "PNG of no width": b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR" + struct.pack(">II", 0, 5) + b"\x08\x02\0\0\0" + bytes(4),
+    "HTML behind a blank": b" \n<html>",
+}
+
+
+@test
+def what_is_no_picture_is_not_kept():
+    jobs = {kind: rig.submit(f"{kind} [bytes {data.hex()}]") for kind, data in KINDS.items()}
+    for kind, job in jobs.items():
+        try:
+            end = rig.fails(job, "output_type")
+        except Exception as e:
+            raise AssertionError(f"{kind}: {e}")
+        equal(end["assets"], [], "assets: " + kind)
+        equal(rig.objects(job), [], "objects: " + kind)
 
 
 # -- The storage

@@ -62,6 +62,38 @@ reply_video(struct sim_reply *rp)
 	buf_put(&rp->body, filling, sizeof(filling));
 }
 
+/* The same with 200 MB of filling. */
+#define HUGE_BYTES 200000000
+
+static void
+reply_huge(struct sim_reply *rp)
+{
+	static const char head[] =
+		"\0\0\0\x18" "ftypisom\0\0\2\0isomiso2" "\x0b\xeb\xc1\xe8" "mdat";
+
+	reply_bytes(rp, 200, "video/mp4", head, sizeof(head) - 1);
+	rp->zeros = HUGE_BYTES - (sizeof(head) - 1);
+}
+
+/* "[bytes 89504e47]": these, whatever they are. */
+static bool
+reply_wanted_bytes(const char *prompt, struct sim_reply *rp)
+{
+	const char *p = strstr(prompt, "[bytes ");
+	unsigned byte;
+	int n;
+
+	if (!p)
+		return false;
+	reply_bytes(rp, 200, "image/png", NULL, 0);
+	for (p += 7; sscanf(p, "%2x%n", &byte, &n) == 1 && n == 2; p += 2) {
+		char c = (char)byte;
+
+		buf_put(&rp->body, &c, 1);
+	}
+	return true;
+}
+
 static void
 reply_picture(const struct picture *pic, struct sim_reply *rp)
 {
@@ -95,7 +127,9 @@ deliver(struct sim_rq *rq, struct sim_reply *rp, const char *suffix)
 		reply_bytes(rp, 200, "image/png", web_page, sizeof(web_page) - 1);
 	else if (pic.wishes & WISH_VIDEO)
 		reply_video(rp);
-	else
+	else if (pic.wishes & WISH_HUGE)
+		reply_huge(rp);
+	else if (!reply_wanted_bytes(pic.prompt, rp))
 		reply_picture(&pic, rp);
 	rp->cut = fault_take(rq->sim, FAULT_DELIVERY_CUT, subject, NULL);
 	mem_free(pic.prompt);

@@ -207,6 +207,20 @@ put(FCGX_Stream *out, const struct buf *b, size_t len)
 		FCGX_PutStr(buf_str(b), (int)len, out);
 }
 
+static void
+put_zeros(FCGX_Stream *out, size_t n)
+{
+	static const char zeros[65536];
+
+	while (n > 0) {
+		size_t len = n < sizeof(zeros) ? n : sizeof(zeros);
+
+		if (FCGX_PutStr(zeros, (int)len, out) < 0)
+			return;
+		n -= len;
+	}
+}
+
 /*
  * A connection cannot be dropped from behind nginx: an answer that is missing
  * or ill-formed becomes a 502 on its way.  So nginx is asked to do it, by the
@@ -237,12 +251,14 @@ send_reply(const struct sim_rq *rq, struct sim_reply *rp, FCGX_Stream *out)
 	if (rp->type)
 		buf_printf(&head, "Content-Type: %s\r\n", rp->type);
 	if (rp->status != 304)
-		buf_printf(&head, "Content-Length: %zu\r\n", rp->body.len);
+		buf_printf(&head, "Content-Length: %zu\r\n", rp->body.len + rp->zeros);
 	buf_puts(&head, buf_str(&rp->head));
 	buf_puts(&head, "\r\n");
 	put(out, &head, head.len);
 	if (!no_body)
 		put(out, &rp->body, rp->cut ? rp->body.len / 2 : rp->body.len);
+	if (!no_body && !rp->cut)
+		put_zeros(out, rp->zeros);
 	buf_clear(&head);
 }
 

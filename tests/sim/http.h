@@ -32,6 +32,7 @@ struct sim_reply {
 	const char *type;
 	struct buf head;		/* further header lines, each with CRLF */
 	struct buf body;
+	size_t zeros;			/* so many follow the body, held nowhere */
 	bool drop;			/* close the connection without an answer */
 	bool cut;			/* send half of what Content-Length says */
 };

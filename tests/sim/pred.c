@@ -35,6 +35,7 @@ static const struct {
 	{ "[endless]", WISH_ENDLESS },
 	{ "[video]", WISH_VIDEO },
 	{ "[foreign]", WISH_FOREIGN },
+	{ "[huge]", WISH_HUGE },
 };
 
 struct preds *
@@ -391,7 +392,7 @@ output_json(const struct sim *sim, const struct pred *p)
 		return json_null();
 	if (p->wishes & WISH_EMPTY)
 		return json_array();
-	if (p->wishes & WISH_VIDEO)
+	if (p->wishes & (WISH_VIDEO | WISH_HUGE))
 		return json_sprintf("%s/replicate/delivery/%s/out-0.mp4", sim->base_url, p->id);
 	if (p->wishes & WISH_DATA)
 		return json_pack("[s]", p->data_uri ? p->data_uri : "");

@@ -38,6 +38,7 @@ enum pred_status {
 #define WISH_ENDLESS	(1u << 11)
 #define WISH_VIDEO	(1u << 12)
 #define WISH_FOREIGN	(1u << 13)
+#define WISH_HUGE	(1u << 14)
 
 struct pred {
 	/* Set by the creator, the texts owned: */
