@@ -388,7 +388,8 @@ request_parse(const char *text, size_t len, const struct models *models,
 	if (!c.errors || c.nomem)
 		rc = err_set(err, ERR_NOMEM, "checking the request");
 	else if (json_array_size(c.errors) > 0)
-		rc = err_set(err, ERR_INVALID, "the request has %zu mistakes", json_array_size(c.errors));
+		rc = err_set(err, ERR_INVALID, "the request has %zu mistake%s", json_array_size(c.errors),
+			json_array_size(c.errors) == 1 ? "" : "s");
 	else
 		rc = fingerprint(c.body, rq.fingerprint, err);
 	if (rc == ERR_INVALID) {
