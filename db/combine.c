@@ -2,7 +2,9 @@
 
 #include "db/combine.h"
 
+#include <errno.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 
 #include "base/clock.h"
@@ -22,9 +24,8 @@ struct lookup {
 	struct lookup *next;
 	const struct uuid *owner, *job;
 	int64_t deadline_us;
-	pthread_cond_t wake;
+	sem_t wake;		/* posted once: it is answered, or it leads */
 	bool leads;		/* is to send the next statement */
-	bool done;
 	enum err_code rc;
 	struct err err;
 	struct found found;
@@ -32,7 +33,7 @@ struct lookup {
 
 struct combiner {
 	struct db *db;
-	pthread_mutex_t lock;		/* guards all below, and each lookup that waits */
+	pthread_mutex_t lock;		/* guards all below */
 	struct lookup *first, **end;	/* wait to be sent */
 	size_t leaders;
 };
@@ -112,68 +113,84 @@ ask(struct combiner *c, struct lookup *const *batch, size_t n, struct err *err)
 	return rc;
 }
 
-/* Let the one that has waited longest send a statement, if one more may be under
- * way.  With the lock. */
-static void
+/* The one that has waited longest is to send a statement, if one more may be under
+ * way: wake() it.  With the lock. */
+static struct lookup *
 appoint(struct combiner *c)
 {
 	struct lookup *l = c->first;
 
 	if (!l || l->leads || c->leaders == LEADERS_MAX)
-		return;
+		return NULL;
 	c->leaders++;
 	l->leads = true;
-	pthread_cond_signal(&l->wake);
+	return l;
 }
 
-/* For the first that waits: nobody else takes it out.  With the lock, which is
- * given back meanwhile. */
+/* Without the lock: whoever wakes does not have to wait for it.  It may be gone
+ * when this returns. */
+static void
+wake(struct lookup *l)
+{
+	if (l)
+		sem_post(&l->wake);
+}
+
+/* For the first that waits: nobody else takes it out. */
 static void
 lead(struct combiner *c)
 {
-	struct lookup *batch[BATCH_MAX];
+	struct lookup *batch[BATCH_MAX], *next;
 	struct err err = ERR_INIT;
 	enum err_code rc;
 	size_t n = 0;
 
+	pthread_mutex_lock(&c->lock);
 	while (n < BATCH_MAX && c->first) {
 		batch[n++] = c->first;
 		c->first = c->first->next;
 	}
 	if (!c->first)
 		c->end = &c->first;
-	appoint(c);
+	next = appoint(c);
 	pthread_mutex_unlock(&c->lock);
+	wake(next);
+
 	rc = ask(c, batch, n, &err);
+
 	pthread_mutex_lock(&c->lock);
+	c->leaders--;
+	next = appoint(c);
+	pthread_mutex_unlock(&c->lock);
+	wake(next);
 	for (size_t i = 0; i < n; i++) {
 		batch[i]->rc = rc;
 		if (rc)
 			batch[i]->err = err;
-		batch[i]->done = true;
-		pthread_cond_signal(&batch[i]->wake);
+		if (!batch[i]->leads)
+			wake(batch[i]);
 	}
-	c->leaders--;
-	appoint(c);
 }
 
 enum err_code
 combine_show(struct combiner *c, const struct uuid *owner, const struct uuid *job,
 	struct found *ret, struct err *err)
 {
-	struct lookup l = { .owner = owner, .job = job, .wake = PTHREAD_COND_INITIALIZER };
+	struct lookup l = { .owner = owner, .job = job, .deadline_us = db_deadline_us(c->db) };
+	struct lookup *next;
 
-	l.deadline_us = db_deadline_us(c->db);
+	sem_init(&l.wake, 0, 0);
 	pthread_mutex_lock(&c->lock);
 	*c->end = &l;
 	c->end = &l.next;
-	appoint(c);
-	while (!l.leads && !l.done)
-		pthread_cond_wait(&l.wake, &c->lock);
+	next = appoint(c);
+	pthread_mutex_unlock(&c->lock);
+	wake(next);
+	while (sem_wait(&l.wake) && errno == EINTR)
+		;
 	if (l.leads)
 		lead(c);
-	pthread_mutex_unlock(&c->lock);
-	pthread_cond_destroy(&l.wake);
+	sem_destroy(&l.wake);
 	if (l.rc)
 		return err_set(err, l.rc, "%s", l.err.text);
 	*ret = l.found;
