@@ -290,10 +290,11 @@ finish(struct conn *c, bool gone)
 	struct server *s = c->server;
 
 	exchange_clear(&c->x);
-	/* In this order: what cannot be sent any more ends the connection. */
+	/* In this order: what cannot be sent any more ends the connection.  Closed
+	 * here, the answer and its end are one write; a flush would make two. */
 	if (!gone)
 		drain_body(c);
-	if (gone || s->stopping || FCGX_FFlush(c->fcgx.out))
+	if (gone || s->stopping || FCGX_FClose(c->fcgx.err) || FCGX_FClose(c->fcgx.out))
 		c->fcgx.keepConnection = 0;
 	if (!c->fcgx.keepConnection)
 		poller_forget(s->poller, c->fd);
