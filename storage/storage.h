@@ -1,7 +1,7 @@
 /*
  * Where outputs are kept: over HTTP or on disk.  Keys are made of
  * [A-Za-z0-9_/.-] by core and are never overwritten.
- * All calls may be used from any thread; put(), remove() and check() block.
+ * All calls may be used from any thread; put(), sign(), remove() and check() block.
  */
 #ifndef GENGATE_STORAGE_STORAGE_H
 #define GENGATE_STORAGE_STORAGE_H
@@ -46,6 +46,13 @@ struct storage {
 
 	/* Append the address that a browser fetches the file from. */
 	enum err_code (*public_url)(const void *settings, const char *key, struct buf *out);
+
+	/*
+	 * Append an address from which whoever has it fetches the file, for life_s
+	 * seconds from now.  Blocks.  Failures as of put().  NULL: cannot.
+	 */
+	enum err_code (*sign)(const void *settings, struct http_client *http, const char *key,
+		uint64_t life_s, struct buf *out, struct err *err);
 };
 
 extern const struct storage storage_local, storage_supabase;

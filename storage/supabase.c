@@ -14,10 +14,12 @@
 #define PUT_IDLE_MS 60000
 #define INFO_TIMEOUT_MS 45000
 #define REMOVE_TIMEOUT_MS 45000
+#define SIGN_TIMEOUT_MS 45000
 
 struct supabase {
 	char *url;
 	char *key;
+	bool key_as_bearer;
 	char *bucket;
 };
 
@@ -26,6 +28,9 @@ static const struct cfg_row options[] = {
 	  .doc = "The Supabase project: `https://<ref>.supabase.co`." },
 	{ "supabase_key", CFG_STR, offsetof(struct supabase, key), .max = 4096, .flags = CFG_SECRET,
 	  .doc = "A secret key of the project (`sb_secret_...`), or the legacy `service_role` key." },
+	{ "supabase_key_as_bearer", CFG_BOOL, offsetof(struct supabase, key_as_bearer), .def = "off",
+	  .doc = "Send a key that begins with `sb_` as `Authorization: Bearer`, too, for a gateway that "
+		"wants both. A legacy key always goes in both." },
 	{ "supabase_bucket", CFG_STR, offsetof(struct supabase, bucket),
 	  .def = "outputs", .max = 100,
 	  .doc = "The bucket that outputs are kept in. It has to exist." },
@@ -58,15 +63,15 @@ put_url(struct buf *out, const struct supabase *s, const char *route, const char
 	buf_put_urlenc(out, key, strlen(key), "/");
 }
 
-/* New keys go in `apikey` alone and are refused as a Bearer; legacy ones are
- * JWTs and go in both. */
+/* New keys go in `apikey` alone: some gateways refuse them as a Bearer.  Legacy
+ * ones are JWTs and go in both. */
 static enum err_code
 add_key(const struct supabase *s, struct http_request *rq)
 {
 	struct buf bearer = BUF_INIT(8192);
 	enum err_code rc = http_request_add_header(rq, "apikey", s->key);
 
-	if (rc || strncmp(s->key, "sb_", 3) == 0)
+	if (rc || (strncmp(s->key, "sb_", 3) == 0 && !s->key_as_bearer))
 		return rc;
 	buf_printf(&bearer, "Bearer %s", s->key);
 	rc = bearer.err ? bearer.err : http_request_add_header(rq, "Authorization", buf_str(&bearer));
@@ -111,13 +116,51 @@ status_code(const json_t *body)
 	return (long)n;
 }
 
-/* A wrong key, a missing bucket or a redirect is the operator's to mend, and the
- * provider keeps the outputs for a while: not a reason to lose them. */
+/*
+ * A wrong key, a missing bucket or a redirect is the operator's to mend, and the
+ * provider keeps the outputs for a while: not a reason to lose them.
+ */
 static bool
-is_operators(long status, const char *code)
+is_operators(long status)
 {
-	return (status >= 300 && status < 400) || status == 401 || status == 403 || status == 404 ||
-		(code && (strcmp(code, "InvalidRequest") == 0 || strcmp(code, "InvalidJWT") == 0));
+	return (status >= 300 && status < 400) || status == 401 || status == 403 || status == 404;
+}
+
+/* The codes whose meaning we know, whatever status comes with them. */
+static const struct known_code {
+	const char *code;
+	enum { FOR_GOOD, AGAIN, EXISTS, GONE } meaning;
+} known_codes[] = {
+	{ "KeyAlreadyExists", EXISTS },
+	{ "NoSuchKey", GONE },
+	/* The file's own fault. */
+	{ "EntityTooLarge", FOR_GOOD },
+	{ "InvalidKey", FOR_GOOD },
+	{ "InvalidMimeType", FOR_GOOD },
+	/* The operator's. */
+	{ "AccessDenied", AGAIN },
+	{ "InvalidBucketName", AGAIN },
+	{ "InvalidJWT", AGAIN },
+	{ "InvalidRequest", AGAIN },
+	{ "NoSuchBucket", AGAIN },
+	/* Today's trouble. */
+	{ "Aborted", AGAIN },
+	{ "DatabaseReadOnly", AGAIN },
+	{ "DatabaseSchemaMismatch", AGAIN },
+	{ "DatabaseTimeout", AGAIN },
+	{ "InternalError", AGAIN },
+	{ "LockTimeout", AGAIN },
+	{ "ResourceLocked", AGAIN },
+	{ "SlowDown", AGAIN },
+};
+
+static const struct known_code *
+find_code(const char *code)
+{
+	for (size_t i = 0; code && i < sizeof known_codes / sizeof *known_codes; i++)
+		if (strcmp(code, known_codes[i].code) == 0)
+			return &known_codes[i];
+	return NULL;
 }
 
 static void
@@ -126,17 +169,19 @@ read_refusal(const struct http_response *rs, struct refusal *ret)
 	json_t *body = json_loadb(buf_str(&rs->body), rs->body.len, JSON_ALLOW_NUL, NULL);
 	const char *code = json_string_value(json_object_get(body, "code"));
 	const char *message = json_string_value(json_object_get(body, "message"));
+	const struct known_code *known = find_code(code);
 	long status = status_code(body);
 	bool cut_short;
 
 	if (!status)
 		status = rs->status;	/* a proxy's HTML, or nothing */
-	ret->exists = code ? strcmp(code, "KeyAlreadyExists") == 0 : status == 409;
-	ret->gone = code && strcmp(code, "NoSuchKey") == 0;
 	/* The service's own 400 is a string; a number without a code is what its
 	 * framework says when the body ended early. */
 	cut_short = !code && status == 400 && json_is_integer(json_object_get(body, "statusCode"));
-	ret->again = is_operators(status, code) || cut_short || status == 408 || status == 423 ||
+	ret->exists = known ? known->meaning == EXISTS : !code && status == 409;
+	ret->gone = known && known->meaning == GONE;
+	ret->again = known ? known->meaning == AGAIN || known->meaning == GONE
+		: is_operators(status) || cut_short || status == 408 || status == 423 ||
 		status == 429 || status >= 500 || rs->status >= 500 || rs->status == 429;
 	snprintf(ret->text, sizeof ret->text, "HTTP %ld, %s: %s", rs->status,
 		code ? code : "no code", message ? message : "no message");
@@ -252,6 +297,61 @@ public_url(const void *settings, const char *key, struct buf *out)
 	return out->err;
 }
 
+/* "/object/sign/<bucket>/<key>?token=...", relative to /storage/v1. */
+static enum err_code
+read_signed(const struct supabase *s, const struct http_response *rs, struct buf *out, struct err *err)
+{
+	static const char route[] = "/object/sign/";
+	json_t *body = json_loadb(buf_str(&rs->body), rs->body.len, JSON_ALLOW_NUL, NULL);
+	const char *path = json_string_value(json_object_get(body, "signedURL"));
+	size_t len = strlen(s->url);
+	enum err_code rc;
+
+	if (path && strncmp(path, route, sizeof route - 1) == 0) {
+		buf_put(out, s->url, len > 0 && s->url[len - 1] == '/' ? len - 1 : len);
+		buf_puts(out, "/storage/v1");
+		buf_puts(out, path);
+		rc = out->err ? err_set(err, out->err, "signed address") : ERR_OK;
+	} else {
+		rc = err_set(err, ERR_UPSTREAM, "no signedURL in the answer");
+	}
+	json_decref(body);
+	return rc;
+}
+
+static enum err_code
+sign(const void *settings, struct http_client *http, const char *key, uint64_t life_s,
+	struct buf *out, struct err *err)
+{
+	const struct supabase *s = settings;
+	struct http_request rq = HTTP_REQUEST_INIT;
+	struct http_response rs = HTTP_RESPONSE_INIT;
+	struct refusal refusal;
+	char body[64];
+	enum err_code rc;
+
+	rc = make_request(s, "object/sign", key, &rq, err);
+	snprintf(body, sizeof body, "{\"expiresIn\":%llu}", (unsigned long long)life_s);
+	rq.method = HTTP_POST;
+	rq.timeout_ms = SIGN_TIMEOUT_MS;
+	if (!rc)
+		rc = http_request_add_header(&rq, "Content-Type", "application/json");
+	if (!rc)
+		rc = http_request_set_body(&rq, body, strlen(body));
+	if (!rc)
+		rc = http_perform(http, &rq, &rs, err);
+	if (!rc && rs.status == 200) {
+		rc = read_signed(s, &rs, out, err);
+	} else if (!rc) {
+		read_refusal(&rs, &refusal);
+		rc = err_set(err, refusal.again ? ERR_UPSTREAM : ERR_REFUSED,
+			"signing %s: %s", key, refusal.text);
+	}
+	http_request_clear(&rq);
+	http_response_clear(&rs);
+	return rc;
+}
+
 const struct storage storage_supabase = {
 	.name = "supabase",
 	.title = "Supabase",
@@ -261,4 +361,5 @@ const struct storage storage_supabase = {
 	.put = put,
 	.remove = remove_file,
 	.public_url = public_url,
+	.sign = sign,
 };

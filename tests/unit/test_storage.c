@@ -561,12 +561,12 @@ make_answer(const char *text, char *out, size_t size)
 
 /* Put `text` with these answers.  up->n: how many requests came. */
 static enum err_code
-put_upstream(struct upstream *up, const char *key_env, const char *put_answer, const char *info_answer,
-	const char *text, struct err *err)
+put_upstream_with(struct upstream *up, const char *key_env, const char *more_env, const char *put_answer,
+	const char *info_answer, const char *text, struct err *err)
 {
 	static const uint8_t sha[SHA256_BYTES];
 	char url[100], first[4096], second[4096];
-	const char *env[] = { url, key_env, NULL };
+	const char *env[] = { url, key_env, more_env, NULL };
 	struct storage_file file = { .key = "owner/job/0-ab.webp", .bytes = strlen(text), .type = MEDIA_WEBP, .sha256 = sha };
 	struct opened o;
 	enum err_code rc;
@@ -586,6 +586,13 @@ put_upstream(struct upstream *up, const char *key_env, const char *put_answer, c
 	return rc;
 }
 
+static enum err_code
+put_upstream(struct upstream *up, const char *key_env, const char *put_answer, const char *info_answer,
+	const char *text, struct err *err)
+{
+	return put_upstream_with(up, key_env, NULL, put_answer, info_answer, text, err);
+}
+
 #define STORED "200 {\"Key\":\"outputs/owner/job/0-ab.webp\",\"Id\":\"71314b45-0000-4000-8000-000000000000\"}"
 #define REFUSAL(code, error, message, name) "400 {\"statusCode\":\"" code "\",\"error\":\"" error "\",\"message\":\"" \
 	message "\",\"code\":\"" name "\"}"
@@ -600,10 +607,12 @@ head_has(const struct seen *seen, const char *text)
 static void
 what_is_sent(void **state)
 {
-	static const struct { const char *name, *env, *apikey, *bearer; } rows[] = {
-		{ "secret key", "GENGATE_SUPABASE_KEY=" SECRET, "\r\napikey: " SECRET "\r\n", NULL },
+	static const struct { const char *name, *env, *apikey, *bearer, *more; } rows[] = {
+		{ "secret key", "GENGATE_SUPABASE_KEY=" SECRET, "\r\napikey: " SECRET "\r\n", NULL, NULL },
 		{ "legacy key", "GENGATE_SUPABASE_KEY=" LEGACY, "\r\napikey: " LEGACY "\r\n",
-		  "\r\nAuthorization: Bearer " LEGACY "\r\n" },
+		  "\r\nAuthorization: Bearer " LEGACY "\r\n", NULL },
+		{ "secret key in both", "GENGATE_SUPABASE_KEY=" SECRET, "\r\napikey: " SECRET "\r\n",
+		  "\r\nAuthorization: Bearer " SECRET "\r\n", "GENGATE_SUPABASE_KEY_AS_BEARER=on" },
 	};
 	struct upstream *up = *state;
 
@@ -611,7 +620,7 @@ what_is_sent(void **state)
 		struct err err = ERR_INIT;
 		const struct seen *seen = up->seen;
 
-		if (put_upstream(up, rows[i].env, EXISTS, "200 {\"size\":5}", "RIFFx", &err))
+		if (put_upstream_with(up, rows[i].env, rows[i].more, EXISTS, "200 {\"size\":5}", "RIFFx", &err))
 			fail_msg("%s: %s", rows[i].name, err.text);
 		ASSERT_ROW(rows[i].name, up->n == 2);
 		ASSERT_ROW(rows[i].name, strncmp(seen[0].head,
@@ -619,6 +628,7 @@ what_is_sent(void **state)
 		ASSERT_ROW(rows[i].name, head_has(&seen[0], "\r\nContent-Length: 5\r\n"));
 		ASSERT_ROW(rows[i].name, head_has(&seen[0], "\r\nContent-Type: image/webp\r\n"));
 		ASSERT_ROW(rows[i].name, head_has(&seen[0], "\r\nCache-Control: max-age=31536000\r\n"));
+		ASSERT_ROW(rows[i].name, head_has(&seen[0], "\r\nUser-Agent: gengate-test\r\n"));
 		ASSERT_ROW(rows[i].name, !head_has(&seen[0], "upsert") && !head_has(&seen[0], "chunked") &&
 			!head_has(&seen[0], "Expect"));
 		ASSERT_ROW(rows[i].name, seen[0].body_len == 5 && memcmp(seen[0].body, "RIFFx", 5) == 0);
@@ -702,6 +712,13 @@ answers(void **state)
 		{ "Cloudflare", "522 <html>", NULL, ERR_UPSTREAM, 1, "HTTP 522" },
 		{ "no answer", NULL, NULL, ERR_NO_ANSWER, 1, NULL },
 
+		/* The code says it, whatever is said beside it. */
+		{ "slow down, by its code", "400 {\"code\":\"SlowDown\"}", NULL, ERR_UPSTREAM, 1, "SlowDown" },
+		{ "no bucket, by its code", "400 {\"code\":\"NoSuchBucket\"}", NULL, ERR_UPSTREAM, 1, "NoSuchBucket" },
+		{ "too large, by its code", "500 {\"statusCode\":\"500\",\"code\":\"EntityTooLarge\"}",
+		  NULL, ERR_REFUSED, 1, "EntityTooLarge" },
+		{ "there, by its code", "400 {\"code\":\"KeyAlreadyExists\"}", "200 {\"size\":5}", ERR_OK, 2, NULL },
+
 		/* Not understood: what HTTP says. */
 		{ "400 and HTML", "400 <h1>Bad Request</h1>", NULL, ERR_REFUSED, 1, "HTTP 400" },
 		{ "400 and an array", "400 [{\"code\":\"KeyAlreadyExists\"}]", NULL, ERR_REFUSED, 1, "HTTP 400" },
@@ -766,6 +783,55 @@ removals(void **state)
 }
 
 static void
+signed_urls(void **state)
+{
+	static const struct { const char *name, *answer; enum err_code want; const char *say; } rows[] = {
+		{ "signed", "200 {\"signedURL\":\"/object/sign/outputs/owner/job/0-ab.webp?token=a.b.c\"}", ERR_OK, NULL },
+		{ "nothing", "200 {}", ERR_UPSTREAM, "no signedURL" },
+		{ "elsewhere", "200 {\"signedURL\":\"https://example.com/x\"}", ERR_UPSTREAM, "no signedURL" },
+		{ "a page", "200 <html>", ERR_UPSTREAM, "no signedURL" },
+		{ "no file", REFUSAL("404", "not_found", "Object not found", "NoSuchKey"), ERR_UPSTREAM, "NoSuchKey" },
+		{ "no bucket", REFUSAL("404", "Bucket not found", "Bucket not found", "NoSuchBucket"),
+		  ERR_UPSTREAM, "NoSuchBucket" },
+		{ "our key", REFUSAL("403", "Unauthorized", "x", "AccessDenied"), ERR_UPSTREAM, "AccessDenied" },
+		{ "not a key", REFUSAL("400", "InvalidKey", "x", "InvalidKey"), ERR_REFUSED, "InvalidKey" },
+		{ "a proxy's", "502 <h1>Bad Gateway</h1>", ERR_UPSTREAM, "HTTP 502" },
+		{ "no answer", NULL, ERR_NO_ANSWER, NULL },
+	};
+	struct upstream *up = *state;
+	char url[100], text[4096], want[300];
+	const char *env[] = { url, "GENGATE_SUPABASE_KEY=" SECRET, NULL };
+
+	snprintf(url, sizeof url, "GENGATE_SUPABASE_URL=http://127.0.0.1:%d", up->sv.port);
+	snprintf(want, sizeof want, "http://127.0.0.1:%d/storage/v1/object/sign/outputs/owner/job/0-ab.webp?token=a.b.c",
+		up->sv.port);
+	for (size_t i = 0; i < N(rows); i++) {
+		struct buf out = BUF_INIT(1000);
+		struct err err = ERR_INIT;
+		struct opened o;
+		enum err_code rc;
+
+		storage_open(&o, &storage_supabase, env);
+		pthread_mutex_lock(&up->sv.lock);
+		up->answers[0] = make_answer(rows[i].answer, text, sizeof text);
+		up->n = 0;
+		pthread_mutex_unlock(&up->sv.lock);
+		rc = o.st->sign(o.settings, up->http, "owner/job/0-ab.webp", 604800, &out, &err);
+		if (rc != rows[i].want || (rows[i].say && !strstr(err.text, rows[i].say)))
+			fail_msg("%s: %s: %s", rows[i].name, err_name(rc), err.text);
+		ASSERT_ROW(rows[i].name, strcmp(buf_str(&out), rc ? "" : want) == 0);
+		ASSERT_ROW(rows[i].name, up->n == 1);
+		ASSERT_ROW(rows[i].name, strncmp(up->seen[0].head,
+			"POST /storage/v1/object/sign/outputs/owner/job/0-ab.webp HTTP/1.1\r\n", 67) == 0);
+		ASSERT_ROW(rows[i].name, head_has(&up->seen[0], "\r\nContent-Type: application/json\r\n"));
+		ASSERT_ROW(rows[i].name, up->seen[0].body_len == 20 &&
+			memcmp(up->seen[0].body, "{\"expiresIn\":604800}", 20) == 0);
+		buf_clear(&out);
+		storage_close(&o);
+	}
+}
+
+static void
 nobody_there(void **state)
 {
 	static const uint8_t sha[SHA256_BYTES];
@@ -808,6 +874,7 @@ main(void)
 		SUPABASE(what_is_sent),
 		SUPABASE(answers),
 		SUPABASE(removals),
+		SUPABASE(signed_urls),
 		SUPABASE(nobody_there),
 	};
 	int failed;
