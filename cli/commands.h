@@ -4,6 +4,7 @@
 #define GENGATE_CLI_COMMANDS_H
 
 int cmd_serve(int argc, char **argv);
+int cmd_check(int argc, char **argv);
 int cmd_migrate(int argc, char **argv);
 int cmd_work(int argc, char **argv);
 

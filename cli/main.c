@@ -24,6 +24,10 @@ static const struct command {
 	{ "migrate", cmd_migrate,
 	  "migrate [--config FILE]\n"
 	  "    Bring the database's schema up to date.\n" },
+	{ "check", cmd_check,
+	  "check [--config FILE] [--json]\n"
+	  "    Look at the configuration and at everything behind it: database, storage,\n"
+	  "    provider, clock, public_url.  1: something is wrong; 78: the configuration.\n" },
 	{ "config", cmd_config,
 	  "config [--config FILE] | config --markdown\n"
 	  "    Print the configuration in force (no secrets), or the page about it.\n" },
@@ -118,6 +122,6 @@ main(int argc, char **argv)
 			return commands[i].run(argc - 1, argv + 1);
 	if (argc >= 2)
 		fprintf(stderr, "gengate: there is no command \"%s\"\n", argv[1]);
-	fputs("usage: gengate serve | work | migrate | config | version; gengate --help says more\n", stderr);
+	fputs("usage: gengate serve | work | migrate | check | config | version; gengate --help says more\n", stderr);
 	return EXIT_USAGE;
 }

@@ -67,6 +67,14 @@ verdict_name(enum err_code rc, enum webhook_verdict verdict)
 	}
 }
 
+static bool
+uuid_is_nil(const struct uuid *id)
+{
+	static const struct uuid nil;
+
+	return memcmp(id, &nil, sizeof nil) == 0;
+}
+
 enum err_code
 service_webhook(struct service *svc, const char *provider, const char *token,
 	const struct webhook *wh, enum webhook_verdict *ret, struct err *err)
@@ -86,9 +94,12 @@ service_webhook(struct service *svc, const char *provider, const char *token,
 		rc = p->webhook_parse(settings, wh, &obs, err);
 	if (!rc)
 		rc = service_open_token(svc, token ? token : "", token ? strlen(token) : 0, &owner, &id, err);
-	if (!rc)
+	if (!rc && uuid_is_nil(&id))
+		verdict = WEBHOOK_PROBED;
+	else if (!rc)
 		rc = take_observation(svc, p, &owner, &id, &obs, delivery, &verdict, err);
-	metric_add(METRIC_WEBHOOKS, 1, p->name, verdict_name(rc, verdict));
+	if (verdict != WEBHOOK_PROBED)	/* that one is no provider's */
+		metric_add(METRIC_WEBHOOKS, 1, p->name, verdict_name(rc, verdict));
 	if (!rc)
 		*ret = verdict;
 	gen_observation_clear(&obs);

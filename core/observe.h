@@ -7,6 +7,7 @@
 /* What became of a webhook that was taken. */
 enum webhook_verdict {
 	WEBHOOK_MOVED,		/* it moved its job */
+	WEBHOOK_PROBED,		/* it is `gengate check`'s: arrived, ours, and about no job */
 	WEBHOOK_NOTED,		/* nothing new: a duplicate, late, or about another prediction */
 };
 

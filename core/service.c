@@ -130,24 +130,45 @@ has_way_back(const struct url *here, const char *api_url)
 }
 
 bool
+service_has_way_back(const struct service *svc, const struct provider *p, const void *settings)
+{
+	return has_way_back(&svc->here, p->api_url(settings));
+}
+
+bool
 service_has_webhooks(const struct service *svc, const struct provider *p, const void *settings)
 {
 	return p->caps & PROVIDER_WEBHOOK && p->webhook_ready(settings) &&
-		has_way_back(&svc->here, p->api_url(settings));
+		service_has_way_back(svc, p, settings);
+}
+
+static enum err_code
+put_webhook_url(const struct service *svc, const struct provider *p, const struct uuid *owner,
+	const struct uuid *job, struct buf *out, struct err *err)
+{
+	uint8_t plain[32];
+
+	memcpy(plain, owner->b, 16);
+	memcpy(plain + 16, job->b, 16);
+	buf_printf(out, "%s/webhooks/%s?job=", svc->settings->public_url, p->name);
+	return token_seal(svc->keys, webhook_purpose, plain, sizeof plain, out, err);
 }
 
 enum err_code
 service_webhook_url(const struct service *svc, const struct provider *p, const void *settings,
 	const struct job *job, struct buf *out, struct err *err)
 {
-	uint8_t plain[32];
-
 	if (!service_has_webhooks(svc, p, settings))
 		return ERR_OK;
-	memcpy(plain, job->owner.b, 16);
-	memcpy(plain + 16, job->id.b, 16);
-	buf_printf(out, "%s/webhooks/%s?job=", svc->settings->public_url, p->name);
-	return token_seal(svc->keys, webhook_purpose, plain, sizeof plain, out, err);
+	return put_webhook_url(svc, p, &job->owner, &job->id, out, err);
+}
+
+enum err_code
+service_probe_url(const struct service *svc, const struct provider *p, struct buf *out, struct err *err)
+{
+	static const struct uuid nobody;
+
+	return put_webhook_url(svc, p, &nobody, &nobody, out, err);
 }
 
 enum err_code

@@ -65,6 +65,13 @@ enum err_code service_webhook_url(const struct service *svc, const struct provid
 /* Would service_webhook_url() give one? */
 bool service_has_webhooks(const struct service *svc, const struct provider *p, const void *settings);
 
+/* Where a probe's webhook goes, appended: sealed as any other, and about no job. */
+enum err_code service_probe_url(const struct service *svc, const struct provider *p,
+	struct buf *out, struct err *err) MUST_CHECK;
+
+/* Can the provider's webhooks come back: is public_url https, or all on loopback? */
+bool service_has_way_back(const struct service *svc, const struct provider *p, const void *settings);
+
 /* Which job a webhook token belongs to.  ERR_NOT_FOUND: it is none of ours. */
 enum err_code service_open_token(const struct service *svc, const char *token, size_t len,
 	struct uuid *ret_owner, struct uuid *ret_job, struct err *err) MUST_CHECK;

@@ -449,20 +449,30 @@ is_read_only(const PGresult *res)
 	return state && strcmp(state, "25006") == 0;
 }
 
+/* name: as what; "": for this moment only. */
 static enum err_code
-conn_prepare(struct conn *conn, enum sql_id id, int64_t deadline_us, bool *ret_lost, struct err *err)
+conn_prepare_as(struct conn *conn, const char *name, enum sql_id id, int64_t deadline_us,
+	bool *ret_lost, struct err *err)
 {
 	PGresult *res = NULL;
 	enum err_code rc;
 
 	*ret_lost = true;
-	if (!PQsendPrepare(conn->pg, sql_name(id), sql_text(id), 0, NULL))
+	if (!PQsendPrepare(conn->pg, name, sql_text(id), 0, NULL))
 		return pg_error(conn->pg, ERR_UNAVAILABLE, sql_name(id), err);
 	rc = pg_answer(conn->pg, deadline_us, &res, ret_lost, err);
 	if (rc)
 		return rc;
 	rc = result_check(res, sql_name(id), err);
 	PQclear(res);
+	return rc;
+}
+
+static enum err_code
+conn_prepare(struct conn *conn, enum sql_id id, int64_t deadline_us, bool *ret_lost, struct err *err)
+{
+	enum err_code rc = conn_prepare_as(conn, sql_name(id), id, deadline_us, ret_lost, err);
+
 	conn->prepared[id] = rc == ERR_OK;
 	return rc;
 }
@@ -581,7 +591,7 @@ db_prepare_only(struct db *db, enum sql_id id, struct err *err)
 		return rc;
 	rc = conn_open(db, conn, deadline_us, err);
 	if (!rc)
-		rc = conn_prepare(conn, id, deadline_us, &lost, err);
+		rc = conn_prepare_as(conn, "", id, deadline_us, &lost, err);
 	if (lost)
 		conn_close(conn);
 	pool_give(db, conn);

@@ -25,5 +25,5 @@ webhooks_post(struct exchange *x)
 		answer_failure(x, rc, &err);
 	else
 		answer_json(x, 200, json_pack("{ss}", "result",
-			verdict == WEBHOOK_MOVED ? "taken" : "noted"));
+			verdict == WEBHOOK_MOVED ? "taken" : verdict == WEBHOOK_PROBED ? "probed" : "noted"));
 }

@@ -124,6 +124,14 @@ struct provider {
 	 * are kept there.  NULL: there are none. */
 	enum err_code (*authorize)(const void *settings, struct http_request *rq);
 
+	/* Is our key taken?  Costs nothing.  Optional: cannot be told.
+	 * The reply: ERR_OK; ERR_PROVIDER_UNAVAILABLE: it is not; ERR_UPSTREAM: no
+	 * answer to that. */
+	struct {
+		enum err_code (*request)(const void *settings, struct http_request *ret, struct err *err);
+		enum err_code (*reply)(const void *settings, const struct http_response *rs, struct err *err);
+	} probe;
+
 	/* Costs money: sent at most once per answer, never resent by base/. */
 	struct {
 		enum err_code (*request)(const void *settings, const struct gen_spec *spec,
@@ -155,6 +163,10 @@ struct provider {
 	 * caller owns it: mem_free(). */
 	enum err_code (*webhook_verify)(const void *settings, const struct webhook *wh,
 		int64_t now_s, char **ret_delivery, struct err *err);
+	/* Method, headers and body of a webhook as the provider would send it, of
+	 * that size at least, signed by our own first secret: it moves nothing. */
+	enum err_code (*webhook_probe)(const void *settings, int64_t now_s, size_t body_bytes,
+		struct http_request *ret, struct err *err);
 	/* After verify.  ERR_BAD_REQUEST: not what this provider sends. */
 	enum err_code (*webhook_parse)(const void *settings, const struct webhook *wh,
 		struct gen_observation *ret, struct err *err);

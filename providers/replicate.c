@@ -538,6 +538,70 @@ find_reply(const void *settings, const struct http_response *rs, struct find_rep
 	return ERR_OK;
 }
 
+/* https://replicate.com/docs/reference/http#account.get */
+static enum err_code
+probe_request(const void *settings, struct http_request *rq, struct err *err)
+{
+	const struct replicate *r = settings;
+	struct buf url = BUF_INIT(4096);
+	enum err_code rc;
+
+	put_api_url(&url, r);
+	buf_puts(&url, "/account");
+	rq->method = HTTP_GET;
+	rq->timeout_ms = STATUS_TIMEOUT_MS;
+	rc = url.err ? url.err : http_request_set_url(rq, buf_str(&url));
+	if (!rc)
+		rc = add_auth(r, rq);
+	buf_clear(&url);
+	return rc ? err_set(err, rc, "Replicate's account request") : ERR_OK;
+}
+
+static enum err_code
+probe_reply(const void *settings, const struct http_response *rs, struct err *err)
+{
+	json_t *doc = reply_json(buf_str(&rs->body), rs->body.len);
+	char *said = rs->status == 200 ? NULL : read_problem(rs, doc);
+	enum err_code rc = ERR_OK;
+
+	(void)settings;
+	if (rs->status == 401 || rs->status == 402 || rs->status == 403)
+		rc = err_set(err, ERR_PROVIDER_UNAVAILABLE, "HTTP %ld: %s", rs->status, said ? said : "");
+	else if (rs->status != 200 || !doc)
+		rc = err_set(err, ERR_UPSTREAM, "HTTP %ld: %s", rs->status, said ? said : "no JSON object");
+	json_decref(doc);
+	mem_free(said);
+	return rc;
+}
+
+/* What it says of no job of ours; logs of a prediction can be long. */
+static enum err_code
+webhook_probe(const void *settings, int64_t now_s, size_t body_bytes, struct http_request *rq,
+	struct err *err)
+{
+	const struct replicate *r = settings;
+	struct buf body = BUF_INIT(body_bytes + 256);
+	char id[48];
+	enum err_code rc;
+
+	if (!r->webhook_secret)
+		return err_set(err, ERR_CONFIG, "replicate_webhook_secret is not set");
+	snprintf(id, sizeof id, "msg_gengate_check_%lld", (long long)now_s);
+	buf_puts(&body, "{\"id\":\"gengate-check\",\"status\":\"starting\",\"logs\":\"");
+	while (!body.err && body.len < body_bytes)
+		buf_puts(&body, "gengate check ");
+	buf_puts(&body, "\"}");
+	rq->method = HTTP_POST;
+	rq->timeout_ms = STATUS_TIMEOUT_MS;
+	rc = body.err ? body.err : http_request_set_body(rq, buf_str(&body), body.len);
+	if (!rc)
+		rc = http_request_add_header(rq, "Content-Type", "application/json");
+	if (!rc)
+		rc = standard_webhooks_sign(r->webhook_secret, id, now_s, rq, err);
+	buf_clear(&body);
+	return rc ? err_set(err, rc, "a webhook to try with") : ERR_OK;
+}
+
 static bool
 webhook_ready(const void *settings)
 {
@@ -580,11 +644,13 @@ const struct provider provider_replicate = {
 	.check = check,
 	.api_url = api_url,
 	.authorize = authorize,
+	.probe = { probe_request, probe_reply },
 	.submit = { submit_request, submit_reply },
 	.get_status = { status_request, status_reply },
 	.cancel = { cancel_request, status_reply },
 	.find = { find_request, find_reply },
 	.webhook_ready = webhook_ready,
 	.webhook_verify = webhook_verify,
+	.webhook_probe = webhook_probe,
 	.webhook_parse = webhook_parse,
 };

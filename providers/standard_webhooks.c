@@ -153,3 +153,49 @@ standard_webhooks_verify(const char *secrets, const struct webhook *wh, int64_t 
 	*ret_delivery = mem_strdup(id);
 	return *ret_delivery ? ERR_OK : err_set(err, ERR_NOMEM, "webhook id");
 }
+
+/* "v1,<base64>" */
+static enum err_code
+make_signature(const char *secret, size_t len, const struct buf *text, struct buf *out, struct err *err)
+{
+	struct buf key = BUF_INIT(SECRET_MAX);
+	uint8_t digest[SHA256_BYTES];
+	enum err_code rc = secret_key(secret, len, &key);
+
+	if (!rc)
+		rc = hmac_sha256(key.p, key.len, text->p, text->len, digest, err);
+	if (!rc) {
+		buf_puts(out, "v1,");
+		base64_encode(out, digest, sizeof digest);
+		rc = out->err;
+	}
+	buf_wipe(&key);
+	return rc;
+}
+
+enum err_code
+standard_webhooks_sign(const char *secrets, const char *id, int64_t now_s,
+	struct http_request *rq, struct err *err)
+{
+	struct buf text = BUF_INIT((size_t)rq->body_bytes + ID_MAX + TIMESTAMP_MAX + 2), signature = BUF_INIT(64);
+	char timestamp[24];
+	const char *item;
+	size_t len;
+	enum err_code rc;
+
+	if (!next_item(&secrets, ',', &item, &len))
+		return err_set(err, ERR_CONFIG, "no secret to sign a webhook with");
+	snprintf(timestamp, sizeof timestamp, "%lld", (long long)now_s);
+	buf_printf(&text, "%s.%s.", id, timestamp);
+	buf_put(&text, rq->body, (size_t)rq->body_bytes);
+	rc = text.err ? text.err : make_signature(item, len, &text, &signature, err);
+	if (!rc)
+		rc = http_request_add_header(rq, "webhook-id", id);
+	if (!rc)
+		rc = http_request_add_header(rq, "webhook-timestamp", timestamp);
+	if (!rc)
+		rc = http_request_add_header(rq, "webhook-signature", buf_str(&signature));
+	buf_clear(&text);
+	buf_clear(&signature);
+	return rc ? err_set(err, rc, "signing a webhook") : ERR_OK;
+}

@@ -18,6 +18,10 @@
 enum err_code standard_webhooks_verify(const char *secrets, const struct webhook *wh,
 	int64_t now_s, char **ret_delivery, struct err *err) MUST_CHECK;
 
+/* Make rq a webhook with rq's own body: its headers, signed by the first secret. */
+enum err_code standard_webhooks_sign(const char *secrets, const char *id, int64_t now_s,
+	struct http_request *rq, struct err *err) MUST_CHECK;
+
 /* Is every secret in the list one that could verify anything? */
 enum err_code standard_webhooks_check(const char *secrets, struct err *err) MUST_CHECK;
 
