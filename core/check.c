@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "core/sign.h"
 #include "db/look.h"
 
 #define PROBE_TIMEOUT_MS 20000
@@ -164,6 +165,19 @@ is_pixel(const struct http_response *rs)
 	return rs->status == 200 && rs->body.len == sizeof pixel && memcmp(rs->body.p, pixel, sizeof pixel) == 0;
 }
 
+static bool
+everybody_reads(struct trial *t, const char *key)
+{
+	struct buf url = BUF_INIT(16384);
+	struct http_response rs = HTTP_RESPONSE_INIT;
+	bool ret = !t->svc->storage->public_url(t->svc->storage_settings, key, &url) &&
+		!fetch(t, buf_str(&url), &rs, NULL) && is_pixel(&rs);
+
+	http_response_clear(&rs);
+	buf_clear(&url);
+	return ret;
+}
+
 /* As a browser does, without our key. */
 static void
 read_back(struct trial *t, const char *key)
@@ -172,19 +186,29 @@ read_back(struct trial *t, const char *key)
 	struct buf url = BUF_INIT(16384);
 	struct http_response rs = HTTP_RESPONSE_INIT;
 	struct err err = ERR_INIT;
-	enum err_code rc = svc->storage->public_url(svc->storage_settings, key, &url);
+	bool private = service_signs(svc);
+	int64_t until_us;
+	enum err_code rc = private ? sign_key(svc, key, &url, &until_us, &err)
+		: svc->storage->public_url(svc->storage_settings, key, &url);
 
 	if (!rc)
 		rc = fetch(t, buf_str(&url), &rs, &err);
 	if (rc)
 		say(t, "storage_read", CHECK_WRONG, "see that the storage's public address is right and is served",
 			"what was written cannot be read: %s", err.text);
+	else if (private && !is_pixel(&rs))
+		say(t, "storage_read", CHECK_WRONG, "see that supabase_url is right",
+			"what was written cannot be read by its signed URL: HTTP %ld", rs.status);
 	else if (!is_pixel(&rs))
 		say(t, "storage_read", CHECK_WRONG, "with Supabase: make the bucket public; with a folder: see that the "
 			"web server serves storage_dir under storage_public_url",
 			"what was written cannot be read by everybody, as outputs = public needs: HTTP %ld", rs.status);
+	else if (private && everybody_reads(t, key))
+		say(t, "storage_read", CHECK_WRONG, "make the bucket private, or set outputs = public",
+			"everybody can read what is written, though outputs = private");
 	else
-		say(t, "storage_read", CHECK_GOOD, NULL, "everybody can read what is written");
+		say(t, "storage_read", CHECK_GOOD, NULL, "%s can read what is written",
+			private ? "who has a signed URL" : "everybody");
 	http_response_clear(&rs);
 	buf_clear(&url);
 }

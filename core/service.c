@@ -37,6 +37,9 @@ service_check(const struct service_parts *parts, struct buf *mistakes)
 		provider_at(i)->check(parts->provider_settings[i], mistakes);
 	if (storage->check)
 		storage->check(parts->storage_settings, mistakes);
+	/* nginx can check signed URLs of its own, but by MD5, and not in every build. */
+	if (s->outputs == OUTPUTS_PRIVATE && !storage->sign)
+		cfg_mistake(mistakes, "outputs", "private needs a storage that signs URLs; %s does not", storage->name);
 	rc = models_load(s->models_file, s->provider, &models, mistakes, NULL);
 	if (!rc && s->default_model && !models_find(models, s->default_model, &model))
 		cfg_mistake(mistakes, "default_model", "%s has no model \"%s\"", s->models_file, s->default_model);

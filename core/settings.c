@@ -9,7 +9,7 @@
 
 static const char *const auths[] = { "server", "none", NULL };
 static const char *const kinds[] = { "local", "supabase", NULL };
-static const char *const outputs[] = { "public", NULL };
+static const char *const outputs[] = { "public", "private", NULL };
 
 #define AT(member) offsetof(struct settings, member)
 
@@ -38,7 +38,12 @@ const struct cfg_row core_options[] = {
 	{ "storage", CFG_WORD, AT(storage), .def = "supabase", .words = kinds,
 	  .doc = "Where outputs are kept." },
 	{ "outputs", CFG_WORD, AT(outputs), .def = "public", .words = outputs,
-	  .doc = "How outputs are read: `public` ones by whoever knows their URL." },
+	  .doc = "How outputs are read: `public` ones by whoever knows their URL. "
+		"`private` ones by URLs that are signed and end (`signed_url_life`); the bucket has to be private, and "
+		"the storage has to sign, which `local` does not." },
+	{ "signed_url_life", CFG_DURATION, AT(signed_url_life_ms), .def = "7d", .min = 2000, .max = UINT64_C(31536000000),
+	  .doc = "With `outputs = private`: for how long a signed URL is good. A read that finds less than a "
+		"quarter of it left has it signed anew." },
 	{ "output_hosts", CFG_STR, AT(output_hosts), .max = 4096,
 	  .doc = "More hosts that outputs may be fetched from, separated by commas: `host`, `host:port`, "
 		"or `.suffix`. One that names a loopback address also allows plain http to it." },

@@ -7,6 +7,7 @@
 #include "base/cfg.h"
 
 enum auth { AUTH_SERVER, AUTH_NONE };
+enum outputs { OUTPUTS_PUBLIC, OUTPUTS_PRIVATE };
 enum storage_kind { STORAGE_LOCAL, STORAGE_SUPABASE };	/* indexes of storages[] */
 
 struct settings {
@@ -19,6 +20,7 @@ struct settings {
 	char *default_model;
 	int storage;
 	int outputs;
+	uint64_t signed_url_life_ms;
 	char *output_hosts;
 	char *ca_file;
 	uint64_t slots_per_user;

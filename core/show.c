@@ -3,6 +3,7 @@
 #include "core/show.h"
 
 #include "base/clock.h"
+#include "core/sign.h"
 
 void
 service_prefix(const struct service *svc, struct buf *out)
@@ -47,20 +48,48 @@ error_of(const json_t *row)
 		"retryable", err_retryable(code));
 }
 
-static json_t *
-asset_of(const struct service *svc, const json_t *row)
+/* How the addresses of a job's outputs stand. */
+enum urls { URLS_GOOD, URLS_DUE, URLS_OVER };
+
+/* Of a private output: the address that was signed last, while it is good. */
+static int
+put_signed_url(const struct service *svc, const json_t *row, json_t *asset, enum urls *urls)
 {
-	static const char *const members[] = { "index", "content_type", "bytes", "width", "height", "sha256" };
+	int64_t until_us = json_integer_value(json_object_get(row, "signed_until_us"));
+	bool good = until_us > clock_wall_us();
+
+	if (!good)
+		*urls = URLS_OVER;
+	else if (*urls == URLS_GOOD && sign_is_due(svc, until_us))
+		*urls = URLS_DUE;
+	return json_object_set_new(asset, "url", good
+			? json_incref(json_object_get(row, "signed_url")) : json_null()) |
+		json_object_set_new(asset, "expires_at", good ? time_of(row, "signed_until_us") : json_null());
+}
+
+static int
+put_public_url(const struct service *svc, const json_t *row, json_t *asset)
+{
 	const char *key = json_string_value(json_object_get(row, "key"));
 	struct buf url = BUF_INIT(16384);
+	int rc = 0;
+
+	if (key && !svc->storage->public_url(svc->storage_settings, key, &url))
+		rc = json_object_set_new(asset, "url", json_string(buf_str(&url)));
+	buf_clear(&url);
+	return rc | json_object_set_new(asset, "expires_at", json_null());
+}
+
+static json_t *
+asset_of(const struct service *svc, const json_t *row, enum urls *urls)
+{
+	static const char *const members[] = { "index", "content_type", "bytes", "width", "height", "sha256" };
 	json_t *asset = json_object();
 	int rc = 0;
 
 	for (size_t i = 0; i < sizeof members / sizeof *members; i++)
 		rc |= json_object_set(asset, members[i], json_object_get(row, members[i]));
-	if (key && !svc->storage->public_url(svc->storage_settings, key, &url))
-		rc |= json_object_set_new(asset, "url", json_string(buf_str(&url)));
-	buf_clear(&url);
+	rc |= service_signs(svc) ? put_signed_url(svc, row, asset, urls) : put_public_url(svc, row, asset);
 	if (rc) {
 		json_decref(asset);
 		return NULL;
@@ -69,14 +98,14 @@ asset_of(const struct service *svc, const json_t *row)
 }
 
 static json_t *
-assets_of(const struct service *svc, const json_t *row)
+assets_of(const struct service *svc, const json_t *row, enum urls *urls)
 {
 	const json_t *rows = json_object_get(row, "assets");
 	json_t *assets = json_array(), *each;
 	size_t i;
 
 	json_array_foreach((json_t *)rows, i, each)
-		if (json_array_append_new(assets, asset_of(svc, each))) {
+		if (json_array_append_new(assets, asset_of(svc, each, urls))) {
 			json_decref(assets);
 			return NULL;
 		}
@@ -106,15 +135,25 @@ links_of(const char *prefix, const json_t *row)
 	return links;
 }
 
+/* *ret_over: a private output has no address now.  Whatever is due is signed soon. */
 static json_t *
-make_job(const struct service *svc, const json_t *row, const char *prefix)
+make_job(const struct service *svc, const struct uuid *owner, const json_t *row, const char *prefix,
+	bool *ret_over)
 {
+	const char *id = json_string_value(json_object_get(row, "id"));
+	enum urls urls = URLS_GOOD;
+	json_t *assets = assets_of(svc, row, &urls);
+	struct uuid job;
+
+	if (urls != URLS_GOOD && !uuid_parse(id, strlen(id), &job))
+		signer_hint(svc->signer, owner, &job);
+	*ret_over = urls == URLS_OVER;
 	return json_pack("{sO, sO, sO, sO, so, so, sO, so, so, so, so}",
 		"id", json_object_get(row, "id"),
 		"status", json_object_get(row, "status"),
 		"model", json_object_get(row, "model"),
 		"provider", json_object_get(row, "provider"),
-		"assets", assets_of(svc, row),
+		"assets", assets,
 		"error", error_of(row),
 		"metadata", json_object_get(row, "metadata"),
 		"created_at", time_of(row, "created_us"),
@@ -129,13 +168,14 @@ service_show(struct service *svc, const struct uuid *owner, const struct uuid *i
 {
 	struct buf prefix = BUF_INIT(4096);
 	json_t *row = NULL, *job;
+	bool over = false;
 	enum err_code rc;
 
 	rc = jobs_show(svc->db, owner, id, &row, err);
 	if (rc)
 		return rc;
 	service_prefix(svc, &prefix);
-	job = make_job(svc, row, buf_str(&prefix));
+	job = make_job(svc, owner, row, buf_str(&prefix), &over);
 	buf_clear(&prefix);
 	if (!job) {
 		json_decref(row);
@@ -145,6 +185,7 @@ service_show(struct service *svc, const struct uuid *owner, const struct uuid *i
 		.job = job,
 		.version = (int32_t)json_integer_value(json_object_get(row, "version")),
 		.created_us = json_integer_value(json_object_get(row, "created_us")),
+		.unsigned_urls = over,
 	};
 	rc = gen_status_parse(json_string_value(json_object_get(row, "status")), &ret->status);
 	if (!rc && ret->status == GEN_FAILED)
@@ -159,6 +200,7 @@ service_list(struct service *svc, const struct uuid *owner, unsigned statuses,
 {
 	struct buf prefix = BUF_INIT(4096);
 	json_t *rows = NULL, *jobs, *row;
+	bool over;
 	size_t i;
 	enum err_code rc = jobs_list(svc->db, owner, statuses, before, max, &rows, err);
 
@@ -167,7 +209,7 @@ service_list(struct service *svc, const struct uuid *owner, unsigned statuses,
 	jobs = json_array();
 	service_prefix(svc, &prefix);
 	json_array_foreach(rows, i, row)
-		if (json_array_append_new(jobs, make_job(svc, row, buf_str(&prefix))))
+		if (json_array_append_new(jobs, make_job(svc, owner, row, buf_str(&prefix), &over)))
 			rc = err_set(err, ERR_NOMEM, "showing jobs");
 	if (!rc && !jobs)
 		rc = err_set(err, ERR_NOMEM, "showing jobs");

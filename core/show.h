@@ -16,6 +16,7 @@ struct shown {
 	enum gen_status status;
 	enum err_code error;	/* with GEN_FAILED */
 	int64_t created_us;
+	bool unsigned_urls;	/* private outputs without a URL: they are being signed */
 };
 
 /* ERR_NOT_FOUND: there is none of that owner. */

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "core/fetch.h"
+#include "core/sign.h"
 #include "core/step.h"
 #include "core/workers.h"
 
@@ -56,6 +57,7 @@ keep(struct service *svc, const struct job *job, const struct asset *asset, stru
 	struct storage_file file = { .fd = -1, .sha256 = kept.sha256 };
 	const void *settings;
 	const struct provider *p = service_provider(svc, job->provider, &settings);
+	struct buf signed_url = BUF_INIT(16384);
 	char *key = NULL;
 	enum err_code rc;
 
@@ -76,10 +78,15 @@ keep(struct service *svc, const struct job *job, const struct asset *asset, stru
 		file.type = kept.media.type;
 		rc = put(svc, &file, err);
 	}
+	if (!rc && service_signs(svc)) {
+		rc = sign_key(svc, key, &signed_url, &kept.signed_until_us, err);
+		kept.signed_url = buf_str(&signed_url);
+	}
 	if (!rc)
 		rc = assets_stored(svc->db, job, &kept, err);
 	if (file.fd >= 0)
 		close(file.fd);
+	buf_clear(&signed_url);
 	mem_free(key);
 	return rc;
 }

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "core/remove.h"
+#include "core/sign.h"
 
 #define LANES 3
 #define TICK_MS 500		/* how often Postgres is asked what is due */
@@ -500,6 +501,8 @@ start(struct service *svc, size_t n_threads, struct job *job, struct err *err)
 	if (!rc && !job && pthread_create(&w->remover, NULL, remove_run, w))
 		rc = err_set(err, ERR_NOMEM, "remover thread");
 	w->has_remover = !rc && !job;
+	if (!rc && !job)
+		rc = signer_start(svc, err);
 	if (rc)
 		workers_stop(svc, 0);
 	return rc;
@@ -587,6 +590,7 @@ workers_stop(struct service *svc, uint64_t grace_ms)
 	while (!all_idle(w) && clock_mono_us() < until_us)
 		nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);
 	http_client_stop(svc->http);
+	signer_stop(svc);
 	if (w->has_scheduler)
 		pthread_join(w->scheduler, NULL);
 	if (w->has_remover)

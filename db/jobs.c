@@ -621,19 +621,76 @@ assets_named(struct db *db, const struct job *job, int index, const char *key, s
 enum err_code
 assets_stored(struct db *db, const struct job *job, const struct stored_asset *a, struct err *err)
 {
-	struct text o, j, index, bytes, width, height;
+	struct text o, j, index, bytes, width, height, until;
 	char digest[SHA256_HEX_SIZE];
 	const char *params[] = {
 		id(&o, &job->owner), id(&j, &job->id), num(&index, a->index), a->key,
 		media_mime(a->media.type), num(&bytes, (int64_t)a->bytes),
 		a->media.width ? num(&width, a->media.width) : NULL,
 		a->media.height ? num(&height, a->media.height) : NULL, digest,
+		a->signed_url, a->signed_url ? num(&until, a->signed_until_us) : NULL,
 	};
 	PGresult *res = NULL;
 	enum err_code rc;
 
 	hex_encode(a->sha256, sizeof a->sha256, digest);
 	rc = db_query(db, SQL_asset_stored, params, N(params), &res, err);
+	PQclear(res);
+	return rc;
+}
+
+enum err_code
+assets_kept(struct db *db, const struct uuid *owner, const struct uuid *job,
+	struct kept_asset **ret, size_t *ret_n, struct err *err)
+{
+	struct text o, j;
+	const char *params[] = { id(&o, owner), id(&j, job) };
+	PGresult *res = NULL;
+	struct kept_asset *assets = NULL;
+	size_t n = 0, rows = 0;
+	enum err_code rc = db_query(db, SQL_assets_kept, params, N(params), &res, err);
+
+	if (!rc) {
+		rows = (size_t)PQntuples(res);
+		assets = mem_calloc(rows, sizeof *assets);
+		if (!assets)
+			rc = err_set(err, ERR_NOMEM, "outputs of job %s", params[1]);
+	}
+	for (; !rc && n < rows; n++) {
+		assets[n].index = (int)row_i64(res, (int)n, "index", 0);
+		assets[n].signed_until_us = row_i64(res, (int)n, "signed_until_us", 0);
+		if (!dup_into(&assets[n].key, row_text(res, (int)n, "storage_key")))
+			rc = err_set(err, ERR_NOMEM, "outputs of job %s", params[1]);
+	}
+	if (rc) {
+		kept_assets_free(&assets, n);
+	} else {
+		*ret = assets;
+		*ret_n = n;
+	}
+	PQclear(res);
+	return rc;
+}
+
+void
+kept_assets_free(struct kept_asset **assets, size_t n)
+{
+	for (size_t i = 0; *assets && i < n; i++)
+		mem_free((*assets)[i].key);
+	mem_free(*assets);
+	*assets = NULL;
+}
+
+enum err_code
+assets_signed(struct db *db, const struct uuid *owner, const struct uuid *job,
+	const struct kept_asset *asset, const char *url, int64_t until_us, struct err *err)
+{
+	struct text o, j, index, until;
+	const char *params[] = { id(&o, owner), id(&j, job), num(&index, asset->index), asset->key, url,
+		num(&until, until_us) };
+	PGresult *res = NULL;
+	enum err_code rc = db_query(db, SQL_asset_signed, params, N(params), &res, err);
+
 	PQclear(res);
 	return rc;
 }

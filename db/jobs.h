@@ -113,7 +113,8 @@ enum err_code jobs_note(struct db *db, const struct uuid *owner, const struct uu
 
 /* What the owner may see, as a JSON object: id, status, version, model,
  * provider, error_code, metadata, created_us, started_us, completed_us, assets
- * (index, key, content_type, bytes, width, height, sha256), null where there is
+ * (index, key, content_type, bytes, width, height, sha256, signed_url,
+ * signed_until_us), null where there is
  * nothing.  The caller owns it.  ERR_NOT_FOUND. */
 enum err_code jobs_show(struct db *db, const struct uuid *owner, const struct uuid *id,
 	json_t **ret, struct err *err) MUST_CHECK;
@@ -156,6 +157,8 @@ struct stored_asset {
 	struct media media;
 	uint64_t bytes;
 	uint8_t sha256[SHA256_BYTES];
+	const char *signed_url;		/* borrowed; NULL: none */
+	int64_t signed_until_us;	/* until when it is good */
 };
 
 /* Before a file is put: whatever becomes of us, it is known by which name it may
@@ -167,6 +170,21 @@ enum err_code assets_stored(struct db *db, const struct job *job,
 	const struct stored_asset *asset, struct err *err) MUST_CHECK;
 enum err_code assets_give_up(struct db *db, const struct job *job, int index,
 	enum err_code why, struct err *err) MUST_CHECK;
+
+/* One output that is kept. */
+struct kept_asset {
+	int index;
+	char *key;
+	int64_t signed_until_us;	/* 0: it has no signed address */
+};
+
+enum err_code assets_kept(struct db *db, const struct uuid *owner, const struct uuid *job,
+	struct kept_asset **ret, size_t *ret_n, struct err *err) MUST_CHECK;
+void kept_assets_free(struct kept_asset **assets, size_t n);
+
+/* It has another signed address; the record has another version then. */
+enum err_code assets_signed(struct db *db, const struct uuid *owner, const struct uuid *job,
+	const struct kept_asset *asset, const char *url, int64_t until_us, struct err *err) MUST_CHECK;
 
 /* How many were given up, and why the first of them. */
 enum err_code assets_lost(struct db *db, const struct job *job, int *ret_n,

@@ -9,6 +9,9 @@
 #include "fcgi/routes.h"
 #include "fcgi/stream.h"
 
+/* The storage is asked to sign; usually it answers at once. */
+#define SIGN_WAIT_MS 5000
+
 static void
 answer_status(struct exchange *x, struct shown *shown)
 {
@@ -16,7 +19,8 @@ answer_status(struct exchange *x, struct shown *shown)
 
 	prefer.respond_async = false;	/* has no meaning here */
 	prefer_answer(x, &prefer);
-	answer_job(x, job_is_known(x, shown->version) ? 304 : 200, shown);
+	/* A known answer whose addresses are over is of no use. */
+	answer_job(x, job_is_known(x, shown->version) && !shown->unsigned_urls ? 304 : 200, shown);
 }
 
 static void
@@ -50,6 +54,16 @@ wait_for_news(struct exchange *x, const struct shown *shown)
 	return !exchange_park(x, known ? WATCH_CHANGED : WATCH_ENDED, prefer.wait_s * 1000, resume_status);
 }
 
+/* Private outputs without an address: until they are signed. */
+static bool
+wait_for_urls(struct exchange *x, const struct shown *shown)
+{
+	if (!shown->unsigned_urls || !x->svc->signer)
+		return false;
+	x->seen = shown->version;
+	return !exchange_park(x, WATCH_CHANGED, SIGN_WAIT_MS, resume_status);
+}
+
 static void
 show(struct exchange *x, const char *id)
 {
@@ -66,7 +80,7 @@ show(struct exchange *x, const char *id)
 		answer_failure(x, rc, &err);
 	} else if (stream_wanted(x)) {
 		stream_begin(x, &shown);
-	} else if (wait_for_news(x, &shown)) {
+	} else if (wait_for_urls(x, &shown) || wait_for_news(x, &shown)) {
 		json_decref(shown.job);
 	} else {
 		answer_status(x, &shown);

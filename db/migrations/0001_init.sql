@@ -81,6 +81,8 @@ create table public.generation_assets (
 	sha256       bytea,
 	error_code   text,
 	stored_at    timestamptz,
+	signed_url   text,			-- of a private one, as the storage gave it last
+	signed_until timestamptz,
 	constraint generation_assets_pkey primary key (owner_id, job_id, index),
 	constraint generation_assets_job foreign key (owner_id, job_id)
 		references public.generation_jobs (owner_id, id) on delete cascade,

@@ -11,7 +11,8 @@ select j.id, j.status, j.version, j.model, j.provider, j.error_code,
 		(select json_agg(json_build_object('index', a.index, 'key', a.storage_key,
 				'content_type', a.content_type, 'bytes', a.bytes,
 				'width', a.width, 'height', a.height,
-				'sha256', encode(a.sha256, 'hex')) order by a.index)
+				'sha256', encode(a.sha256, 'hex'), 'signed_url', a.signed_url,
+				'signed_until_us', (extract(epoch from a.signed_until) * 1000000)::bigint) order by a.index)
 			from public.generation_assets a
 			where a.owner_id = j.owner_id and a.job_id = j.id
 				and a.stored_at is not null)

@@ -152,7 +152,8 @@ assets_come_with_the_end(void **state)
 	assert_int_equal(number(first, "index"), 0);
 	assert_string_equal(string(first, "content_type"), "video/mp4");
 	assert_true(is_null(first, "width") && is_null(first, "height"));
-	assert_int_equal(json_object_size(last), 7);
+	assert_int_equal(json_object_size(last), 9);
+	assert_true(is_null(last, "signed_url") && is_null(last, "signed_until_us"));
 	assert_int_equal(number(last, "index"), 2);
 	assert_string_equal(string(last, "key"), "k2");
 	assert_string_equal(string(last, "content_type"), "image/png");
@@ -161,6 +162,53 @@ assets_come_with_the_end(void **state)
 	assert_int_equal(number(last, "height"), 480);
 	assert_string_equal(string(last, "sha256"),
 		"a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2");
+	json_decref(json);
+	job_clear(&job);
+}
+
+/* A signed address is seen, can be replaced, and moves the record's version. */
+static void
+signed_addresses(void **state)
+{
+	struct fixture *f = *state;
+	struct job job = storing_job(f);
+	struct job_move end = move_to(GEN_SETTLED);
+	struct stored_asset asset = stored(0, "k0");
+	struct kept_asset *kept, other = { .index = 0, .key = (char[]){ "k9" } };
+	const int64_t until_us = INT64_C(1800000000123456);
+	struct err err = ERR_INIT;
+	json_t *json, *first;
+	size_t n;
+
+	asset.signed_url = "https://a/1?token=x";
+	asset.signed_until_us = until_us;
+	WANT(ERR_OK, assets_stored(f->db, &job, &asset, &err));
+	asset = stored(2, "k2");
+	WANT(ERR_OK, assets_stored(f->db, &job, &asset, &err));
+	WANT(ERR_OK, assets_give_up(f->db, &job, 1, ERR_OUTPUT_TYPE, &err));
+	end.status = GEN_FAILED;
+	end.error = ERR_OUTPUTS_LOST;
+	WANT(ERR_OK, jobs_move(f->db, &job, &end, &err));
+
+	WANT(ERR_OK, assets_kept(f->db, &job.owner, &job.id, &kept, &n, &err));
+	assert_int_equal(n, 2);
+	assert_int_equal(kept[0].signed_until_us, until_us);
+	assert_int_equal(kept[1].index, 2);
+	assert_string_equal(kept[1].key, "k2");
+	assert_int_equal(kept[1].signed_until_us, 0);
+	WANT(ERR_OK, assets_signed(f->db, &job.owner, &job.id, &kept[0], "https://a/2", until_us + 1, &err));
+	kept_assets_free(&kept, n);
+	json = shown(f, &job);
+	assert_int_equal(number(json, "version"), 4);
+	first = json_array_get(json_object_get(json, "assets"), 0);
+	assert_string_equal(string(first, "signed_url"), "https://a/2");
+	assert_int_equal(number(first, "signed_until_us"), until_us + 1);
+	json_decref(json);
+
+	/* Nothing that is there: nothing moves. */
+	WANT(ERR_OK, assets_signed(f->db, &job.owner, &job.id, &other, "https://a/3", until_us, &err));
+	json = shown(f, &job);
+	assert_int_equal(number(json, "version"), 4);
 	json_decref(json);
 	job_clear(&job);
 }
@@ -489,6 +537,7 @@ test_show(void)
 		cmocka_unit_test_setup(a_new_job, fixture_empty),
 		cmocka_unit_test_setup(metadata_of_every_kind, fixture_empty),
 		cmocka_unit_test_setup(assets_come_with_the_end, fixture_empty),
+		cmocka_unit_test_setup(signed_addresses, fixture_empty),
 		cmocka_unit_test_setup(settled_without_any_asset, fixture_empty),
 		cmocka_unit_test_setup(outputs_are_kept_or_given_up, fixture_empty),
 		cmocka_unit_test_setup(other_owners_see_nothing, fixture_empty),

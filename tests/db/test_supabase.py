@@ -24,7 +24,7 @@ COLUMNS = {
 }
 HIDDEN = {
     "generation_jobs": ["idempotency_key", "fingerprint", "deadline_at"],
-    "generation_assets": ["source_url"],
+    "generation_assets": ["source_url", "signed_url", "signed_until"],
 }
 TABLES = ["generation_jobs", "generation_assets", "generation_live", "generation_events", "generation_removals", "generation_shared",
           "generation_migrations"]
