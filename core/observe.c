@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/metrics.h"
 #include "core/apply.h"
+#include "core/secret.h"
 #include "core/workers.h"
 
 /* It moved nothing: the trail keeps it, once per delivery. */
@@ -84,12 +85,18 @@ service_webhook(struct service *svc, const char *provider, const char *token,
 	const struct provider *p = service_provider(svc, provider, &settings);
 	struct uuid owner, id;
 	enum webhook_verdict verdict = WEBHOOK_NOTED;
+	struct buf secret = BUF_INIT(TOKEN_MAX_PLAIN + 1);
 	char *delivery = NULL;
 	enum err_code rc;
 
 	if (!p || !(p->caps & PROVIDER_WEBHOOK))
 		return err_set(err, ERR_NOT_FOUND, "no provider \"%s\" sends webhooks here", provider);
-	rc = p->webhook_verify(settings, wh, clock_wall_us() / 1000000, &delivery, err);
+	rc = secret_get(svc, p, settings, &secret, err);
+	if (!rc)
+		rc = p->webhook_verify(settings, secret.len ? buf_str(&secret) : NULL, wh,
+			clock_wall_us() / 1000000, &delivery, err);
+	if (rc == ERR_SIGNATURE)
+		secret_doubt(svc, p);
 	if (!rc)
 		rc = p->webhook_parse(settings, wh, &obs, err);
 	if (!rc)
@@ -102,6 +109,7 @@ service_webhook(struct service *svc, const char *provider, const char *token,
 		metric_add(METRIC_WEBHOOKS, 1, p->name, verdict_name(rc, verdict));
 	if (!rc)
 		*ret = verdict;
+	buf_wipe(&secret);
 	gen_observation_clear(&obs);
 	mem_free(delivery);
 	return rc;

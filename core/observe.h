@@ -15,7 +15,8 @@ enum webhook_verdict {
  * A webhook for the job of a token.  ERR_OK only after what it says is
  * committed.  Waits for Postgres only.
  * ERR_NOT_FOUND: no such provider, or no such job.  ERR_SIGNATURE,
- * ERR_BAD_REQUEST: as the provider finds.  ERR_UNAVAILABLE: it has to be sent
+ * ERR_BAD_REQUEST: as the provider finds.  ERR_PROVIDER_UNAVAILABLE: the secret
+ * to verify by is still to be fetched.  ERR_UNAVAILABLE: it has to be sent
  * again.
  */
 enum err_code service_webhook(struct service *svc, const char *provider,

@@ -3,6 +3,7 @@
 #include "core/service.h"
 
 #include "base/metrics.h"
+#include "core/secret.h"
 #include "core/workers.h"
 
 static const char webhook_purpose[] = "webhook";
@@ -75,6 +76,8 @@ service_new(const struct service_parts *parts, struct service **ret, struct err 
 	if (!rc)
 		rc = keyring_new(svc->settings->secret_key, &svc->keys, err);
 	if (!rc)
+		rc = secrets_new(&svc->secrets, err);
+	if (!rc)
 		rc = db_new(parts->db, &svc->db, err);
 	if (!rc)
 		rc = http_client_new(&http, &svc->http, err);
@@ -99,6 +102,7 @@ service_free(struct service **psvc)
 		return;
 	http_client_free(&svc->http);
 	db_free(&svc->db);
+	secrets_free(&svc->secrets);
 	keyring_free(&svc->keys);
 	models_free(&svc->models);
 	url_clear(&svc->here);
@@ -141,7 +145,7 @@ service_has_way_back(const struct service *svc, const struct provider *p, const 
 bool
 service_has_webhooks(const struct service *svc, const struct provider *p, const void *settings)
 {
-	return p->caps & PROVIDER_WEBHOOK && p->webhook_ready(settings) &&
+	return p->caps & PROVIDER_WEBHOOK && secret_is_ready(svc, p, settings) &&
 		service_has_way_back(svc, p, settings);
 }
 

@@ -15,6 +15,7 @@
 #include "providers/provider.h"
 #include "storage/storage.h"
 
+struct secrets;
 struct signer;
 struct watches;
 struct workers;
@@ -29,6 +30,7 @@ struct service {
 	struct http_client *http;
 	struct models *models;
 	struct keyring *keys;
+	struct secrets *secrets;		/* that webhooks are verified by, fetched */
 	struct workers *workers;		/* NULL: none run in this process */
 	struct signer *signer;			/* NULL: nobody signs in this process */
 	struct watches *watches;		/* NULL: nobody watches in this process */

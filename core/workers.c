@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "core/remove.h"
+#include "core/secret.h"
 #include "core/sign.h"
 
 #define LANES 3
@@ -55,7 +56,7 @@ struct workers {
 	bool one_job;			/* nothing but this is looked at: */
 	struct uuid owner, job;
 	atomic_bool dry;
-	pthread_t remover;		/* removes the files of deleted jobs */
+	pthread_t remover;		/* removes the files of deleted jobs, fetches secrets */
 	bool has_remover;
 	pthread_mutex_t lock;		/* guards the six below: two threads' sleep */
 	pthread_cond_t wake, wake_remover;
@@ -377,6 +378,7 @@ remove_run(void *arg)
 		bool more;
 
 		set_removing(w, true, false);
+		secret_step(w->svc);
 		more = remove_step(w->svc);
 		set_removing(w, false, !more);
 		if (!more)

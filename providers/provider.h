@@ -19,6 +19,7 @@
 #define PROVIDER_WEBHOOK 1u	/* sends signed webhooks: webhook_verify, webhook_parse */
 #define PROVIDER_CANCEL 2u	/* ends a prediction before its time: cancel */
 #define PROVIDER_FIND 4u	/* lists the account's predictions: find */
+#define PROVIDER_SECRET 8u	/* tells the secret of its webhooks: secret */
 
 /* What became of a create. */
 enum submit_outcome {
@@ -156,13 +157,23 @@ struct provider {
 			struct find_reply *ret, struct err *err);
 	} find;
 
-	/* With PROVIDER_WEBHOOK.  webhook_ready: is there a secret to verify by? */
+	/* With PROVIDER_SECRET.  reply appends the secret; ERR_UPSTREAM: the answer
+	 * has none.  It is wiped when it is not needed any more. */
+	struct {
+		enum err_code (*request)(const void *settings, struct http_request *ret, struct err *err);
+		enum err_code (*reply)(const void *settings, const struct http_response *rs,
+			struct buf *ret, struct err *err);
+	} secret;
+
+	/* With PROVIDER_WEBHOOK.  webhook_ready: do the settings have a secret to
+	 * verify by? */
 	bool (*webhook_ready)(const void *settings);
-	/* ERR_SIGNATURE: missing, wrong or stale.  now_s: seconds since 1970.
+	/* secret: what was fetched, where the settings have none; or NULL.
+	 * ERR_SIGNATURE: missing, wrong or stale.  now_s: seconds since 1970.
 	 * *ret_delivery: the delivery's id, the same when it is sent again; the
 	 * caller owns it: mem_free(). */
-	enum err_code (*webhook_verify)(const void *settings, const struct webhook *wh,
-		int64_t now_s, char **ret_delivery, struct err *err);
+	enum err_code (*webhook_verify)(const void *settings, const char *secret,
+		const struct webhook *wh, int64_t now_s, char **ret_delivery, struct err *err);
 	/* Method, headers and body of a webhook as the provider would send it, of
 	 * that size at least, signed by our own first secret: it moves nothing. */
 	enum err_code (*webhook_probe)(const void *settings, int64_t now_s, size_t body_bytes,

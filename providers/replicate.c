@@ -44,7 +44,7 @@ static const struct cfg_row options[] = {
 	{ "replicate_webhook_secret", CFG_STR, offsetof(struct replicate, webhook_secret),
 	  .max = 4096, .flags = CFG_SECRET,
 	  .doc = "The signing secret of Replicate's webhooks (`whsec_...`); several, separated by commas, "
-		"while one replaces another. Without it jobs are polled." },
+		"while one replaces another. Without it it is fetched with the token." },
 	CFG_END
 };
 
@@ -602,6 +602,46 @@ webhook_probe(const void *settings, int64_t now_s, size_t body_bytes, struct htt
 	return rc ? err_set(err, rc, "a webhook to try with") : ERR_OK;
 }
 
+/* One per owner of a token. */
+static enum err_code
+secret_request(const void *settings, struct http_request *rq, struct err *err)
+{
+	const struct replicate *r = settings;
+	struct buf url = BUF_INIT(4096);
+	enum err_code rc;
+
+	put_api_url(&url, r);
+	buf_puts(&url, "/webhooks/default/secret");
+	rq->method = HTTP_GET;
+	rq->timeout_ms = STATUS_TIMEOUT_MS;
+	rc = url.err ? url.err : http_request_set_url(rq, buf_str(&url));
+	if (!rc)
+		rc = add_auth(r, rq);
+	buf_clear(&url);
+	return rc ? err_set(err, rc, "Replicate's secret request") : ERR_OK;
+}
+
+/* Nothing of the answer goes into a log. */
+static enum err_code
+secret_reply(const void *settings, const struct http_response *rs, struct buf *ret, struct err *err)
+{
+	json_t *doc = reply_json(buf_str(&rs->body), rs->body.len);
+	const char *key = reply_string(doc, "key");
+	enum err_code rc = ERR_UPSTREAM;
+
+	(void)settings;
+	if (rs->status < 200 || rs->status >= 300)
+		err_set(err, rc, "Replicate does not tell the webhooks' secret: HTTP %ld", rs->status);
+	else if (!key || strchr(key, ',') || standard_webhooks_check(key, NULL))
+		err_set(err, rc, "Replicate's webhooks' secret cannot be read");
+	else if (buf_puts(ret, key), ret->err)
+		rc = err_set(err, ret->err, "Replicate's webhooks' secret");
+	else
+		rc = ERR_OK;
+	json_decref(doc);
+	return rc;
+}
+
 static bool
 webhook_ready(const void *settings)
 {
@@ -609,14 +649,16 @@ webhook_ready(const void *settings)
 }
 
 static enum err_code
-webhook_verify(const void *settings, const struct webhook *wh, int64_t now_s,
+webhook_verify(const void *settings, const char *secret, const struct webhook *wh, int64_t now_s,
 	char **ret_delivery, struct err *err)
 {
 	const struct replicate *r = settings;
 
-	if (!r->webhook_secret)
+	if (r->webhook_secret)
+		secret = r->webhook_secret;
+	if (!secret)
 		return err_set(err, ERR_SIGNATURE, "replicate_webhook_secret is not set");
-	return standard_webhooks_verify(r->webhook_secret, wh, now_s, ret_delivery, err);
+	return standard_webhooks_verify(secret, wh, now_s, ret_delivery, err);
 }
 
 static enum err_code
@@ -636,7 +678,7 @@ webhook_parse(const void *settings, const struct webhook *wh, struct gen_observa
 const struct provider provider_replicate = {
 	.name = "replicate",
 	.title = "Replicate",
-	.caps = PROVIDER_WEBHOOK | PROVIDER_CANCEL | PROVIDER_FIND,
+	.caps = PROVIDER_WEBHOOK | PROVIDER_CANCEL | PROVIDER_FIND | PROVIDER_SECRET,
 	.options = options,
 	.settings_size = sizeof(struct replicate),
 	.output_hosts = output_hosts,
@@ -649,6 +691,7 @@ const struct provider provider_replicate = {
 	.get_status = { status_request, status_reply },
 	.cancel = { cancel_request, status_reply },
 	.find = { find_request, find_reply },
+	.secret = { secret_request, secret_reply },
 	.webhook_ready = webhook_ready,
 	.webhook_verify = webhook_verify,
 	.webhook_probe = webhook_probe,

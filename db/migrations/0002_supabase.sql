@@ -70,7 +70,8 @@ begin
 		end if;
 		grant select, insert, update, delete on public.generation_jobs, public.generation_live,
 			public.generation_removals to gengate_service;
-		grant select, insert, update on public.generation_assets to gengate_service;
+		grant select, insert, update on public.generation_assets, public.generation_shared
+			to gengate_service;
 		grant select, insert, delete on public.generation_events to gengate_service;
 		grant select on public.generation_migrations to gengate_service;
 		grant execute on function public.create_job(uuid, uuid, integer, text, bytea, text, text,

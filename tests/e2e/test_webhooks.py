@@ -110,6 +110,7 @@ def badly_signed_and_stale_webhooks_are_not_needed():
 @test
 def without_a_secret_no_webhook_is_asked_for():
     secret = rig.config["replicate_webhook_secret"]
+    rig.faults(secret_401=-1)
     rig.configure(replicate_webhook_secret=None)
     rig.gengate.restart()
     try:
@@ -117,11 +118,55 @@ def without_a_secret_no_webhook_is_asked_for():
         rig.succeeds(job)
         equal(rig.one_prediction(job)["webhook"], None, "webhook")
         equal(set(roads(job)), {"poll"}, "roads")
-        # And one that comes all the same cannot be believed.
+        # One that comes all the same cannot be believed yet, and is sent again.
         rig.config["replicate_webhook_secret"] = secret
         e2e.check_problem(rig.webhook("/webhooks/replicate?job=x", {"id": "x", "status": "succeeded"}),
-                          401, "invalid_signature")
+                          503, "provider_unavailable")
+        check(rig.taken("secret_401") >= 1, "the secret was not asked for")
+        equal(rig.sql("SELECT * FROM generation_shared"), [], "what is shared")
     finally:
+        rig.faults(secret_401=0)
+        rig.configure(replicate_webhook_secret=secret)
+        rig.gengate.restart()
+
+
+@test
+def a_secret_is_fetched_with_the_token():
+    secret = rig.config["replicate_webhook_secret"]
+    rig.configure(replicate_webhook_secret=None)
+    rig.gengate.restart()
+    try:
+        rig.config["replicate_webhook_secret"] = secret
+        stacks.wait_for(lambda: rig.sql("SELECT * FROM generation_shared"), 10, "the secret")
+        job = rig.submit("somebody calls")
+        rig.succeeds(job)
+        check("webhook" in roads(job), f"roads: {roads(job)}")
+        shared = rig.sql_value("SELECT value FROM generation_shared WHERE name = 'webhook-secret:replicate'")
+        check(secret not in shared and secret.partition("_")[2] not in shared, "it is shared as it is")
+
+        # Nobody asks for it who may know it from another.
+        before = rig.taken("secret_401")
+        rig.faults(secret_401=-1)
+        rig.config["replicate_webhook_secret"] = None
+        rig.gengate.restart()
+        rig.config["replicate_webhook_secret"] = secret
+        e2e.check_problem(rig.webhook("/webhooks/replicate?job=x", {"id": "x", "status": "succeeded"}),
+                          404, "not_found")
+        equal(rig.taken("secret_401"), before, "calls")
+        rig.faults(secret_401=0)
+
+        # A new one: what it signs is taken as soon as five minutes are over.
+        new = "whsec_" + "bmV3" * 8
+        rig.set_sim(webhook_secret=new)
+        body = {"id": "x", "status": "succeeded"}
+        path = "/webhooks/replicate?job=x"
+        e2e.check_problem(rig.webhook(path, body, secret=new), 401, "invalid_signature")
+        rig.sql("UPDATE generation_shared SET updated_at = now() - interval '6 minutes'")
+        stacks.wait_for(lambda: rig.webhook(path, body, secret=new).status == 404, 30, "the new secret")
+        e2e.check_problem(rig.webhook(path, body, secret=secret), 401, "invalid_signature")
+    finally:
+        rig.faults(secret_401=0)
+        rig.set_sim(webhook_secret=secret)
         rig.configure(replicate_webhook_secret=secret)
         rig.gengate.restart()
 

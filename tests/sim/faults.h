@@ -25,6 +25,7 @@
 	X(FAULT_CREATE_402, "create_402", 0, "no credit") \
 	X(FAULT_CREATE_422, "create_422", 0, "the input is refused") \
 	X(FAULT_GET_404, "get_404", 0, "a prediction that exists is not found") \
+	X(FAULT_SECRET_401, "secret_401", 0, "the webhooks' secret is not told") \
 	X(FAULT_GET_500, "get_500", 0, "500 on reading a prediction") \
 	X(FAULT_LIST_500, "list_500", 0, "500 on listing predictions") \
 	X(FAULT_LIST_NO_WEBHOOK, "list_no_webhook", 0, "the list does not echo webhook URLs") \

@@ -240,6 +240,10 @@ list_predictions(struct sim_rq *rq, struct sim_reply *rp)
 static void
 get_secret(struct sim_rq *rq, struct sim_reply *rp)
 {
+	if (fault_take(rq->sim, FAULT_SECRET_401, buf_str(&rq->subject), NULL)) {
+		reply_problem(rp, 401, "Unauthenticated", "The simulator was asked to keep it");
+		return;
+	}
 	pthread_mutex_lock(&rq->sim->lock);
 	reply_json(rp, 200, json_pack("{s:s}", "key", rq->sim->set.webhook_secret));
 	pthread_mutex_unlock(&rq->sim->lock);

@@ -102,7 +102,14 @@ enum err_code
 verify(const struct adapter *a, const struct headers *h, const char *body, size_t len,
 	int64_t now_s, char **ret, struct err *err)
 {
+	return verify_by(a, NULL, h, body, len, now_s, ret, err);
+}
+
+enum err_code
+verify_by(const struct adapter *a, const char *secret, const struct headers *h, const char *body,
+	size_t len, int64_t now_s, char **ret, struct err *err)
+{
 	const struct webhook wh = { .header = webhook_header, .ctx = h, .body = body, .body_len = len };
 
-	return a->p->webhook_verify(a->settings, &wh, now_s, ret, err);
+	return a->p->webhook_verify(a->settings, secret, &wh, now_s, ret, err);
 }

@@ -38,4 +38,8 @@ struct headers {
 enum err_code verify(const struct adapter *a, const struct headers *h, const char *body, size_t len,
 	int64_t now_s, char **ret, struct err *err) MUST_CHECK;
 
+/* The same with a secret that was fetched. */
+enum err_code verify_by(const struct adapter *a, const char *secret, const struct headers *h,
+	const char *body, size_t len, int64_t now_s, char **ret, struct err *err) MUST_CHECK;
+
 #endif

@@ -1,0 +1,40 @@
+#include "config.h"
+
+#include "db/shared.h"
+
+#include "db/pool.h"
+
+#define N(params) (sizeof(params) / sizeof *(params))
+
+enum err_code
+shared_get(struct db *db, const char *name, struct buf *out, uint64_t *ret_age_ms, struct err *err)
+{
+	const char *params[] = { name }, *text;
+	PGresult *res = NULL;
+	int64_t age_ms;
+	enum err_code rc = db_query(db, SQL_shared_get, params, N(params), &res, err);
+
+	if (!rc && (PQntuples(res) == 0 || !(text = row_text(res, 0, "value"))))
+		rc = err_set(err, ERR_NOT_FOUND, "nothing is shared as %s", name);
+	if (!rc) {
+		age_ms = row_i64(res, 0, "age_ms", 0);
+		buf_puts(out, text);
+		if (out->err)
+			rc = err_set(err, out->err, "what is shared as %s", name);
+		else
+			*ret_age_ms = age_ms > 0 ? (uint64_t)age_ms : 0;
+	}
+	PQclear(res);
+	return rc;
+}
+
+enum err_code
+shared_put(struct db *db, const char *name, const char *text, struct err *err)
+{
+	const char *params[] = { name, text };
+	PGresult *res = NULL;
+	enum err_code rc = db_query(db, SQL_shared_put, params, N(params), &res, err);
+
+	PQclear(res);
+	return rc;
+}
