@@ -7,7 +7,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import e2e
-from e2e import check, equal, test
+from e2e import check, equal, stacks, test
 
 rig = None
 
@@ -42,6 +42,23 @@ def a_prediction_that_never_ends_is_ended():
     job = rig.submit("[endless]", model="hasty")
     rig.fails(job, "timeout")
     equal(rig.one_prediction(job)["status"], "canceled", "status at the provider")
+
+
+@test
+def a_status_that_nobody_knows():
+    rig.set_sim(processing_ms=1500)
+    rig.faults(webhook_lost={"count": -1, "match": "[odd]"})
+    try:
+        job = rig.submit("[odd]")
+        rig.wait_state(job, "running")
+        stacks.wait_for(lambda: [e for e in rig.gengate.events("job.step_failed") if e["job"] == job["id"]], 10, "log")
+        equal(rig.state(job), "running", "state")
+        e2e.check_asset(rig, rig.succeeds(job)["assets"][0])
+        why = {e["error"] for e in rig.gengate.events("job.step_failed") if e["job"] == job["id"]}
+        equal(why, {"dreaming"}, "what was logged")
+    finally:
+        rig.faults(webhook_lost=0)
+        rig.set_sim(processing_ms=100)
 
 
 @test

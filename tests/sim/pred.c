@@ -36,6 +36,7 @@ static const struct {
 	{ "[video]", WISH_VIDEO },
 	{ "[foreign]", WISH_FOREIGN },
 	{ "[huge]", WISH_HUGE },
+	{ "[odd]", WISH_ODD },
 };
 
 struct preds *
@@ -211,6 +212,8 @@ pred_status_text(const struct pred *p)
 		"starting", "processing", "succeeded", "failed", "canceled", "aborted",
 	};
 
+	if (p->status == PRED_PROCESSING && p->wishes & WISH_ODD)
+		return "dreaming";
 	return text[p->status];
 }
 

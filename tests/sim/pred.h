@@ -39,6 +39,7 @@ enum pred_status {
 #define WISH_VIDEO	(1u << 12)
 #define WISH_FOREIGN	(1u << 13)
 #define WISH_HUGE	(1u << 14)
+#define WISH_ODD	(1u << 15)
 
 struct pred {
 	/* Set by the creator, the texts owned: */
