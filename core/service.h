@@ -33,6 +33,7 @@ struct service {
 	struct secrets *secrets;		/* that webhooks are verified by, fetched */
 	struct workers *workers;		/* NULL: none run in this process */
 	struct signer *signer;			/* NULL: nobody signs in this process */
+	bool signs_at_once;			/* it has one request, which may wait for the storage */
 	struct watches *watches;		/* NULL: nobody watches in this process */
 };
 

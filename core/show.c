@@ -162,25 +162,41 @@ make_job(const struct service *svc, const struct uuid *owner, const json_t *row,
 		"links", links_of(prefix, row));
 }
 
+/* The row, and the job made of it; *ret_over as above.  Both are the caller's. */
+static enum err_code
+load(struct service *svc, const struct uuid *owner, const struct uuid *id,
+	json_t **ret_row, json_t **ret_job, bool *ret_over, struct err *err)
+{
+	struct buf prefix = BUF_INIT(4096);
+	enum err_code rc = jobs_show(svc->db, owner, id, ret_row, err);
+
+	if (rc)
+		return rc;
+	service_prefix(svc, &prefix);
+	*ret_job = make_job(svc, owner, *ret_row, buf_str(&prefix), ret_over);
+	buf_clear(&prefix);
+	if (!*ret_job) {
+		json_decref(*ret_row);
+		return err_set(err, ERR_NOMEM, "showing a job");
+	}
+	return ERR_OK;
+}
+
 enum err_code
 service_show(struct service *svc, const struct uuid *owner, const struct uuid *id,
 	struct shown *ret, struct err *err)
 {
-	struct buf prefix = BUF_INIT(4096);
-	json_t *row = NULL, *job;
+	json_t *row = NULL, *job = NULL;
 	bool over = false;
-	enum err_code rc;
+	enum err_code rc = load(svc, owner, id, &row, &job, &over, err);
 
-	rc = jobs_show(svc->db, owner, id, &row, err);
+	if (!rc && over && svc->signs_at_once && !sign_job(svc, owner, id, NULL)) {
+		json_decref(row);
+		json_decref(job);
+		rc = load(svc, owner, id, &row, &job, &over, err);
+	}
 	if (rc)
 		return rc;
-	service_prefix(svc, &prefix);
-	job = make_job(svc, owner, row, buf_str(&prefix), &over);
-	buf_clear(&prefix);
-	if (!job) {
-		json_decref(row);
-		return err_set(err, ERR_NOMEM, "showing a job");
-	}
 	*ret = (struct shown){
 		.job = job,
 		.version = (int32_t)json_integer_value(json_object_get(row, "version")),

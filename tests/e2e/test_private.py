@@ -118,6 +118,21 @@ def a_storage_that_does_not_sign():
 
 
 @test
+def plain_cgi_signs_by_itself():
+    job = rig.submit("by CGI")
+    first = rig.succeeds(job)["assets"][0]
+    rig.gengate.stop()
+    time.sleep(2.1)
+    env = {**rig.gengate_environment(), "GATEWAY_INTERFACE": "CGI/1.1", "REQUEST_METHOD": "GET",
+           "PATH_INFO": f"/status/{job['id']}", "QUERY_STRING": "", "SERVER_PROTOCOL": "HTTP/1.1",
+           "CONTENT_LENGTH": "0", "REMOTE_USER": job["user"]}
+    done = rig.run([rig.gengate_program], env=env)
+    rig.gengate.start()
+    asset = e2e.json.loads(done.stdout.split("\n\n", 1)[1])["assets"][0]
+    check(asset["url"] and asset["url"] != first["url"], f"not signed anew: {asset}")
+
+
+@test
 def a_list_has_them_too():
     life(signed_url_life="7d")
     job = rig.submit("listed")
