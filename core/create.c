@@ -7,7 +7,7 @@
 enum err_code
 service_create(struct service *svc, const struct uuid *owner, const struct request *rq,
 	const char *idempotency_key, enum create_outcome *ret, struct uuid *ret_job,
-	struct err *err)
+	int64_t *ret_created_us, struct err *err)
 {
 	struct job_new job = {
 		.owner = *owner,
@@ -24,7 +24,7 @@ service_create(struct service *svc, const struct uuid *owner, const struct reque
 	memcpy(job.fingerprint, rq->fingerprint, sizeof job.fingerprint);
 	rc = uuid_new(&job.id, err);
 	if (!rc)
-		rc = jobs_create(svc->db, &job, ret, ret_job, err);
+		rc = jobs_create_timed(svc->db, &job, ret, ret_job, ret_created_us, err);
 	return rc;
 }
 

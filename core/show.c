@@ -162,41 +162,23 @@ make_job(const struct service *svc, const struct uuid *owner, const json_t *row,
 		"links", links_of(prefix, row));
 }
 
-/* The row, and the job made of it; *ret_over as above.  Both are the caller's. */
+/* row is stolen. */
 static enum err_code
-load(struct service *svc, const struct uuid *owner, const struct uuid *id,
-	json_t **ret_row, json_t **ret_job, bool *ret_over, struct err *err)
+show_row(struct service *svc, const struct uuid *owner, json_t *row, struct shown *ret,
+	struct err *err)
 {
 	struct buf prefix = BUF_INIT(4096);
-	enum err_code rc = jobs_show(svc->db, owner, id, ret_row, err);
+	json_t *job;
+	bool over = false;
+	enum err_code rc;
 
-	if (rc)
-		return rc;
 	service_prefix(svc, &prefix);
-	*ret_job = make_job(svc, owner, *ret_row, buf_str(&prefix), ret_over);
+	job = make_job(svc, owner, row, buf_str(&prefix), &over);
 	buf_clear(&prefix);
-	if (!*ret_job) {
-		json_decref(*ret_row);
+	if (!job) {
+		json_decref(row);
 		return err_set(err, ERR_NOMEM, "showing a job");
 	}
-	return ERR_OK;
-}
-
-enum err_code
-service_show(struct service *svc, const struct uuid *owner, const struct uuid *id,
-	struct shown *ret, struct err *err)
-{
-	json_t *row = NULL, *job = NULL;
-	bool over = false;
-	enum err_code rc = load(svc, owner, id, &row, &job, &over, err);
-
-	if (!rc && over && svc->signs_at_once && !sign_job(svc, owner, id, NULL)) {
-		json_decref(row);
-		json_decref(job);
-		rc = load(svc, owner, id, &row, &job, &over, err);
-	}
-	if (rc)
-		return rc;
 	*ret = (struct shown){
 		.job = job,
 		.version = (int32_t)json_integer_value(json_object_get(row, "version")),
@@ -208,6 +190,47 @@ service_show(struct service *svc, const struct uuid *owner, const struct uuid *i
 		ret->error = err_from_name(json_string_value(json_object_get(row, "error_code")));
 	json_decref(row);
 	return rc;
+}
+
+static enum err_code
+show(struct service *svc, const struct uuid *owner, const struct uuid *id,
+	struct shown *ret, struct err *err)
+{
+	json_t *row = NULL;
+	enum err_code rc = jobs_show(svc->db, owner, id, &row, err);
+
+	return rc ? rc : show_row(svc, owner, row, ret, err);
+}
+
+enum err_code
+service_show(struct service *svc, const struct uuid *owner, const struct uuid *id,
+	struct shown *ret, struct err *err)
+{
+	enum err_code rc = show(svc, owner, id, ret, err);
+
+	if (rc || !ret->unsigned_urls || !svc->signs_at_once || sign_job(svc, owner, id, NULL))
+		return rc;
+	json_decref(ret->job);
+	return show(svc, owner, id, ret, err);
+}
+
+enum err_code
+service_show_new(struct service *svc, const struct uuid *owner, const struct uuid *id,
+	const struct request *rq, int64_t created_us, struct shown *ret, struct err *err)
+{
+	char text[UUID_TEXT_SIZE];
+	json_t *row;
+
+	uuid_format(id, text);
+	/* As jobs_show() gives it. */
+	row = json_pack("{ss, ss, si, ss, ss, sn, sO?, sI, sn, sn, sn}",
+		"id", text, "status", gen_status_name(GEN_STARTING), "version", 1,
+		"model", rq->model.name, "provider", svc->settings->provider, "error_code",
+		"metadata", rq->metadata, "created_us", (json_int_t)created_us,
+		"started_us", "completed_us", "assets");
+	if (!row)
+		return err_set(err, ERR_NOMEM, "showing a job");
+	return show_row(svc, owner, row, ret, err);
 }
 
 enum err_code

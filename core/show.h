@@ -2,6 +2,7 @@
 #ifndef GENGATE_CORE_SHOW_H
 #define GENGATE_CORE_SHOW_H
 
+#include "core/request.h"
 #include "core/service.h"
 
 /* The path of a job's status under public_url, appended. */
@@ -22,6 +23,11 @@ struct shown {
 /* ERR_NOT_FOUND: there is none of that owner. */
 enum err_code service_show(struct service *svc, const struct uuid *owner,
 	const struct uuid *id, struct shown *ret, struct err *err) MUST_CHECK;
+
+/* The same for a job that service_create() has just created, without a look. */
+enum err_code service_show_new(struct service *svc, const struct uuid *owner,
+	const struct uuid *id, const struct request *rq, int64_t created_us, struct shown *ret,
+	struct err *err) MUST_CHECK;
 
 /* A page of an owner's jobs, newest first, each as in struct shown: a new array.
  * statuses, before, max: as jobs_list() takes them. */

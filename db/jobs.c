@@ -100,6 +100,15 @@ enum err_code
 jobs_create(struct db *db, const struct job_new *job, enum create_outcome *ret,
 	struct uuid *ret_job, struct err *err)
 {
+	int64_t created_us;
+
+	return jobs_create_timed(db, job, ret, ret_job, &created_us, err);
+}
+
+enum err_code
+jobs_create_timed(struct db *db, const struct job_new *job, enum create_outcome *ret,
+	struct uuid *ret_job, int64_t *ret_created_us, struct err *err)
+{
 	static const char *const outcomes[] = {
 		[CREATE_CREATED] = "created", [CREATE_REPLAYED] = "replayed",
 		[CREATE_KEY_REUSED] = "key_reused", [CREATE_IN_FLIGHT] = "in_flight",
@@ -131,6 +140,7 @@ jobs_create(struct db *db, const struct job_new *job, enum create_outcome *ret,
 			rc = err_set(err, ERR_INTERNAL, "create_job: outcome %s of job %s", outcome, which);
 		else
 			*ret = (enum create_outcome)i;
+		*ret_created_us = row_i64(res, 0, "created_us", 0);
 	}
 	PQclear(res);
 	free(request);

@@ -51,6 +51,21 @@ is_refused(const struct shown *shown)
 
 /* How the job stands, to a client that created it with this request. */
 static void
+answer_shown(struct exchange *x, const struct prefer *prefer, struct shown *shown)
+{
+	prefer_answer(x, prefer);
+	answer_location(x);
+	if (!prefer->respond_async && is_refused(shown)) {
+		answer_problem(x, shown->error, NULL, job_in_short(shown));
+	} else if (prefer->wait && gen_status_is_final(shown->status)) {
+		answer_job(x, 200, shown);
+	} else {
+		answer_header(x, "Retry-After", "1");
+		answer_job(x, 202, shown);
+	}
+}
+
+static void
 answer_created(struct exchange *x)
 {
 	struct prefer prefer = prefer_read(x);
@@ -58,21 +73,10 @@ answer_created(struct exchange *x)
 	struct shown shown;
 	enum err_code rc = service_show(x->svc, &x->owner, &x->job, &shown, &err);
 
-	if (rc) {
+	if (rc)
 		answer_failure(x, rc, &err);
-		return;
-	}
-	prefer_answer(x, &prefer);
-	answer_location(x);
-	if (!prefer.respond_async && is_refused(&shown)) {
-		rc = shown.error;
-		answer_problem(x, rc, NULL, job_in_short(&shown));
-	} else if (prefer.wait && gen_status_is_final(shown.status)) {
-		answer_job(x, 200, &shown);
-	} else {
-		answer_header(x, "Retry-After", "1");
-		answer_job(x, 202, &shown);
-	}
+	else
+		answer_shown(x, &prefer, &shown);
 }
 
 static void
@@ -85,9 +89,10 @@ resume_created(struct exchange *x, enum watch_news news)
 /* Wait for what the client prefers; before the job is begun, so that no news is
  * missed. */
 static void
-wait_for_outcome(struct exchange *x)
+wait_for_outcome(struct exchange *x, const struct request *rq, int64_t created_us)
 {
 	struct prefer prefer = prefer_read(x);
+	struct shown shown;
 	enum err_code rc = ERR_STOPPING;
 
 	if (prefer.wait && prefer.wait_s > 0)
@@ -95,7 +100,13 @@ wait_for_outcome(struct exchange *x)
 	else if (!prefer.wait && !prefer.respond_async)
 		rc = exchange_park(x, WATCH_ACCEPTED, ACCEPT_WAIT_MS, resume_created);
 	service_begin(x->svc, &x->owner, &x->job, x->trace);
-	if (rc)
+	if (!rc)
+		return;
+	/* Right after the commit nobody has to be asked how it stands. */
+	if (prefer.respond_async && !prefer.wait &&
+	    !service_show_new(x->svc, &x->owner, &x->job, rq, created_us, &shown, NULL))
+		answer_shown(x, &prefer, &shown);
+	else
 		answer_created(x);
 }
 
@@ -124,13 +135,15 @@ generate_create(struct exchange *x, const struct request *rq, const char *key)
 {
 	enum create_outcome outcome;
 	struct err err = ERR_INIT;
-	enum err_code rc = service_create(x->svc, &x->owner, rq, key, &outcome, &x->job, &err);
+	int64_t created_us;
+	enum err_code rc = service_create(x->svc, &x->owner, rq, key, &outcome, &x->job, &created_us,
+		&err);
 
 	x->has_job = !rc;
 	if (rc)
 		answer_failure(x, rc, &err);
 	else if (outcome == CREATE_CREATED)
-		wait_for_outcome(x);
+		wait_for_outcome(x, rq, created_us);
 	else
 		answer_other(x, outcome);
 }

@@ -25,6 +25,22 @@ def off(*faults):
 
 
 @test
+def an_answer_from_memory_is_what_the_database_has():
+    """`respond-async` is answered without a look at the job."""
+    rig.faults(delay={"count": -1, "delay_ms": 2000, "match": "POST /replicate"})
+    for n, metadata in enumerate((None, {}, {"b": [1, 2.5, None, True], "a": {"\u00e9": "\n"}, "c": 12345678901234})):
+        members = {} if metadata is None else {"metadata": metadata}
+        answer = rig.post("from memory", user=f"memory-{n}", **members)
+        equal(answer.status, 202, "status")
+        path = answer.json["links"]["self"]
+        shown = rig.http("GET", path, user=f"memory-{n}")
+        equal(answer.text, shown.text, "the job")
+        equal(answer.header("ETag"), shown.header("ETag"), "ETag")
+        equal(answer.header("Location"), path, "Location")
+    off("delay")
+
+
+@test
 def throttled_creates_are_sent_again():
     for variant in ("header", "body", "detail"):
         rig.faults(create_429={"count": 1, "retry_after": 1, "variant": variant, "match": variant})
