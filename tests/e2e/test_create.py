@@ -27,7 +27,8 @@ def off(*faults):
 @test
 def an_answer_from_memory_is_what_the_database_has():
     """`respond-async` is answered without a look at the job."""
-    rig.faults(delay={"count": -1, "delay_ms": 2000, "match": "POST /replicate"})
+    rig.faults(delay={"count": -1, "delay_ms": 800, "match": "POST /replicate"})
+    jobs = []
     for n, metadata in enumerate((None, {}, {"b": [1, 2.5, None, True], "a": {"\u00e9": "\n"}, "c": 12345678901234})):
         members = {} if metadata is None else {"metadata": metadata}
         answer = rig.post("from memory", user=f"memory-{n}", **members)
@@ -37,7 +38,10 @@ def an_answer_from_memory_is_what_the_database_has():
         equal(answer.text, shown.text, "the job")
         equal(answer.header("ETag"), shown.header("ETag"), "ETag")
         equal(answer.header("Location"), path, "Location")
+        jobs.append({**answer.json, "user": f"memory-{n}"})
     off("delay")
+    for job in jobs:
+        rig.succeeds(job)
 
 
 @test
