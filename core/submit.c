@@ -87,6 +87,34 @@ take_outcome(struct service *svc, struct job *job, const struct provider *p,
 }
 
 /*
+ * The database went away while the job was moved to `submitting`: whether it is
+ * there now is not known, but that nothing was sent is.  Nobody else moves it
+ * there while our lease lasts, so it is ours to put back; left alone it would be
+ * looked for at the provider, in vain.
+ */
+static void
+take_back(struct service *svc, const struct job *job, int32_t attempt, int64_t until_boot_us)
+{
+	const struct job_event unsent = { .kind = EV_DEFERRED, .attempt = attempt };
+	const struct apply how = { .message = "the database went away before it was sent" };
+	struct job now;
+	enum err_code rc;
+
+	for (int32_t tries = 1; ; tries++) {
+		rc = jobs_load(svc->db, &job->owner, &job->id, &now, NULL);
+		if (rc != ERR_UNAVAILABLE && rc != ERR_NOMEM)
+			break;
+		if (clock_boot_us() >= until_boot_us || !workers_pause(svc->workers, backoff_ms(tries)))
+			return;
+	}
+	if (rc)
+		return;
+	if (now.state == GEN_SUBMITTING && now.attempts == attempt && clock_boot_us() < until_boot_us)
+		step_apply_surely(svc, &now, &unsent, &how);
+	job_clear(&now);
+}
+
+/*
  * The job is known to be `submitting` before a byte is sent; and nothing is
  * sent after the lease, less what the call may take, is over: another worker
  * may look for the prediction then.
@@ -103,6 +131,7 @@ send_create(struct service *svc, struct job *job)
 	struct err err = ERR_INIT;
 	const void *settings;
 	const struct provider *p = service_provider(svc, job->provider, &settings);
+	int32_t attempts;
 	bool moved = false;
 	enum err_code rc;
 
@@ -124,12 +153,14 @@ send_create(struct service *svc, struct job *job)
 	if (rq.timeout_ms > svc->settings->lease_ms / 2)
 		rq.timeout_ms = (uint32_t)(svc->settings->lease_ms / 2);
 	rq.not_after_boot_us = claimed_us + lease_us - (int64_t)rq.timeout_ms * 1000;
+	attempts = job->attempts;
 	rc = job_apply(svc, job, &begin, &how, &moved, &err);
-	if (rc || !moved) {
-		if (rc)
-			step_failed(job, "submit", err.text);
-		goto out;
+	if (rc) {
+		step_failed(job, "submit", err.text);
+		take_back(svc, job, attempts + 1, claimed_us + lease_us - lease_us / 4);
 	}
+	if (rc || !moved)
+		goto out;
 	rc = step_perform(svc, p, "submit", &rq, &rs, &err);
 	take_outcome(svc, job, p, settings, rc, &rs, &err);
 out:
