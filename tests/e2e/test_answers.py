@@ -247,7 +247,8 @@ def the_database_is_away():
 def a_statement_is_broken():
     """As after a migration of which this program knows nothing."""
     path, calls = rig.webhook_path(running), calls_for_users()
-    columns = ("generation_live", "version"), ("generation_jobs", "status"), ("generation_jobs", "completed_at")
+    columns = ("generation_live", "version"), ("generation_live", "deadline_at"), \
+        ("generation_jobs", "status"), ("generation_jobs", "completed_at")
 
     def rename(before, after):
         rig.sql("; ".join(f"ALTER TABLE {table} RENAME COLUMN {before}{name} TO {after}{name}" for table, name in columns))
