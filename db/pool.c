@@ -26,10 +26,18 @@ struct conn {
 	bool prepared[SQL_COUNT];
 };
 
+/* A thread that waits for a connection, on its stack. */
+struct waiter {
+	struct waiter *next;
+	pthread_cond_t wake;
+	struct conn *conn;		/* handed over */
+};
+
 struct db {
 	const struct db_settings *settings;
-	pthread_mutex_t lock;		/* guards idle */
-	pthread_cond_t freed;
+	pthread_mutex_t lock;		/* guards idle and the waiters */
+	pthread_condattr_t monotonic;
+	struct waiter *waiters, **last_waiter;	/* nobody waits while there are idle ones */
 	struct conn *idle;		/* a stack: the warmest connection first */
 	struct conn *conns;
 	struct combiner *combiner;
@@ -50,7 +58,6 @@ sql_text(enum sql_id id)
 enum err_code
 db_new(const struct db_settings *settings, struct db **ret, struct err *err)
 {
-	pthread_condattr_t attr;
 	struct db *db = mem_calloc(1, sizeof *db);
 
 	if (db)
@@ -63,10 +70,9 @@ db_new(const struct db_settings *settings, struct db **ret, struct err *err)
 	}
 	db->settings = settings;
 	pthread_mutex_init(&db->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&db->freed, &attr);
-	pthread_condattr_destroy(&attr);
+	pthread_condattr_init(&db->monotonic);
+	pthread_condattr_setclock(&db->monotonic, CLOCK_MONOTONIC);
+	db->last_waiter = &db->waiters;
 	for (size_t i = 0; i < settings->pool; i++) {
 		db->conns[i].next_idle = db->idle;
 		db->idle = &db->conns[i];
@@ -92,7 +98,7 @@ db_free(struct db **pdb)
 		return;
 	for (size_t i = 0; i < db->settings->pool; i++)
 		conn_close(&db->conns[i]);
-	pthread_cond_destroy(&db->freed);
+	pthread_condattr_destroy(&db->monotonic);
 	pthread_mutex_destroy(&db->lock);
 	combiner_free(&db->combiner);
 	mem_free(db->conns);
@@ -100,26 +106,47 @@ db_free(struct db **pdb)
 	*pdb = NULL;
 }
 
-static enum err_code
-pool_take(struct db *db, int64_t deadline_us, struct conn **ret, struct err *err)
+/* Wait until a connection is handed over.  With the lock. */
+static struct conn *
+wait_in_line(struct db *db, int64_t deadline_us)
 {
-	struct timespec until = {
+	const struct timespec until = {
 		.tv_sec = deadline_us / 1000000,
 		.tv_nsec = deadline_us % 1000000 * 1000,
 	};
-	int64_t waited_us = 0;
+	struct waiter self = { .next = NULL }, **at;
 	int rc = 0;
 
+	pthread_cond_init(&self.wake, &db->monotonic);
+	*db->last_waiter = &self;
+	db->last_waiter = &self.next;
+	while (!self.conn && rc == 0)
+		rc = pthread_cond_timedwait(&self.wake, &db->lock, &until);
+	pthread_cond_destroy(&self.wake);
+	if (!self.conn) {
+		for (at = &db->waiters; *at != &self; at = &(*at)->next)
+			;
+		*at = self.next;
+		if (!self.next)
+			db->last_waiter = at;
+	}
+	return self.conn;
+}
+
+static enum err_code
+pool_take(struct db *db, int64_t deadline_us, struct conn **ret, struct err *err)
+{
+	int64_t waited_us = 0;
+
 	pthread_mutex_lock(&db->lock);
-	if (!db->idle) {
+	*ret = db->idle;
+	if (db->idle) {
+		db->idle = db->idle->next_idle;
+	} else {
 		waited_us = clock_mono_us();
-		while (!db->idle && rc == 0)
-			rc = pthread_cond_timedwait(&db->freed, &db->lock, &until);
+		*ret = wait_in_line(db, deadline_us);
 		waited_us = clock_mono_us() - waited_us;
 	}
-	*ret = db->idle;
-	if (db->idle)
-		db->idle = db->idle->next_idle;
 	pthread_mutex_unlock(&db->lock);
 	metric_observe(METRIC_POOL_WAIT, waited_us, NULL);
 	if (!*ret)
@@ -129,13 +156,25 @@ pool_take(struct db *db, int64_t deadline_us, struct conn **ret, struct err *err
 	return ERR_OK;
 }
 
+/* To whoever has waited longest: with a free-for-all some wait many times as
+ * long as others. */
 static void
 pool_give(struct db *db, struct conn *conn)
 {
+	struct waiter *first;
+
 	pthread_mutex_lock(&db->lock);
-	conn->next_idle = db->idle;
-	db->idle = conn;
-	pthread_cond_signal(&db->freed);
+	first = db->waiters;
+	if (first) {
+		db->waiters = first->next;
+		if (!first->next)
+			db->last_waiter = &db->waiters;
+		first->conn = conn;
+		pthread_cond_signal(&first->wake);
+	} else {
+		conn->next_idle = db->idle;
+		db->idle = conn;
+	}
 	pthread_mutex_unlock(&db->lock);
 }
 
