@@ -10,8 +10,10 @@
 #include "base/clock.h"
 
 #define BATCH_MAX 8	/* pairs of parameters in SQL_job_show_many: db/many-sql.sh */
-/* Two, so that Postgres has the next statement while we take the last one apart. */
-#define LEADERS_MAX 2
+/* One statement at a time makes the fullest batches.  But where Postgres is far
+ * away, or a statement hangs, those that come later than this send another. */
+#define PATIENCE_US 2000
+#define LEADERS_MAX 4
 
 /* A result that several read. */
 struct answer {
@@ -25,7 +27,7 @@ struct lookup {
 	const struct uuid *owner, *job;
 	int64_t deadline_us;
 	sem_t wake;		/* posted once: it is answered, or it leads */
-	bool leads;		/* is to send the next statement */
+	bool leads;		/* is to send a statement: nobody else takes it out */
 	enum err_code rc;
 	struct err err;
 	struct found found;
@@ -36,6 +38,7 @@ struct combiner {
 	pthread_mutex_t lock;		/* guards all below */
 	struct lookup *first, **end;	/* wait to be sent */
 	size_t leaders;
+	int64_t sent_us;		/* when the last one began */
 };
 
 enum err_code
@@ -113,14 +116,15 @@ ask(struct combiner *c, struct lookup *const *batch, size_t n, struct err *err)
 	return rc;
 }
 
-/* The one that has waited longest is to send a statement, if one more may be under
- * way: wake() it.  With the lock. */
+/* The one that has waited longest is to send a statement, if none is under way, or
+ * for too long: wake() it.  With the lock. */
 static struct lookup *
 appoint(struct combiner *c)
 {
 	struct lookup *l = c->first;
 
-	if (!l || l->leads || c->leaders == LEADERS_MAX)
+	if (!l || l->leads || c->leaders == LEADERS_MAX ||
+	    (c->leaders > 0 && clock_mono_us() < c->sent_us + PATIENCE_US))
 		return NULL;
 	c->leaders++;
 	l->leads = true;
@@ -136,7 +140,7 @@ wake(struct lookup *l)
 		sem_post(&l->wake);
 }
 
-/* For the first that waits: nobody else takes it out. */
+/* For the first that waits. */
 static void
 lead(struct combiner *c)
 {
@@ -152,6 +156,7 @@ lead(struct combiner *c)
 	}
 	if (!c->first)
 		c->end = &c->first;
+	c->sent_us = clock_mono_us();
 	next = appoint(c);
 	pthread_mutex_unlock(&c->lock);
 	wake(next);

@@ -2,9 +2,10 @@
  * Lookups of a job by its key that come at the same time go to Postgres as one
  * statement; one that comes alone goes as it is.
  *
- * A lookup that comes while few statements are under way is sent at once.  The
- * others wait; when one of those statements is answered, whoever has waited
- * longest sends the next, for itself and for those behind it.
+ * A lookup that comes while none is under way is sent at once.  The others
+ * wait; when that statement is answered, whoever has waited longest sends the
+ * next, for itself and for those behind it.  A statement that takes long is not
+ * waited for by those that come later.
  */
 #ifndef GENGATE_DB_COMBINE_H
 #define GENGATE_DB_COMBINE_H
