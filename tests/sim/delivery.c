@@ -18,6 +18,13 @@ struct picture {
 static const char web_page[] =
 	"<!DOCTYPE html><html><title>Sorry</title><p>Something else came.</html>\n";
 
+/* In pixels; max is one of the settings. */
+static unsigned
+no_longer(unsigned side, long max)
+{
+	return side < (unsigned)max ? side : (unsigned)max;
+}
+
 static bool
 look_up(struct sim_rq *rq, struct picture *pic)
 {
@@ -34,8 +41,8 @@ look_up(struct sim_rq *rq, struct picture *pic)
 		pic->index < p->n_outputs;
 	if (there) {
 		pic->wishes = p->wishes;
-		pic->width = p->width;
-		pic->height = p->height;
+		pic->width = no_longer(p->width, sim->set.max_side);
+		pic->height = no_longer(p->height, sim->set.max_side);
 		pic->seed = p->seed;
 		pic->prompt = mem_strdup(pred_prompt(p));
 	}

@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "tests/sim/draw.h"
+
 struct setting {
 	const char *name;
 	size_t offset;
@@ -32,6 +34,7 @@ static const struct setting settings[] = {
 	NUMBER(webhook_timeout_ms, 5000, 1, INT_MAX),
 	NUMBER(max_predictions, 200000, 1, INT_MAX),
 	NUMBER(max_stored_bytes, 1000000000, 1, INT_MAX),
+	NUMBER(max_side, DRAW_MAX_SIDE, DRAW_MIN_SIDE, DRAW_MAX_SIDE),
 	TEXT(token, "sim-token"),
 	TEXT(webhook_secret, "whsec_c2ltdWxhdG9yLXdlYmhvb2stc2VjcmV0LTAx"),
 	TEXT(storage_secret_key, "sb_secret_sim"),

@@ -13,6 +13,7 @@ struct sim_settings {
 	long cancel_after_min_ms, clock_offset_ms;
 	long webhook_retries, webhook_backoff_ms, webhook_timeout_ms;
 	long max_predictions, max_stored_bytes;
+	long max_side;		/* pictures are drawn no wider and no higher */
 	char *token, *webhook_secret;
 	char *storage_secret_key, *storage_publishable_key, *service_key;
 };
