@@ -744,7 +744,7 @@ class Stack:
             if self.auth == "server":
                 # A test says who it is.  Elsewhere this comes from auth_request or the like.
                 f.write("fastcgi_param REMOTE_USER $http_x_test_user;\n")
-        servers = [f'server "unix:{path}";' for path in self.gengate_sockets]
+        servers = [f'server "unix:{path}" max_fails=0;' for path in self.gengate_sockets]
         words = {
             "USER_LINE": "user root;" if os.geteuid() == 0 else "",
             "WORKERS": str(self.nginx_workers),
