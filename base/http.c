@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/http_address.h"
+#include "base/pause_point.h"
 
 #define CONNECT_TIMEOUT_MS 10000
 #define TIMEOUT_MS 30000
@@ -234,6 +235,9 @@ on_read(char *to, size_t size, size_t n, void *arg)
 		len = (size_t)left;
 	if (len == 0)
 		return 0;
+	/* The head is out.  Only a create has a not-after. */
+	if (t->body_read == 0 && t->rq->not_after_boot_us)
+		PAUSE_POINT("submit.first_byte");
 	if (t->rq->body_fd >= 0) {
 		ssize_t got = read_file(t->rq->body_fd, to, len, t->body_read);
 

@@ -2,6 +2,7 @@
 
 #include "core/create.h"
 
+#include "base/pause_point.h"
 #include "core/workers.h"
 
 enum err_code
@@ -25,6 +26,8 @@ service_create(struct service *svc, const struct uuid *owner, const struct reque
 	rc = uuid_new(&job.id, err);
 	if (!rc)
 		rc = jobs_create_timed(svc->db, &job, ret, ret_job, ret_created_us, err);
+	if (!rc)
+		PAUSE_POINT("create.committed");
 	return rc;
 }
 

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/metrics.h"
+#include "base/pause_point.h"
 #include "core/apply.h"
 #include "core/secret.h"
 #include "core/workers.h"
@@ -42,6 +43,7 @@ take_observation(struct service *svc, const struct provider *p, const struct uui
 	if (!rc && !moved)
 		rc = note(svc, owner, id, obs, delivery, err);
 	if (!rc) {
+		PAUSE_POINT("webhook.committed");
 		*ret = moved ? WEBHOOK_MOVED : WEBHOOK_NOTED;
 		/* A job that goes on running has just been looked at. */
 		if (moved && job.state != GEN_RUNNING)

@@ -4,6 +4,7 @@
  */
 #include "config.h"
 
+#include "base/pause_point.h"
 #include "core/step.h"
 #include "core/workers.h"
 
@@ -70,6 +71,7 @@ cancel(struct service *svc, struct job *job)
 	enum err_code rc = step_ask_cancel(svc, job, &reply, &err);
 	bool answered = !rc && reply.outcome == STATUS_SEEN;
 
+	PAUSE_POINT("cancel.answered");
 	take_reply(svc, job, "cancel", rc, &reply, &err);
 	status_reply_clear(&reply);
 	return answered;

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "base/pause_point.h"
 #include "core/fetch.h"
 #include "core/sign.h"
 #include "core/step.h"
@@ -76,7 +77,9 @@ keep(struct service *svc, const struct job *job, const struct asset *asset, stru
 		kept.key = file.key = key;
 		file.bytes = kept.bytes;
 		file.type = kept.media.type;
+		PAUSE_POINT("output.fetched");
 		rc = put(svc, &file, err);
+		PAUSE_POINT("output.stored");
 	}
 	if (!rc && service_signs(svc)) {
 		rc = sign_key(svc, key, &signed_url, &kept.signed_until_us, err);
@@ -222,8 +225,10 @@ store_step(struct service *svc, struct job *job)
 		rc = find_end(svc, job, &ev, &err);
 	if (rc)
 		step_failed(job, "store", err.text);
-	if (rc || open > 0)
+	if (rc || open > 0) {
 		step_later(svc, job, backoff_ms(job->attempts % NOT_THERE_BASE));
-	else
+	} else {
+		PAUSE_POINT("job.settling");
 		step_apply(svc, job, &ev, &how);
+	}
 }

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/metrics.h"
+#include "base/pause_point.h"
 #include "core/step.h"
 #include "core/workers.h"
 
@@ -154,6 +155,7 @@ send_create(struct service *svc, struct job *job)
 		rq.timeout_ms = (uint32_t)(svc->settings->lease_ms / 2);
 	rq.not_after_boot_us = claimed_us + lease_us - (int64_t)rq.timeout_ms * 1000;
 	attempts = job->attempts;
+	PAUSE_POINT("submitting.uncommitted");
 	rc = job_apply(svc, job, &begin, &how, &moved, &err);
 	if (rc) {
 		step_failed(job, "submit", err.text);
@@ -161,7 +163,9 @@ send_create(struct service *svc, struct job *job)
 	}
 	if (rc || !moved)
 		goto out;
+	PAUSE_POINT("submitting.committed");
 	rc = step_perform(svc, p, "submit", &rq, &rs, &err);
+	PAUSE_POINT("submit.answered");
 	take_outcome(svc, job, p, settings, rc, &rs, &err);
 out:
 	http_request_clear(&rq);
