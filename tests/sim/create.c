@@ -378,6 +378,19 @@ reply_pred(struct sim *sim, const char *id, struct sim_reply *rp)
 	pthread_mutex_unlock(&sim->lock);
 }
 
+/* A create's answer is recorded without what there cannot be yet; a read a
+ * moment later has it. */
+static json_t *
+fresh_json(const struct sim *sim, const struct pred *p)
+{
+	static const char *const later[] = { "output", "data_removed", "source" };
+	json_t *body = pred_json(sim, p, true);
+
+	for (size_t i = 0; i < sizeof(later) / sizeof(later[0]); i++)
+		json_object_del(body, later[i]);
+	return body;
+}
+
 /* Takes *p over. */
 static void
 start_and_answer(struct sim_rq *rq, struct pred **p, struct sim_reply *rp)
@@ -394,7 +407,7 @@ start_and_answer(struct sim_rq *rq, struct pred **p, struct sim_reply *rp)
 	}
 	memcpy(id, (*p)->id, sizeof(id));
 	/* The answer is the prediction as it was created, however late it goes. */
-	reply_json(rp, 201, pred_json(sim, *p, true));
+	reply_json(rp, 201, fresh_json(sim, *p));
 	*p = NULL;
 	pthread_mutex_unlock(&sim->lock);
 	if (wait_s) {

@@ -168,6 +168,13 @@ handle(struct sim_rq *rq, struct sim_reply *rp)
 	const struct sim_route *route;
 	struct fault_hit hit;
 
+	if (rq->body.err) {
+		if (area && area->too_large)
+			area->too_large(rp);
+		else
+			reply_bytes(rp, 413, "text/plain", "body too large\n", 15);
+		return;
+	}
 	if (!area) {
 		reply_json(rp, 404, json_pack("{s:s}", "detail", "not simulated"));
 		return;
@@ -283,10 +290,7 @@ serve_one(struct sim *sim, FCGX_Request *fcgi)
 		rq.method = "GET";
 	buf_printf(&rq.subject, "%s %s", rq.method, rq.path);
 	read_body(&rq, fcgi->in);
-	if (rq.body.err)
-		reply_bytes(&rp, 413, "text/plain", "body too large\n", 15);
-	else
-		handle(&rq, &rp);
+	handle(&rq, &rp);
 	send_reply(&rq, &rp, fcgi->out);
 	clear_args(&rq);
 	buf_clear(&rq.subject);

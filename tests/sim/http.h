@@ -52,6 +52,7 @@ struct sim_area {
 	/* Credentials and the area's switches; true: rp is the answer. */
 	bool (*before)(struct sim_rq *rq, const struct sim_route *route, struct sim_reply *rp);
 	void (*not_found)(struct sim_rq *rq, struct sim_reply *rp);
+	void (*too_large)(struct sim_reply *rp);	/* the body; NULL: in plain text */
 };
 
 /* Accept and answer until the simulator stops.  One call per thread. */

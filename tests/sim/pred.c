@@ -448,7 +448,6 @@ add_urls(const struct sim *sim, const struct pred *p, json_t *body)
 	json_object_set_new(body, "urls", urls);
 }
 
-/* What a fresh prediction does not have yet. */
 static void
 add_progress(const struct sim *sim, const struct pred *p, json_t *body)
 {
@@ -495,8 +494,7 @@ pred_json(const struct sim *sim, const struct pred *p, bool echo_webhook)
 		json_object_set_new(body, "webhook", json_string(p->webhook));
 		json_object_set_new(body, "webhook_events_filter", events_json(p->events));
 	}
-	if (p->status != PRED_STARTING)
-		add_progress(sim, p, body);
+	add_progress(sim, p, body);
 	add_urls(sim, p, body);
 	return body;
 }

@@ -64,6 +64,12 @@ not_found(struct sim_rq *rq, struct sim_reply *rp)
 }
 
 static void
+too_large(struct sim_reply *rp)
+{
+	reply_problem(rp, 413, NULL, "Files must be less than 100MB in size");
+}
+
+static void
 reply_found(struct sim_rq *rq, bool cancel, struct sim_reply *rp)
 {
 	struct sim *sim = rq->sim;
@@ -375,4 +381,5 @@ const struct sim_area replicate_area = {
 	.n_routes = sizeof(routes) / sizeof(routes[0]),
 	.before = before,
 	.not_found = not_found,
+	.too_large = too_large,
 };
