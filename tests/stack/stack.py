@@ -35,6 +35,7 @@ import secrets
 import shutil
 import signal
 import socket
+import ssl
 import stat
 import subprocess
 import sys
@@ -42,6 +43,8 @@ import tempfile
 import threading
 import time
 import urllib.parse
+
+from tls import Authority
 
 SRCDIR = os.path.abspath(os.environ.get("srcdir") or
                          os.path.join(os.path.dirname(os.path.abspath(__file__)), "../.."))
@@ -452,11 +455,14 @@ class Stack:
     http_extra, server_extra        lines for nginx's http { } and server { }
     nginx_workers, access_log       for measuring: more and False
     pooler          True: PgBouncer before PostgreSQL; None: as GENGATE_TEST_POOLER says
+    tls             True: https and HTTP/2 for all that nginx serves, the simulator too; its own authority is
+                    stack.authority, and gengate's `ca_file`.  Needs openssl(1)
     """
 
     def __init__(self, dir=None, *, gengates=1, simulator=True, storage="supabase", auth="server", port=0,
                  config=None, postgres=None, gengate_program=None, sim_program=None, gengate_wrapper=(),
-                 http_extra="", server_extra="", nginx_workers=1, access_log=True, pooler=None, srcdir=None, builddir=None):
+                 http_extra="", server_extra="", nginx_workers=1, access_log=True, pooler=None, tls=False,
+                 srcdir=None, builddir=None):
         self.srcdir = os.path.abspath(srcdir or SRCDIR)
         self.builddir = os.path.abspath(builddir or BUILDDIR)
         self.gengate_program = gengate_program or os.path.join(self.builddir, "gengate")
@@ -466,6 +472,7 @@ class Stack:
         self.nginx_workers, self.access_log = nginx_workers, access_log
         self.auth = auth
         self.with_simulator = simulator
+        self.tls, self.authority, self.trust = tls, None, None
         self.records = gengates > 0     # answers by gengate, not by a stand-in
         self.with_pooler = pooler_wanted() and gengates > 0 if pooler is None else pooler
         self.stopped = False
@@ -483,6 +490,8 @@ class Stack:
         try:
             self._folders(dir)
             self._take_port(port)
+            if tls:
+                self._certify()
             self._settings(storage, config)
             self._parts(gengates, postgres or {})
         except BaseException:
@@ -545,11 +554,16 @@ class Stack:
             raise StackError(f"{HOST}:{port}: {e.strerror}") from None
         self.port = self.port_holder.getsockname()[1]
 
+    def _certify(self):
+        self.authority = Authority(self.nginx_dir)
+        self.authority.sign("server", "IP:" + HOST)
+        self.trust = ssl.create_default_context(cafile=self.authority.file)
+
     # -- Settings
 
     @property
     def url(self):
-        return f"http://{HOST}:{self.port}"
+        return f"{'https' if self.tls else 'http'}://{HOST}:{self.port}"
 
     @property
     def database_socket(self):
@@ -586,6 +600,8 @@ class Stack:
                 "supabase_bucket": "outputs",
                 "output_hosts": f"{HOST}:{self.port}",
             })
+        if self.tls:
+            self.config["ca_file"] = self.authority.file
         if self.with_pooler:
             self.config["named_statements"] = "off"
         self.asked = {}
@@ -624,7 +640,8 @@ class Stack:
                                           "-c", os.path.join(self.nginx_dir, "nginx.conf")],
                           ready=self._nginx_ready, before=self._write_nginx)
         if self.with_simulator:
-            self.sim = Part(self, "sim", [self.sim_program, "--listen", self.sim_socket, "--base-url", self.url],
+            ca_file = ["--ca-file", self.authority.file] if self.tls else []
+            self.sim = Part(self, "sim", [self.sim_program, "--listen", self.sim_socket, "--base-url", self.url, *ca_file],
                             ready=lambda: self._connects(self.sim_socket),
                             before=lambda: self._unlink(self.sim_socket))
         self.gengates = [self._gengate_part(n, path) for n, path in enumerate(self.gengate_sockets)]
@@ -757,6 +774,9 @@ class Stack:
             "HTTP_EXTRA": self.http_extra,
             "SERVER_EXTRA": self.server_extra,
             "PORT": str(self.port),
+            "TLS": "ssl http2" if self.tls else "",
+            "CERTIFICATE": f'ssl_certificate "{self.nginx_dir}/server.pem";\n'
+                           f'\t\tssl_certificate_key "{self.nginx_dir}/server.key";' if self.tls else "",
             "WWW": os.path.join(source, "www"),
             "FILES": self.files_dir,
         }
@@ -903,14 +923,16 @@ class Stack:
         url = urllib.parse.urlsplit(path)
         if url.scheme:
             path = url.path + ("?" + url.query if url.query else "")
-        host, port = (url.hostname, url.port or 80) if url.scheme else (HOST, self.port)
+        secure = url.scheme == "https" if url.scheme else self.tls
+        host, port = (url.hostname, url.port or (443 if secure else 80)) if url.scheme else (HOST, self.port)
         sent = dict(headers or {})
         if json is not None:
             body = jsonlib.dumps(json).encode()
             sent.setdefault("Content-Type", "application/json")
         if user is not None:
             sent.setdefault("X-Test-User", user)
-        connection = http.client.HTTPConnection(host, port, timeout=timeout)
+        connection = (http.client.HTTPSConnection(host, port, timeout=timeout, context=self.trust) if secure else
+                      http.client.HTTPConnection(host, port, timeout=timeout))
         try:
             try:
                 connection.request(method, path, body=body, headers=sent)
