@@ -1,0 +1,41 @@
+-- Delete up to 500 jobs that ended long enough ago, with their outputs' rows and their
+-- trails; their files become work to do if they are to go, too.  One row: the last id,
+-- null when there was none, and how many rows went.
+-- The limit is written out, and ids are bounded on both sides: so a generic plan, too,
+-- knows that this is a few rows from one end of the index generation_jobs_id.
+-- $1 since when they have ended, ms  $2 the id to go on after  $3 their files, too
+with old as (
+	select j.owner_id, j.id
+	from public.generation_jobs j
+	where j.id > $2::uuid
+		and j.id < (lpad(to_hex(greatest((extract(epoch from now()) * 1000)::bigint - $1::bigint, 0)),
+			12, '0') || repeat('0', 20))::uuid
+		and j.completed_at < now() - $1::bigint * interval '1 millisecond'
+	order by j.id
+	limit 500
+	for update skip locked
+), files as (
+	-- The foreign key takes the assets' rows; this statement still sees them.
+	insert into public.generation_removals (owner_id, job_id, keys)
+	select o.owner_id, o.id, jsonb_agg(a.storage_key order by a.index)
+	from old o
+	join public.generation_assets a on a.owner_id = o.owner_id and a.job_id = o.id
+	where $3::boolean and a.storage_key is not null
+	group by o.owner_id, o.id
+	on conflict do nothing
+	returning keys
+), trail as (
+	delete from public.generation_events e
+	using old o
+	where e.owner_id = o.owner_id and e.job_id = o.id
+	returning 1
+), gone as (
+	delete from public.generation_jobs j
+	using old o
+	where j.owner_id = o.owner_id and j.id = o.id
+	returning 1
+)
+select (select o.id from old o order by o.id desc limit 1) as last,
+	(select count(*) from gone) as jobs,
+	(select count(*) from trail) as events,
+	(select coalesce(sum(jsonb_array_length(f.keys)), 0) from files f) as files
