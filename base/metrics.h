@@ -39,6 +39,7 @@
 	X(STATEMENT, "statement", 128, NULL) \
 	X(CONNECTION, "state", 2, "idle", "busy") \
 	X(STATE, "state", 5, "queued", "submitting", "uncertain", "running", "storing") \
+	X(PRUNED, "what", 2, "jobs", "events") \
 	X(VERSION, "version", 2, NULL)
 
 /*
@@ -75,6 +76,8 @@
 		"Calls to the storage, failed ones too.") \
 	X(STORAGE_BYTES, COUNTER, OWN, BYTES, "gengate_storage_bytes_total", STORAGE, NONE, NONE, \
 		"Outputs kept in the storage.") \
+	X(PRUNED, COUNTER, OWN, COUNT, "gengate_pruned_total", PRUNED, NONE, NONE, \
+		"Jobs, and events of jobs' trails, that were deleted because of their age.") \
 	X(POOL_WAIT, HISTOGRAM, OWN, SECONDS, "gengate_db_pool_wait_seconds", NONE, NONE, NONE, \
 		"What statements waited for a free database connection.") \
 	X(STATEMENT_TIME, SUMMARY, OWN, SECONDS, "gengate_db_statement_seconds", STATEMENT, NONE, NONE, \

@@ -11,6 +11,9 @@ static const char *const auths[] = { "server", "none", NULL };
 static const char *const kinds[] = { "local", "supabase", NULL };
 static const char *const outputs[] = { "public", "private", NULL };
 
+/* Ten years. */
+#define RETAIN_MAX_MS UINT64_C(315360000000)
+
 #define AT(member) offsetof(struct settings, member)
 
 const struct cfg_row core_options[] = {
@@ -65,6 +68,15 @@ const struct cfg_row core_options[] = {
 	  .doc = "The largest output that is kept." },
 	{ "output_timeout", CFG_DURATION, AT(output_timeout_ms), .def = "15m", .min = 1000, .max = 3600000,
 	  .doc = "How long fetching an output may take, at one try. One that stands still for a minute ends, too." },
+	{ "retain_jobs", CFG_DURATION, AT(retain_jobs_ms), .def = "0", .max = RETAIN_MAX_MS,
+	  .doc = "For how long a job is kept after it has ended, with its outputs' rows and its trail. `0`: for ever. "
+		"Its idempotency key lives as long as it does." },
+	{ "retain_events", CFG_DURATION, AT(retain_events_ms), .def = "0", .max = RETAIN_MAX_MS,
+	  .doc = "For how long the trail of a job, which `gengate jobs show` prints, is kept after the job has ended; "
+		"never longer than the job. `0`: as long as the job." },
+	{ "retain_files", CFG_BOOL, AT(retain_files), .def = "on",
+	  .doc = "Whether the files of a job that `retain_jobs` ends stay in the storage. `off`: they are removed "
+		"with it. A job that its owner deletes takes its files along in any case." },
 	CFG_END
 };
 

@@ -30,6 +30,9 @@ struct settings {
 	uint64_t lease_ms;
 	uint64_t max_output_bytes;
 	uint64_t output_timeout_ms;
+	uint64_t retain_jobs_ms;	/* 0: for ever */
+	uint64_t retain_events_ms;	/* the same */
+	bool retain_files;
 };
 
 extern const struct cfg_row core_options[];

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "core/remove.h"
+#include "core/retain.h"
 #include "core/secret.h"
 #include "core/sign.h"
 
@@ -56,7 +57,7 @@ struct workers {
 	bool one_job;			/* nothing but this is looked at: */
 	struct uuid owner, job;
 	atomic_bool dry;
-	pthread_t remover;		/* removes the files of deleted jobs, fetches secrets */
+	pthread_t remover;		/* removes the files of deleted jobs, prunes, fetches secrets */
 	bool has_remover;
 	pthread_mutex_t lock;		/* guards the six below: two threads' sleep */
 	pthread_cond_t wake, wake_remover;
@@ -373,16 +374,20 @@ static void *
 remove_run(void *arg)
 {
 	struct workers *w = arg;
+	struct pruning pruning = { .under_way = false };
 
 	while (!atomic_load(&w->stopping)) {
-		bool more;
+		bool more, prunes;
 
 		set_removing(w, true, false);
 		secret_step(w->svc);
 		more = remove_step(w->svc);
-		set_removing(w, false, !more);
+		/* Files may go with what is pruned: no faster than they are removed. */
+		prunes = !more && retain_step(w->svc, &pruning);
+		set_removing(w, false, !more && !prunes);
 		if (!more)
-			sleep_on(w, &w->wake_remover, &w->woken_remover, REMOVE_TICK_MS);
+			sleep_on(w, &w->wake_remover, &w->woken_remover,
+				prunes ? RETAIN_PAUSE_MS : REMOVE_TICK_MS);
 	}
 	return NULL;
 }
