@@ -36,6 +36,8 @@ def names():
     for where in ("this process", "another process"):
         yield from (f"change in {where} to its stream: median", f"change in {where} to its stream: p99")
     yield "POST /generate while workers submit: gengate"
+    yield "whole jobs"
+    yield from (f"whole jobs: cpu of {part}" for part in ("gengate", "nginx", "postgres", "simulator"))
 
 
 def bench(*words):
