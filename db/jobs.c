@@ -179,6 +179,30 @@ jobs_exists(struct db *db, const struct uuid *owner, const struct uuid *job_id, 
 	return rc;
 }
 
+enum err_code
+jobs_by_key(struct db *db, const struct uuid *owner, const char *key,
+	const uint8_t fingerprint[SHA256_BYTES], enum create_outcome *ret, struct uuid *ret_job,
+	struct err *err)
+{
+	struct text o;
+	char hex[SHA256_HEX_SIZE];
+	const char *params[] = { id(&o, owner), key, hex }, *which;
+	PGresult *res = NULL;
+	enum err_code rc;
+
+	hex_encode(fingerprint, SHA256_BYTES, hex);
+	rc = db_query(db, SQL_job_by_key, params, N(params), &res, err);
+	if (!rc && PQntuples(res) == 0)
+		rc = err_set(err, ERR_NOT_FOUND, "no job of that owner has that key");
+	if (!rc) {
+		which = row_text(res, 0, "job_id");
+		*ret = row_i64(res, 0, "same", 0) ? CREATE_REPLAYED : CREATE_KEY_REUSED;
+		rc = uuid_parse(which, strlen(which), ret_job) ? err_set(err, ERR_INTERNAL, "job %s", which) : ERR_OK;
+	}
+	PQclear(res);
+	return rc;
+}
+
 static enum err_code
 claim_job(struct db *db, const struct uuid *owner, const struct uuid *job_id,
 	uint64_t lease_ms, bool early, struct job *ret, struct err *err)

@@ -64,6 +64,12 @@ enum err_code jobs_load(struct db *db, const struct uuid *owner, const struct uu
 enum err_code jobs_exists(struct db *db, const struct uuid *owner, const struct uuid *id,
 	struct err *err) MUST_CHECK;
 
+/* Whose key is it?  CREATE_REPLAYED or CREATE_KEY_REUSED, and *ret_job.  ERR_NOT_FOUND:
+ * nobody's. */
+enum err_code jobs_by_key(struct db *db, const struct uuid *owner, const char *key,
+	const uint8_t fingerprint[SHA256_BYTES], enum create_outcome *ret, struct uuid *ret_job,
+	struct err *err) MUST_CHECK;
+
 /* Lease one job.  ERR_LOST_RACE: somebody has it, or it is not live. */
 enum err_code jobs_claim(struct db *db, const struct uuid *owner, const struct uuid *id,
 	uint64_t lease_ms, struct job *ret, struct err *err) MUST_CHECK;

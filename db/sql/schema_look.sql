@@ -6,6 +6,7 @@ with needed (name, rights) as (values
 	('generation_removals', array['select', 'insert', 'update', 'delete']),
 	('generation_assets', array['select', 'insert', 'update']),
 	('generation_events', array['select', 'insert', 'delete']),
+	('generation_shared', array['select', 'insert', 'update']),
 	('generation_migrations', array['select'])
 )
 select current_user::text as who,

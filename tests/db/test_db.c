@@ -19,6 +19,7 @@ main(int argc, char **argv)
 		{ "prune", test_prune },
 		{ "remove", test_remove },
 		{ "constraints", test_constraints },
+		{ "pauses", test_pauses },
 		{ "pool", test_pool },
 	};
 	int failed = 0;
