@@ -68,6 +68,8 @@
 		"Webhooks by what became of them.") \
 	X(PROVIDER_TIME, HISTOGRAM, OWN, SECONDS, "gengate_provider_request_seconds", PROVIDER, PROVIDER_CALL, NONE, \
 		"Calls to a provider, failed ones too; call=\"output\" fetches an output.") \
+	X(PAUSED, ASKED, OWN, COUNT, "gengate_provider_paused", PROVIDER, NONE, NONE, \
+		"1: the provider is paused, and gets no new jobs.") \
 	X(PROVIDER_BYTES, COUNTER, OWN, BYTES, "gengate_provider_bytes_total", PROVIDER, DIRECTION, NONE, \
 		"Bodies sent to a provider's API and received from it, without outputs.") \
 	X(OUTPUT_BYTES, COUNTER, OWN, BYTES, "gengate_outputs_fetched_bytes_total", PROVIDER, NONE, NONE, \

@@ -28,6 +28,10 @@ static const struct command {
 	  "check [--config FILE] [--json]\n"
 	  "    Look at the configuration and at everything behind it: database, storage,\n"
 	  "    provider, clock, public_url.  1: something is wrong; 78: the configuration.\n" },
+	{ "provider", cmd_provider,
+	  "provider list | pause NAME [--for DURATION] [--reason TEXT] | resume NAME\n"
+	  "    Which providers are paused and why; give one no new jobs, until it is\n"
+	  "    resumed or for some time.  [--config FILE] [--json]\n" },
 	{ "config", cmd_config,
 	  "config [--config FILE] | config --markdown\n"
 	  "    Print the configuration in force (no secrets), or the page about it.\n" },
@@ -122,6 +126,6 @@ main(int argc, char **argv)
 			return commands[i].run(argc - 1, argv + 1);
 	if (argc >= 2)
 		fprintf(stderr, "gengate: there is no command \"%s\"\n", argv[1]);
-	fputs("usage: gengate serve | work | migrate | check | config | version; gengate --help says more\n", stderr);
+	fputs("usage: gengate serve | work | migrate | check | provider | config | version; gengate --help says more\n", stderr);
 	return EXIT_USAGE;
 }

@@ -18,14 +18,21 @@
 
 /* Between 80 and 100 percent, so that what failed together does not come back
  * together. */
-static uint64_t
-jittered(uint64_t ms)
+uint64_t
+jittered_ms(uint64_t ms)
 {
 	uint8_t random = 0;
 
 	if (crypto_random(&random, sizeof random, NULL))
 		return ms;
 	return ms - ms * random / 1280;
+}
+
+/* Who was told when to come back comes no earlier, and not all at once either. */
+uint64_t
+after_ms(uint64_t ms)
+{
+	return 2 * ms - jittered_ms(ms);
 }
 
 uint64_t
@@ -35,7 +42,7 @@ backoff_ms(int32_t attempts)
 
 	for (int32_t i = 1; i < attempts && ms < BACKOFF_MAX_MS; i++)
 		ms *= 2;
-	return jittered(ms < BACKOFF_MAX_MS ? ms : BACKOFF_MAX_MS);
+	return jittered_ms(ms < BACKOFF_MAX_MS ? ms : BACKOFF_MAX_MS);
 }
 
 /* A webhook usually brings the news first: polls are for those that get lost. */
@@ -71,7 +78,7 @@ poll_delay_ms(const struct service *svc, const struct job *job)
 		ms += ms / 4;
 	if (ms > POLL_MAX_MS && svc->settings->poll_interval_ms < POLL_MAX_MS)
 		ms = POLL_MAX_MS;
-	return jittered(ms);
+	return jittered_ms(ms);
 }
 
 /* Not later than its deadline, which has to be noticed too. */
@@ -103,7 +110,7 @@ schedule(const struct service *svc, const struct job *job, const struct job_even
 	move->deadline_ms = -1;
 	switch (move->state) {
 	case GEN_QUEUED:
-		move->due_ms = within((int64_t)(how->wait_ms ? how->wait_ms : backoff_ms(job->attempts)), job);
+		move->due_ms = within((int64_t)(how->wait_ms ? after_ms(how->wait_ms) : backoff_ms(job->attempts)), job);
 		break;
 	case GEN_SUBMITTING:
 		if (same_state) {	/* a mark or a hint: the sender keeps its lease */

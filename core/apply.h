@@ -29,6 +29,10 @@ bool wants_cancel(const struct service *svc, const struct job *job);
 /* When to look at a running job again. */
 uint64_t poll_delay_ms(const struct service *svc, const struct job *job);
 
+/* Between 80 and 100 percent of it; and no less than it, at most 20 percent more. */
+uint64_t jittered_ms(uint64_t ms);
+uint64_t after_ms(uint64_t ms);
+
 /* When to try a failed step again: twice as long each time, with jitter. */
 uint64_t backoff_ms(int32_t attempts);
 

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "core/sign.h"
 #include "db/look.h"
+#include "db/pauses.h"
 
 #define PROBE_TIMEOUT_MS 20000
 /* The primary key that is the rule "so many jobs in flight per user". */
@@ -450,6 +451,22 @@ try_way_back(struct trial *t)
 	}
 }
 
+/* Nothing where none is: a database that is away has its own line. */
+static void
+note_pauses(struct trial *t)
+{
+	struct pause *pauses = NULL;
+	size_t n = 0;
+
+	if (pauses_load(t->svc->db, &pauses, &n, NULL))
+		return;
+	for (size_t i = 0; i < n; i++)
+		say(t, "paused", CHECK_NOTE, "once the reason is gone: gengate provider resume NAME",
+			"%s gets no new jobs%s: %s", pauses[i].provider,
+			pauses[i].by_operator ? ", by an operator's word" : "", pauses[i].reason);
+	pauses_clear(&pauses, n);
+}
+
 size_t
 service_try_all(struct service *svc, check_say *fn, void *ctx)
 {
@@ -457,6 +474,7 @@ service_try_all(struct service *svc, check_say *fn, void *ctx)
 
 	t.p = service_provider(svc, svc->settings->provider, &t.provider_settings);
 	try_database(&t);
+	note_pauses(&t);
 	try_storage(&t);
 	if (t.p) {
 		try_provider(&t);

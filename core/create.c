@@ -3,13 +3,27 @@
 #include "core/create.h"
 
 #include "base/pause_point.h"
+#include "core/pause.h"
 #include "core/workers.h"
+
+/* While nothing new is taken, a key that is known is answered all the same. */
+static enum err_code
+find_only(struct service *svc, const struct uuid *owner, const struct request *rq, const char *key,
+	struct created *ret, struct err *err)
+{
+	enum err_code rc = key ? jobs_by_key(svc->db, owner, key, rq->fingerprint, &ret->outcome, &ret->job, err)
+		: ERR_NOT_FOUND;
+
+	return rc != ERR_NOT_FOUND ? rc
+		: err_set(err, ERR_PROVIDER_UNAVAILABLE, "%s is paused", svc->settings->provider);
+}
 
 enum err_code
 service_create(struct service *svc, const struct uuid *owner, const struct request *rq,
-	const char *idempotency_key, enum create_outcome *ret, struct uuid *ret_job,
-	int64_t *ret_created_us, struct err *err)
+	const char *idempotency_key, struct created *ret, uint64_t *ret_wait_ms, struct err *err)
 {
+	const void *settings;
+	const struct provider *p = service_provider(svc, svc->settings->provider, &settings);
 	struct job_new job = {
 		.owner = *owner,
 		.slots = (int)svc->settings->slots_per_user,
@@ -22,10 +36,12 @@ service_create(struct service *svc, const struct uuid *owner, const struct reque
 	};
 	enum err_code rc;
 
+	if (p && pause_holds(svc, p, ret_wait_ms))
+		return find_only(svc, owner, rq, idempotency_key, ret, err);
 	memcpy(job.fingerprint, rq->fingerprint, sizeof job.fingerprint);
 	rc = uuid_new(&job.id, err);
 	if (!rc)
-		rc = jobs_create_timed(svc->db, &job, ret, ret_job, ret_created_us, err);
+		rc = jobs_create_timed(svc->db, &job, &ret->outcome, &ret->job, &ret->at_us, err);
 	if (!rc)
 		PAUSE_POINT("create.committed");
 	return rc;

@@ -5,15 +5,21 @@
 #include "core/request.h"
 #include "core/service.h"
 
+struct created {
+	enum create_outcome outcome;
+	struct uuid job;		/* that it is about */
+	int64_t at_us;			/* with CREATE_CREATED: since when it is there */
+};
+
 /*
- * One outcome, always; *ret_job is the job that it is about.  A new one is in
- * the database then, since *ret_created_us; service_begin() gets it going at
- * once.
+ * One outcome.  A new job is in the database then; service_begin() gets it going
+ * at once.
+ * ERR_PROVIDER_UNAVAILABLE: its provider is paused, and nothing is made; with
+ * *ret_wait_ms, when that may be over.
  */
 enum err_code service_create(struct service *svc, const struct uuid *owner,
 	const struct request *rq, const char *idempotency_key,
-	enum create_outcome *ret, struct uuid *ret_job, int64_t *ret_created_us,
-	struct err *err) MUST_CHECK;
+	struct created *ret, uint64_t *ret_wait_ms, struct err *err) MUST_CHECK;
 
 /* Hand a new job to this process's workers.  Without it, it is found when due.
  * trace: the request's traceparent, which goes with the create if it is sent by

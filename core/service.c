@@ -3,6 +3,7 @@
 #include "core/service.h"
 
 #include "base/metrics.h"
+#include "core/pause.h"
 #include "core/secret.h"
 #include "core/workers.h"
 
@@ -78,6 +79,8 @@ service_new(const struct service_parts *parts, struct service **ret, struct err 
 	if (!rc)
 		rc = secrets_new(&svc->secrets, err);
 	if (!rc)
+		rc = paused_new(&svc->paused, err);
+	if (!rc)
 		rc = db_new(parts->db, &svc->db, err);
 	if (!rc)
 		rc = http_client_new(&http, &svc->http, err);
@@ -102,6 +105,7 @@ service_free(struct service **psvc)
 		return;
 	http_client_free(&svc->http);
 	db_free(&svc->db);
+	paused_free(&svc->paused);
 	secrets_free(&svc->secrets);
 	keyring_free(&svc->keys);
 	models_free(&svc->models);

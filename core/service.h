@@ -15,6 +15,7 @@
 #include "providers/provider.h"
 #include "storage/storage.h"
 
+struct paused;
 struct secrets;
 struct signer;
 struct watches;
@@ -31,6 +32,7 @@ struct service {
 	struct models *models;
 	struct keyring *keys;
 	struct secrets *secrets;		/* that webhooks are verified by, fetched */
+	struct paused *paused;			/* providers, as this process knows them */
 	struct workers *workers;		/* NULL: none run in this process */
 	struct signer *signer;			/* NULL: nobody signs in this process */
 	bool signs_at_once;			/* it has one request, which may wait for the storage */

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/metrics.h"
 #include "base/pause_point.h"
+#include "core/pause.h"
 #include "core/step.h"
 #include "core/workers.h"
 
@@ -49,7 +50,7 @@ static const char *const outcome_names[] = {
 /* What the answer, or its absence, means for the job. */
 static void
 take_outcome(struct service *svc, struct job *job, const struct provider *p,
-	const void *settings, enum err_code sent, const struct http_response *rs, struct err *err)
+	const void *settings, const struct pause_leave *leave, enum err_code sent, const struct http_response *rs, struct err *err)
 {
 	struct submit_reply reply = { .outcome = SUBMIT_UNKNOWN, .obs = GEN_OBSERVATION_INIT };
 	struct job_event ev = { .kind = EV_UNKNOWN, .attempt = job->attempts };
@@ -82,8 +83,13 @@ take_outcome(struct service *svc, struct job *job, const struct provider *p,
 	metric_add(METRIC_SUBMITS, 1, p->name, outcome_names[reply.outcome]);
 	if (reply.outcome != SUBMIT_ACCEPTED)
 		step_failed(job, job_event_name(ev.kind), how.message);
+	/* Who hears that it failed and tries again is to meet the pause. */
+	if (reply.outcome != SUBMIT_ACCEPTED)
+		pause_learn(svc, p, leave, &reply);
 	/* Without it a prediction that was paid for would be lost. */
 	step_apply_surely(svc, job, &ev, &how);
+	if (reply.outcome == SUBMIT_ACCEPTED)
+		pause_learn(svc, p, leave, &reply);
 	submit_reply_clear(&reply);
 }
 
@@ -115,6 +121,18 @@ take_back(struct service *svc, const struct job *job, int32_t attempt, int64_t u
 	job_clear(&now);
 }
 
+/* Its provider is paused; that is no failed try. */
+static void
+hold(struct service *svc, const struct job *job, uint64_t wait_ms)
+{
+	uint64_t left_ms = (uint64_t)job->time_left_ms;
+	struct err err = ERR_INIT;
+	enum err_code rc = jobs_defer(svc->db, job, wait_ms < left_ms ? wait_ms : left_ms, job->attempts, &err);
+
+	if (rc && rc != ERR_LOST_RACE)
+		step_failed(job, "defer", err.text);
+}
+
 /*
  * The job is known to be `submitting` before a byte is sent; and nothing is
  * sent after the lease, less what the call may take, is over: another worker
@@ -132,6 +150,8 @@ send_create(struct service *svc, struct job *job)
 	struct err err = ERR_INIT;
 	const void *settings;
 	const struct provider *p = service_provider(svc, job->provider, &settings);
+	struct pause_leave leave;
+	uint64_t wait_ms;
 	int32_t attempts;
 	bool moved = false;
 	enum err_code rc;
@@ -151,6 +171,10 @@ send_create(struct service *svc, struct job *job)
 		step_later(svc, job, backoff_ms(job->attempts));
 		goto out;
 	}
+	if (!pause_leave(svc, p, &leave, &wait_ms)) {
+		hold(svc, job, wait_ms);
+		goto out;
+	}
 	if (rq.timeout_ms > svc->settings->lease_ms / 2)
 		rq.timeout_ms = (uint32_t)(svc->settings->lease_ms / 2);
 	rq.not_after_boot_us = claimed_us + lease_us - (int64_t)rq.timeout_ms * 1000;
@@ -161,12 +185,14 @@ send_create(struct service *svc, struct job *job)
 		step_failed(job, "submit", err.text);
 		take_back(svc, job, attempts + 1, claimed_us + lease_us - lease_us / 4);
 	}
-	if (rc || !moved)
+	if (rc || !moved) {
+		pause_unused(svc, p, &leave);
 		goto out;
+	}
 	PAUSE_POINT("submitting.committed");
 	rc = step_perform(svc, p, "submit", &rq, &rs, &err);
 	PAUSE_POINT("submit.answered");
-	take_outcome(svc, job, p, settings, rc, &rs, &err);
+	take_outcome(svc, job, p, settings, &leave, rc, &rs, &err);
 out:
 	http_request_clear(&rq);
 	http_response_clear(&rs);

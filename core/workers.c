@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "core/pause.h"
 #include "core/remove.h"
 #include "core/retain.h"
 #include "core/secret.h"
@@ -355,6 +356,7 @@ schedule_run(void *arg)
 
 	while (!atomic_load(&w->stopping)) {
 		renew_sometimes(w);
+		pause_refresh(w->svc);
 		if (!schedule(w))
 			sleep_on(w, &w->wake, &w->woken, TICK_MS);
 	}

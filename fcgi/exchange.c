@@ -383,6 +383,15 @@ answer_json(struct exchange *x, int status, json_t *body)
 	answer(x, status, "application/json", body);
 }
 
+static void
+answer_retry_after(struct exchange *x)
+{
+	char text[24];
+
+	snprintf(text, sizeof text, "%llu", (unsigned long long)x->retry_after_s);
+	answer_header(x, "Retry-After", x->retry_after_s ? text : RETRY_AFTER_S);
+}
+
 void
 answer_problem(struct exchange *x, enum err_code code, const char *detail, json_t *more)
 {
@@ -400,7 +409,7 @@ answer_problem(struct exchange *x, enum err_code code, const char *detail, json_
 	/* Without it a cache may keep a 404 or 405 for a while. */
 	answer_header(x, "Cache-Control", "no-store");
 	if (status == 503)
-		answer_header(x, "Retry-After", RETRY_AFTER_S);
+		answer_retry_after(x);
 	answer(x, status, "application/problem+json", problem);
 }
 

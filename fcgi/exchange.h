@@ -51,6 +51,7 @@ struct exchange {
 	int status;			/* 0: not answered yet */
 	struct buf headers;		/* "Name: value\r\n" each */
 	struct buf out;			/* the answer's body */
+	uint64_t retry_after_s;		/* of a 503; 0: as usual */
 	bool streams;			/* the head has gone; events follow */
 
 	/* Set while it is parked: what goes on when there is news. */

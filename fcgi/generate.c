@@ -133,19 +133,22 @@ answer_other(struct exchange *x, enum create_outcome outcome)
 void
 generate_create(struct exchange *x, const struct request *rq, const char *key)
 {
-	enum create_outcome outcome;
+	struct created created;
 	struct err err = ERR_INIT;
-	int64_t created_us;
-	enum err_code rc = service_create(x->svc, &x->owner, rq, key, &outcome, &x->job, &created_us,
-		&err);
+	uint64_t wait_ms = 0;
+	enum err_code rc = service_create(x->svc, &x->owner, rq, key, &created, &wait_ms, &err);
 
 	x->has_job = !rc;
-	if (rc)
+	if (rc) {
+		x->retry_after_s = (wait_ms + 999) / 1000;
 		answer_failure(x, rc, &err);
-	else if (outcome == CREATE_CREATED)
-		wait_for_outcome(x, rq, created_us);
+		return;
+	}
+	x->job = created.job;
+	if (created.outcome == CREATE_CREATED)
+		wait_for_outcome(x, rq, created.at_us);
 	else
-		answer_other(x, outcome);
+		answer_other(x, created.outcome);
 }
 
 void

@@ -1,6 +1,8 @@
 /* GET /healthz: this process is alive.  GET /readyz: it can do its work. */
 #include "config.h"
 
+#include "base/clock.h"
+#include "core/pause.h"
 #include "fcgi/routes.h"
 
 void
@@ -10,6 +12,29 @@ healthz_get(struct exchange *x)
 	answer_json(x, 200, json_pack("{ss}", "status", "ok"));
 }
 
+/* What works less well than it could.  Not why: the provider's words are in the log,
+ * and `gengate provider list` has them. */
+static json_t *
+paused_providers(struct exchange *x)
+{
+	json_t *reasons = json_array();
+
+	for (size_t i = 0; i < provider_count(); i++) {
+		const struct provider *p = provider_at(i);
+		struct pause_shown pause;
+		char until[RFC3339_SIZE] = "it is resumed";
+
+		pause_show(x->svc, p, &pause);
+		if (!pause.paused)
+			continue;
+		if (pause.until_us != PAUSE_WITHOUT_END)
+			rfc3339_format(pause.until_us, until);
+		json_array_append_new(reasons, json_sprintf("provider %s is paused%s until %s", p->name,
+			pause.by_operator ? " by an operator" : "", until));
+	}
+	return reasons;
+}
+
 void
 readyz_get(struct exchange *x)
 {
@@ -17,8 +42,13 @@ readyz_get(struct exchange *x)
 	enum err_code rc = db_ready(x->svc->db, &err);
 
 	if (!rc) {
+		json_t *paused = paused_providers(x);
+
+		/* It stays in service: all but new jobs goes on. */
 		answer_header(x, "Cache-Control", "no-store");
-		answer_json(x, 200, json_pack("{ss}", "status", "ready"));
+		answer_json(x, 200, json_array_size(paused) ? json_pack("{ss, sO}", "status", "ready", "reasons", paused)
+			: json_pack("{ss}", "status", "ready"));
+		json_decref(paused);
 		return;
 	}
 	x->err = err;

@@ -5,6 +5,7 @@
 #include "config.h"
 
 #include "base/metrics.h"
+#include "core/pause.h"
 #include "fcgi/routes.h"
 
 /* Prometheus gives up after 10 s, unless told otherwise. */
@@ -21,6 +22,13 @@ put_process(struct exchange *x)
 	metric_put_head(&x->out, METRIC_DB_CONNECTIONS);
 	metric_put(&x->out, METRIC_DB_CONNECTIONS, idle, "idle");
 	metric_put(&x->out, METRIC_DB_CONNECTIONS, busy, "busy");
+	metric_put_head(&x->out, METRIC_PAUSED);
+	for (size_t i = 0; i < provider_count(); i++) {
+		struct pause_shown pause;
+
+		pause_show(x->svc, provider_at(i), &pause);
+		metric_put(&x->out, METRIC_PAUSED, pause.paused, provider_at(i)->name);
+	}
 }
 
 static void

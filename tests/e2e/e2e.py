@@ -143,6 +143,12 @@ class Rig(stacks.Stack):
         found = [o for o in self.sim_call("GET", "objects") if f"/{job['id']}/" in o["name"]]
         return sorted(found, key=lambda o: o["name"])
 
+    def resume_provider(self):
+        """After a refusal of ours it is paused: on with it, once every process knows."""
+        if self.gengate_command("provider", "resume", "replicate", check=False).returncode == 0:
+            stacks.wait_for(lambda: all("reasons" not in self.http("GET", "/readyz").json
+                                        for _ in range(5 * len(self.gengates))), 10, "that it goes on")
+
     # -- Webhooks
 
     def signed(self, body, *, delivery="msg_test", at=None, secret=None):

@@ -132,6 +132,7 @@ def a_refusal():
             job = e2e.check_problem(answer, status, code)["job"]
             equal(answer.header("Location"), f"/status/{job['id']}", "where it is")
             check(status != 503 or answer.header("Retry-After"), "no Retry-After")
+            rig.resume_provider()
 
 
 @test

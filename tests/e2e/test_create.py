@@ -106,7 +106,11 @@ def refusals_are_final():
         problem = e2e.check_problem(rig.http("POST", "/generate", json={"prompt": fault}, user=fault), status, code)
         waited = {"id": problem["job"]["id"], "user": fault}
         equal(problem["job"]["links"]["self"], f"/status/{waited['id']}", "link")
-        for job in (waited, rig.submit(fault)):
+        rig.resume_provider()
+        again = rig.submit(fault)
+        rig.settled(again)
+        rig.resume_provider()
+        for job in (waited, again):
             end = rig.fails(job, code)
             equal(end["error"]["retryable"], code == "provider_unavailable", "retryable")
             for said in (end, problem):
