@@ -113,15 +113,17 @@ begin_look(struct paused *paused)
 	return look;
 }
 
-/* Unless a later look was quicker. */
+/* Unless a later look was quicker.  A process for one request has seen nothing
+ * change, so it does not say so. */
 static void
-remember(struct paused *paused, uint64_t look, const struct pause *pauses, size_t n)
+remember(struct paused *paused, uint64_t look, const struct pause *pauses, size_t n, bool logs)
 {
 	pthread_mutex_lock(&paused->lock);
 	for (size_t i = 0; look > paused->remembered && i < provider_count(); i++) {
 		const struct pause *pause = find(pauses, n, provider_at(i)->name);
 
-		log_change(provider_at(i)->name, &paused->known[i], pause);
+		if (logs)
+			log_change(provider_at(i)->name, &paused->known[i], pause);
 		paused->known[i] = pause ? known_from(pause) : (struct known){ .paused = false };
 	}
 	if (look > paused->remembered)
@@ -144,7 +146,7 @@ reload(struct service *svc)
 		log_event(LOG_WARN, "provider.pauses_unknown", KV_STR("error", err.text));
 		return false;
 	}
-	remember(svc->paused, look, pauses, n);
+	remember(svc->paused, look, pauses, n, svc->workers);
 	pauses_clear(&pauses, n);
 	return true;
 }

@@ -403,6 +403,32 @@ keys_are_replayed_or_reused(void **state)
 }
 
 static void
+a_key_is_found_without_making_anything(void **state)
+{
+	struct fixture *f = *state;
+	json_t *request = json_object();
+	struct job_new first = a_job("k"), other = a_job("k");
+	enum create_outcome outcome;
+	struct uuid found;
+	struct err err = ERR_INIT;
+
+	first.owner = new_uuid();
+	first.request = request;
+	other.fingerprint[0]++;
+	WANT(ERR_NOT_FOUND, jobs_by_key(f->db, &first.owner, "k", first.fingerprint, &outcome, &found, &err));
+	want_create(f, &first, CREATE_CREATED, &first.id);
+	WANT(ERR_OK, jobs_by_key(f->db, &first.owner, "k", first.fingerprint, &outcome, &found, &err));
+	assert_true(outcome == CREATE_REPLAYED && uuid_equal(&found, &first.id));
+	WANT(ERR_OK, jobs_by_key(f->db, &first.owner, "k", other.fingerprint, &outcome, &found, &err));
+	assert_true(outcome == CREATE_KEY_REUSED && uuid_equal(&found, &first.id));
+	other.owner = new_uuid();
+	WANT(ERR_NOT_FOUND, jobs_by_key(f->db, &other.owner, "k", first.fingerprint, &outcome, &found, &err));
+	WANT(ERR_NOT_FOUND, jobs_by_key(f->db, &first.owner, "K", first.fingerprint, &outcome, &found, &err));
+	assert_int_equal(sql_int(f->pg, "select count(*) from public.generation_jobs"), 1);
+	json_decref(request);
+}
+
+static void
 in_flight_names_the_other(void **state)
 {
 	struct fixture *f = *state;
@@ -583,6 +609,7 @@ test_create(void)
 		cmocka_unit_test_setup(what_is_kept, fixture_empty),
 		cmocka_unit_test_setup(the_same_id_again_is_created_again, fixture_empty),
 		cmocka_unit_test_setup(keys_are_replayed_or_reused, fixture_empty),
+		cmocka_unit_test_setup(a_key_is_found_without_making_anything, fixture_empty),
 		cmocka_unit_test_setup(in_flight_names_the_other, fixture_empty),
 		cmocka_unit_test_setup(the_same_id_at_once_is_never_in_flight, fixture_empty),
 		cmocka_unit_test_setup(slots_that_come_free_are_taken, fixture_empty),

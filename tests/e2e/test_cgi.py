@@ -608,6 +608,21 @@ def metrics_and_readiness():
 
 
 @by_hand
+def a_paused_provider_is_asked_of_the_database():
+    """There is no worker that would refresh what is remembered."""
+    rig.gengate_command("provider", "pause", "replicate", "--for", "1h")
+    try:
+        answer = rig.run_cgi("POST", "/generate", b'{"prompt": "x"}', REMOTE_USER="paused")
+        problem = check_problem(answer, 503, "provider_unavailable")
+        check("job" not in problem and 3500 < int(answer.header("Retry-After")) <= 3600, f"{answer.headers}")
+        check(rig.run_cgi("GET", "/readyz").json["reasons"], "no reasons")
+    finally:
+        rig.gengate_command("provider", "resume", "replicate")
+    answer = rig.run_cgi("POST", "/generate", b'{"prompt": "x"}', REMOTE_USER="paused")
+    equal((answer.status, ends(answer.json)), (202, "succeeded"), "answer, and end")
+
+
+@by_hand
 def a_body_that_ends_early_is_400():
     answer = rig.run_cgi("POST", "/generate", b'{"prom', REMOTE_USER="x", CONTENT_LENGTH="50")
     check_problem(answer, 400, "bad_request")
