@@ -21,6 +21,7 @@
 static const char env_prefix[] = "GENGATE_";
 static const char env_suffix[] = "_FILE";
 static const char blanks[] = " \t\r";
+static const char needs_restart[] = "Needs a restart.";
 
 enum source { FROM_DEFAULT, FROM_FILE, FROM_ENV, FROM_ENV_FILE };
 
@@ -521,25 +522,75 @@ fetch(const struct cfg_row *row, const void *target)
 	return v;
 }
 
+static void
+clear(const struct cfg_row *row, void *target)
+{
+	const union value none = { .str = NULL };
+	union value v = fetch(row, target);
+
+	if (row->type != CFG_STR)
+		return;
+	if (v.str && row->flags & CFG_SECRET)
+		mem_free_secret(v.str, strlen(v.str));
+	else
+		mem_free(v.str);
+	store(row, target, &none);
+}
+
 void
 cfg_clear(const struct cfg *cfg)
 {
 	for (size_t i = 0; i < cfg->n_sections; i++) {
 		const struct cfg_section *sec = &cfg->sections[i];
 
-		for (const struct cfg_row *row = sec->rows; row->name; row++) {
-			const union value none = { .str = NULL };
-			union value v = fetch(row, sec->target);
-
-			if (row->type != CFG_STR)
-				continue;
-			if (v.str && row->flags & CFG_SECRET)
-				mem_free_secret(v.str, strlen(v.str));
-			else
-				mem_free(v.str);
-			store(row, sec->target, &none);
-		}
+		for (const struct cfg_row *row = sec->rows; row->name; row++)
+			clear(row, sec->target);
 	}
+}
+
+/* ---- one set of values after another ---- */
+
+static bool
+differ(const struct cfg_row *row, const union value *a, const union value *b)
+{
+	if (row->type != CFG_STR)
+		return memcmp(a, b, member_size(row->type)) != 0;
+	if (!a->str || !b->str)
+		return a->str != b->str;
+	return strcmp(a->str, b->str) != 0;
+}
+
+static enum err_code
+keep(const struct cfg_row *row, const union value *was, void *now, struct err *err)
+{
+	union value copy = *was;
+
+	if (row->type == CFG_STR && was->str && !(copy.str = mem_strdup(was->str)))
+		return err_set(err, ERR_NOMEM, "%s", row->name);
+	clear(row, now);
+	store(row, now, &copy);
+	return ERR_OK;
+}
+
+enum err_code
+cfg_follow(const struct cfg *was, const struct cfg *now, struct buf *changed, struct buf *kept,
+	struct err *err)
+{
+	enum err_code rc = ERR_OK;
+
+	for (size_t i = 0; i < now->n_sections; i++)
+		for (const struct cfg_row *row = now->sections[i].rows; row->name && !rc; row++) {
+			union value a = fetch(row, was->sections[i].target);
+			union value b = fetch(row, now->sections[i].target);
+			struct buf *names = row->flags & CFG_RESTART ? kept : changed;
+
+			if (!differ(row, &a, &b))
+				continue;
+			buf_printf(names, "%s%s", names->len ? ", " : "", row->name);
+			if (row->flags & CFG_RESTART)
+				rc = keep(row, &a, now->sections[i].target, err);
+		}
+	return rc;
 }
 
 /* ---- slots ---- */
@@ -1113,6 +1164,8 @@ put_help_row(struct buf *out, const struct cfg_row *row)
 	buf_putc(&head, ')');
 	put_wrapped(out, 2, 6, buf_str(&head));
 	put_wrapped(out, 6, 6, row->doc ? row->doc : "");
+	if (row->flags & CFG_RESTART)
+		put_wrapped(out, 6, 6, needs_restart);
 	if (head.err) {
 		buf_clear(out);
 		out->err = head.err;
@@ -1230,6 +1283,8 @@ put_markdown_row(struct buf *out, const struct cfg_row *row)
 		put_range(out, row);
 	buf_puts(out, " | ");
 	put_cell(out, row->doc ? row->doc : "");
+	if (row->flags & CFG_RESTART)
+		buf_printf(out, " %s", needs_restart);
 	buf_puts(out, " |\n");
 }
 
@@ -1254,7 +1309,12 @@ static const char markdown_intro[] =
 	"\n"
 	"A name that is not listed here is a mistake, in the file and in the environment, as\n"
 	"are a name twice in the file and both `GENGATE_<NAME>` and `GENGATE_<NAME>_FILE`.\n"
-	"All mistakes are told at once, before anything starts.\n";
+	"All mistakes are told at once, before anything starts.\n"
+	"\n"
+	"On SIGHUP `gengate serve` and `gengate work` read all of it anew, `models_file` and the files of\n"
+	"secrets included; the environment is the one that they were started with. What is not\n"
+	"said to need a restart counts from the next request and the next step on. If there is any\n"
+	"mistake, everything stays as it was, and the log has the mistakes.\n";
 
 void
 cfg_print_markdown(const struct cfg *cfg, struct buf *out)

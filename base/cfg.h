@@ -5,8 +5,8 @@
  * (`name = value`, # comments), GENGATE_<NAME>_FILE (the value is that file's
  * content without its last newline), GENGATE_<NAME>.
  *
- * Read once before the first thread, checked as a whole with every mistake
- * listed, then const.
+ * Read before the first thread, checked as a whole with every mistake listed,
+ * then const.  A reload fills another set of targets.
  */
 #ifndef GENGATE_BASE_CFG_H
 #define GENGATE_BASE_CFG_H
@@ -28,6 +28,7 @@ enum cfg_type {
 
 #define CFG_SECRET   1u	/* never printed */
 #define CFG_REQUIRED 2u	/* has to be set and not empty */
+#define CFG_RESTART  4u	/* a process keeps the value that it began with */
 
 struct cfg_row {
 	const char *name;		/* lower case with underscores */
@@ -74,6 +75,14 @@ struct cfg {
 enum err_code cfg_load(const struct cfg *cfg, const char *path, char *const env[],
 	struct buf *mistakes, struct err *err) MUST_CHECK;
 void cfg_clear(const struct cfg *cfg);	/* frees the strings, secrets wiped */
+
+/*
+ * For a reload: `now` is filled from the same rows as `was`, which is in use.
+ * The names of the rows that differ are appended to `changed`; those of them that
+ * need a restart go to `kept` instead, and have the value that they had.
+ */
+enum err_code cfg_follow(const struct cfg *was, const struct cfg *now, struct buf *changed,
+	struct buf *kept, struct err *err) MUST_CHECK;
 
 /* A duration as people write it, for a command line: 55s.  ERR_INVALID. */
 enum err_code cfg_parse_duration(const char *s, uint64_t *ret_ms, struct err *err) MUST_CHECK;

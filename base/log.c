@@ -3,6 +3,7 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -18,27 +19,40 @@ static const char *const level_names[] = {
 	[LOG_DEBUG] = "debug", [LOG_INFO] = "info", [LOG_WARN] = "warn", [LOG_ERROR] = "error",
 };
 
-/* Set before the first thread and const from then on: every part of the house
- * may log, and none should have to carry a logger along for it. */
-static enum log_level least_level = LOG_INFO;
-static int log_fd = STDERR_FILENO;
+/* Every part of the house may log, and none should have to carry a logger along
+ * for it. */
+static atomic_int least_level = LOG_INFO;
+static atomic_int log_fd = STDERR_FILENO;
+static int file_fd = -1;	/* stays the same number: a thread may be writing to it */
 
 void
 log_set_level(enum log_level level)
 {
-	least_level = level;
+	atomic_store_explicit(&least_level, level, memory_order_relaxed);
 }
 
 void
 log_set_fd(int fd)
 {
-	log_fd = fd;
+	atomic_store(&log_fd, fd);
+}
+
+void
+log_set_file(int fd)
+{
+	if (fd >= 0 && file_fd >= 0) {
+		dup2(fd, file_fd);
+		close(fd);
+	} else if (fd >= 0) {
+		file_fd = fd;
+	}
+	log_set_fd(fd >= 0 ? file_fd : STDERR_FILENO);
 }
 
 bool
 log_wanted(enum log_level level)
 {
-	return level >= least_level;
+	return (int)level >= atomic_load_explicit(&least_level, memory_order_relaxed);
 }
 
 static bool

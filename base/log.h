@@ -32,8 +32,12 @@ struct kv {
 #define KV_INT(k, v)  ((struct kv){ .key = (k), .type = KV_T_INT, .num = (int64_t)(v) })
 #define KV_BOOL(k, v) ((struct kv){ .key = (k), .type = KV_T_BOOL, .num = (v) })
 
-void log_set_level(enum log_level level);	/* default LOG_INFO; before the first thread */
+void log_set_level(enum log_level level);	/* default LOG_INFO; at any time */
 void log_set_fd(int fd);			/* default 2; before the first thread */
+
+/* Log to that file, which is taken over and closes the one before; -1: to
+ * standard error again.  At any time, by one thread. */
+void log_set_file(int fd);
 bool log_wanted(enum log_level level);
 
 void log_event_n(enum log_level level, const char *event, const struct kv *kv, size_t n);

@@ -22,7 +22,7 @@ static const struct cfg_row log_options[] = {
 	{ "log_file", CFG_STR, offsetof(struct log_settings, file), .max = 1024,
 	  .doc = "Append the log to this file instead. Under plain CGI it is what keeps the log of what is "
 		"done after the answer: most web servers have let go of standard error by then." },
-	{ "instance", CFG_STR, offsetof(struct log_settings, instance), .max = 200,
+	{ "instance", CFG_STR, offsetof(struct log_settings, instance), .max = 200, .flags = CFG_RESTART,
 	  .doc = "What this process is called in the label `instance` of its metrics; by default the "
 		"host's name and the process id." },
 	CFG_END
@@ -153,7 +153,7 @@ app_open_log(const struct app *app)
 		fprintf(stderr, "gengate: log_file: %s: %s\n", app->log.file, strerror(errno));
 		return EXIT_CONFIG;
 	}
-	log_set_fd(fd);
+	log_set_file(fd);
 	return 0;
 }
 

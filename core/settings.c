@@ -50,11 +50,11 @@ const struct cfg_row core_options[] = {
 	{ "output_hosts", CFG_STR, AT(output_hosts), .max = 4096,
 	  .doc = "More hosts that outputs may be fetched from, separated by commas: `host`, `host:port`, "
 		"or `.suffix`. One that names a loopback address also allows plain http to it." },
-	{ "ca_file", CFG_STR, AT(ca_file), .max = 1024,
+	{ "ca_file", CFG_STR, AT(ca_file), .max = 1024, .flags = CFG_RESTART,
 	  .doc = "Certificates to trust for https instead of the system's." },
 	{ "slots_per_user", CFG_UINT, AT(slots_per_user), .def = "1", .min = 1, .max = 100,
 	  .doc = "Jobs that one user may have in flight." },
-	{ "workers", CFG_UINT, AT(workers), .def = "16", .min = 3, .max = 1000,
+	{ "workers", CFG_UINT, AT(workers), .def = "16", .min = 3, .max = 1000, .flags = CFG_RESTART,
 	  .doc = "Threads that wait for the provider and the storage; shared out between submitting, "
 		"polling and storing." },
 	{ "job_timeout", CFG_DURATION, AT(job_timeout_ms), .def = "15m", .min = 5000, .max = 86400000,

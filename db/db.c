@@ -6,18 +6,18 @@
 
 const struct cfg_row db_options[] = {
 	{ "database_url", CFG_STR, offsetof(struct db_settings, url),
-	  .max = 4096, .flags = CFG_SECRET | CFG_REQUIRED,
+	  .max = 4096, .flags = CFG_SECRET | CFG_REQUIRED | CFG_RESTART,
 	  .doc = "Where Postgres is, as libpq takes it: `postgresql://user:password@host/name?sslmode=verify-full`. "
 		"Several hosts with `target_session_attrs=read-write` follow a failover. "
 		"A transaction-mode pooler is fine; set `named_statements = off` then." },
 	{ "db_pool", CFG_UINT, offsetof(struct db_settings, pool),
-	  .def = "8", .min = 1, .max = 1000,
+	  .def = "8", .min = 1, .max = 1000, .flags = CFG_RESTART,
 	  .doc = "Connections that one process opens at most. They are held during a statement only." },
 	{ "db_timeout", CFG_DURATION, offsetof(struct db_settings, timeout_ms),
 	  .def = "10s", .min = 100, .max = 600000,
 	  .doc = "How long one statement may take, waiting for a connection included, before it is given up." },
 	{ "named_statements", CFG_BOOL, offsetof(struct db_settings, named_statements),
-	  .def = "on",
+	  .def = "on", .flags = CFG_RESTART,
 	  .doc = "Prepare each statement once per connection. `off` behind a pooler in transaction mode." },
 	CFG_END
 };

@@ -77,7 +77,7 @@ struct server {
 
 const struct cfg_row server_options[] = {
 	{ "threads", CFG_UINT, offsetof(struct server_settings, threads),
-	  .def = "16", .min = 1, .max = 1000,
+	  .def = "16", .min = 1, .max = 1000, .flags = CFG_RESTART,
 	  .doc = "Threads that answer requests. They wait for Postgres only." },
 	{ "client_timeout", CFG_DURATION, offsetof(struct server_settings, client_timeout_ms),
 	  .def = "10s", .min = 100, .max = 600000,

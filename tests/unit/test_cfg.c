@@ -706,6 +706,116 @@ a_secret_default_is_not_shown(void **state)
 
 /* ---- faults ---- */
 
+/* ---- a reload ---- */
+
+struct pair {
+	char *url, *token;
+	uint64_t threads, limit;
+	int storage;
+};
+
+static const struct cfg_row pair_rows[] = {
+	{ "url", CFG_STR, offsetof(struct pair, url), .flags = CFG_RESTART | CFG_SECRET, .doc = "Where." },
+	{ "token", CFG_STR, offsetof(struct pair, token), .flags = CFG_SECRET, .doc = "Token." },
+	{ "threads", CFG_UINT, offsetof(struct pair, threads), .def = "4", .flags = CFG_RESTART, .doc = "Threads." },
+	{ "limit", CFG_DURATION, offsetof(struct pair, limit), .def = "4s", .doc = "Limit." },
+	{ "storage", CFG_WORD, offsetof(struct pair, storage), .def = "local", .words = storages, .doc = "Where." },
+	CFG_END
+};
+
+/* ERR_OK or ERR_NOMEM; what differs, and what was kept. */
+static enum err_code
+follow(const char *const was_env[], const char *const now_env[], struct pair *now,
+	struct buf *changed, struct buf *kept)
+{
+	struct pair was = { .url = NULL };
+	const struct cfg_section before = { "Was", pair_rows, &was }, after = { "Now", pair_rows, now };
+	const struct cfg was_cfg = { &before, 1 }, now_cfg = { &after, 1 };
+	struct buf mistakes = BUF_INIT(4096);
+	enum err_code rc;
+
+	rc = cfg_load(&was_cfg, NULL, as_environ(was_env), &mistakes, NULL);
+	if (!rc)
+		rc = cfg_load(&now_cfg, NULL, as_environ(now_env), &mistakes, NULL);
+	if (!rc)
+		rc = cfg_follow(&was_cfg, &now_cfg, changed, kept, NULL);
+	cfg_clear(&was_cfg);
+	buf_clear(&mistakes);
+	return rc;
+}
+
+static void
+a_reload_keeps_what_needs_a_restart(void **state)
+{
+	static const struct {
+		const char *name, *was[4], *now[4], *changed, *kept, *url, *token;
+		uint64_t threads, limit;
+	} rows[] = {
+		{ "nothing", { "GENGATE_URL=a" }, { "GENGATE_URL=a" }, "", "", "a", NULL, 4, 4000 },
+		{ "all that may", { "GENGATE_URL=a", "GENGATE_TOKEN=t1" },
+		  { "GENGATE_URL=a", "GENGATE_TOKEN=t2", "GENGATE_LIMIT=9s" }, "token, limit", "", "a", "t2", 4, 9000 },
+		{ "what may not", { "GENGATE_URL=a" }, { "GENGATE_URL=b", "GENGATE_THREADS=9" }, "", "url, threads", "a", NULL, 4, 4000 },
+		{ "both", { "GENGATE_URL=a" }, { "GENGATE_TOKEN=t", "GENGATE_THREADS=9" }, "token", "url, threads", "a", "t", 4, 4000 },
+		{ "from nothing", { NULL }, { "GENGATE_URL=b" }, "", "url", NULL, NULL, 4, 4000 },
+		{ "to nothing", { "GENGATE_TOKEN=t" }, { NULL }, "token", "", NULL, NULL, 4, 4000 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct buf changed = BUF_INIT(4096), kept = BUF_INIT(4096);
+		struct pair now = { .url = NULL };
+		const struct cfg_section section = { "Now", pair_rows, &now };
+		const struct cfg now_cfg = { &section, 1 };
+
+		assert_int_equal(follow(rows[i].was, rows[i].now, &now, &changed, &kept), ERR_OK);
+		assert_string_equal(buf_str(&changed), rows[i].changed);
+		assert_string_equal(buf_str(&kept), rows[i].kept);
+		assert_string_equal(now.url ? now.url : "-", rows[i].url ? rows[i].url : "-");
+		assert_string_equal(now.token ? now.token : "-", rows[i].token ? rows[i].token : "-");
+		assert_int_equal(now.threads, rows[i].threads);
+		assert_int_equal(now.limit, rows[i].limit);
+		cfg_clear(&now_cfg);
+		buf_clear(&changed);
+		buf_clear(&kept);
+	}
+}
+
+static enum err_code
+follow_something(void)
+{
+	static const char *const was[] = { "GENGATE_URL=a", NULL }, *const then[] = { "GENGATE_URL=b", NULL };
+	struct buf changed = BUF_INIT(4096), kept = BUF_INIT(4096);
+	struct pair now = { .url = NULL };
+	const struct cfg_section section = { "Now", pair_rows, &now };
+	const struct cfg now_cfg = { &section, 1 };
+	enum err_code rc = follow(was, then, &now, &changed, &kept);
+
+	if (!rc)
+		rc = kept.err;
+	cfg_clear(&now_cfg);
+	buf_clear(&changed);
+	buf_clear(&kept);
+	return rc;
+}
+
+static void
+restarts_are_said(void **state)
+{
+	static struct pair pair;
+	static const struct cfg_section section = { "Only", pair_rows, &pair };
+	static const struct cfg one = { &section, 1 };
+	struct buf page = BUF_INIT(65536), help = BUF_INIT(65536);
+
+	(void)state;
+	cfg_print_markdown(&one, &page);
+	cfg_print_help(&one, &help);
+	assert_non_null(strstr(buf_str(&page), "| Threads. Needs a restart. |\n"));
+	assert_non_null(strstr(buf_str(&page), "| Limit. |\n"));
+	assert_non_null(strstr(buf_str(&help), "      Threads.\n      Needs a restart.\n"));
+	buf_clear(&page);
+	buf_clear(&help);
+}
+
 /* Only right values: rc has to be ERR_OK once memory suffices. */
 static enum err_code
 load_something(void)
@@ -769,6 +879,7 @@ short_of_memory(void **state)
 	ASSERT_SURVIVES_NOMEM(rc, rc = load_something());
 	write_text(conf, "nota = a\nthreads = x\nstorage = \"\n");
 	ASSERT_SURVIVES_NOMEM(rc, rc = load_mistakes());
+	ASSERT_SURVIVES_NOMEM(rc, rc = follow_something());
 	ASSERT_SURVIVES_NOMEM(rc, rc = print_everything());
 }
 
@@ -793,6 +904,8 @@ main(void)
 		cmocka_unit_test(markdown_has_a_table_per_section),
 		cmocka_unit_test(a_default_of_the_build_is_shown_by_its_name),
 		cmocka_unit_test(a_secret_default_is_not_shown),
+		cmocka_unit_test(a_reload_keeps_what_needs_a_restart),
+		cmocka_unit_test(restarts_are_said),
 		cmocka_unit_test(short_of_memory),
 	};
 
