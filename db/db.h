@@ -29,10 +29,13 @@ extern const struct cfg_row db_options[];
 
 struct db;
 
-/* Connects when first used.  settings is borrowed until db_free(). */
+/* Connects when first used.  settings is copied. */
 enum err_code db_new(const struct db_settings *settings, struct db **ret,
 	struct err *err) MUST_CHECK;
 void db_free(struct db **db);	/* no thread uses it any more */
+
+/* For the statements that begin from now on. */
+void db_set_timeout(struct db *db, uint64_t timeout_ms);
 
 /*
  * Is the database there, and is its schema the one that this program knows?

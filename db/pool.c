@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -34,7 +35,8 @@ struct waiter {
 };
 
 struct db {
-	const struct db_settings *settings;
+	struct db_settings settings;	/* its own; but for the timeout: */
+	atomic_uint_least64_t timeout_ms;
 	pthread_mutex_t lock;		/* guards idle and the waiters */
 	pthread_condattr_t monotonic;
 	struct waiter *waiters, **last_waiter;	/* nobody waits while there are idle ones */
@@ -55,6 +57,28 @@ sql_text(enum sql_id id)
 	return statements[id].text;
 }
 
+void
+db_set_timeout(struct db *db, uint64_t timeout_ms)
+{
+	atomic_store(&db->timeout_ms, timeout_ms);
+}
+
+static bool
+copy_settings(struct db *db, const struct db_settings *settings)
+{
+	db->settings = *settings;
+	db_set_timeout(db, settings->timeout_ms);
+	db->settings.url = settings->url ? mem_strdup(settings->url) : NULL;
+	return db->settings.url || !settings->url;
+}
+
+static void
+free_url(struct db *db)
+{
+	if (db->settings.url)
+		mem_free_secret(db->settings.url, strlen(db->settings.url));
+}
+
 enum err_code
 db_new(const struct db_settings *settings, struct db **ret, struct err *err)
 {
@@ -62,13 +86,14 @@ db_new(const struct db_settings *settings, struct db **ret, struct err *err)
 
 	if (db)
 		db->conns = mem_calloc(settings->pool, sizeof *db->conns);
-	if (!db || !db->conns || combiner_new(db, &db->combiner, err)) {
-		if (db)
+	if (!db || !db->conns || !copy_settings(db, settings) || combiner_new(db, &db->combiner, err)) {
+		if (db) {
+			free_url(db);
 			mem_free(db->conns);
+		}
 		mem_free(db);
 		return err_set(err, ERR_NOMEM, "database pool");
 	}
-	db->settings = settings;
 	pthread_mutex_init(&db->lock, NULL);
 	pthread_condattr_init(&db->monotonic);
 	pthread_condattr_setclock(&db->monotonic, CLOCK_MONOTONIC);
@@ -96,11 +121,12 @@ db_free(struct db **pdb)
 
 	if (!db)
 		return;
-	for (size_t i = 0; i < db->settings->pool; i++)
+	for (size_t i = 0; i < db->settings.pool; i++)
 		conn_close(&db->conns[i]);
 	pthread_condattr_destroy(&db->monotonic);
 	pthread_mutex_destroy(&db->lock);
 	combiner_free(&db->combiner);
+	free_url(db);
 	mem_free(db->conns);
 	mem_free(db);
 	*pdb = NULL;
@@ -151,7 +177,7 @@ pool_take(struct db *db, int64_t deadline_us, struct conn **ret, struct err *err
 	metric_observe(METRIC_POOL_WAIT, waited_us, NULL);
 	if (!*ret)
 		return err_set(err, ERR_UNAVAILABLE, "all %llu database connections stayed busy for %lld ms "
-			"(db_pool, db_timeout)", (unsigned long long)db->settings->pool,
+			"(db_pool, db_timeout)", (unsigned long long)db->settings.pool,
 			(long long)waited_us / 1000);
 	return ERR_OK;
 }
@@ -371,7 +397,7 @@ conn_open(struct db *db, struct conn *conn, int64_t deadline_us, struct err *err
 		conn_close(conn);
 	if (conn->pg)
 		return ERR_OK;
-	return pg_connect(db->settings->url, deadline_us, &conn->pg, err);
+	return pg_connect(db->settings.url, deadline_us, &conn->pg, err);
 }
 
 /*
@@ -552,7 +578,7 @@ conn_run(struct conn *conn, enum sql_id id, bool named, const char *const *param
 int64_t
 db_deadline_us(const struct db *db)
 {
-	return clock_mono_us() + (int64_t)db->settings->timeout_ms * 1000;
+	return clock_mono_us() + (int64_t)atomic_load(&db->timeout_ms) * 1000;
 }
 
 struct combiner *
@@ -565,7 +591,7 @@ enum err_code
 db_query(struct db *db, enum sql_id id, const char *const *params, size_t n,
 	PGresult **ret, struct err *err)
 {
-	return db_query_within(db, db->settings->timeout_ms, id, params, n, ret, err);
+	return db_query_within(db, atomic_load(&db->timeout_ms), id, params, n, ret, err);
 }
 
 enum err_code
@@ -587,7 +613,7 @@ db_query_within(struct db *db, uint64_t timeout_ms, enum sql_id id, const char *
 		lost = false;
 		rc = conn_open(db, conn, deadline_us, &why);
 		if (!rc)
-			rc = conn_run(conn, id, db->settings->named_statements, params, n,
+			rc = conn_run(conn, id, db->settings.named_statements, params, n,
 				deadline_us, ret, &lost, &why);
 		if (lost) {
 			conn_close(conn);
@@ -614,7 +640,7 @@ db_connections(struct db *db, size_t *ret_idle, size_t *ret_busy)
 	}
 	pthread_mutex_unlock(&db->lock);
 	*ret_idle = idle;
-	*ret_busy = db->settings->pool - free;
+	*ret_busy = db->settings.pool - free;
 }
 
 enum err_code

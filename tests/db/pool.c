@@ -133,7 +133,7 @@ no_free_connection_is_said(void **state)
 	lock_rows(f);
 	pthread_create(&thread, NULL, toucher_thread, &slow);
 	sql_wait(f->pg, 1, OURS_WAITING);
-	own.settings.timeout_ms = 300;
+	db_set_timeout(own.db, 300);
 	start_us = clock_mono_us();
 	WANT(ERR_UNAVAILABLE, look(&own, &err));
 	assert_in_range(elapsed_ms(start_us), 299, 300 + SLACK_MS);
@@ -291,6 +291,8 @@ unnamed_statements_work_too(void **state)
 
 	own_begin(f, &own, 2, 5000);
 	own.settings.named_statements = false;
+	db_free(&own.db);
+	WANT(ERR_OK, db_new(&own.settings, &own.db, &err));
 	move.status = GEN_CANCELED;
 	for (int i = 0; i < 3; i++)
 		WANT(ERR_OK, touch(&own, &err));
