@@ -293,7 +293,7 @@ refuse(struct sim_rq *rq, struct sim_reply *rp)
 		{ FAULT_CREATE_500_BEFORE, 500, "Internal Server Error",
 		  "The simulator was asked to fail before creating" },
 	};
-	const char *subject = buf_str(&rq->body);
+	const char *subject = buf_str(&rq->content.mem);
 	struct fault_hit hit;
 
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
@@ -336,7 +336,7 @@ wait_for(struct sim *sim, const char *id, long ms, bool webhook)
 static void
 spoil_answer(struct sim_rq *rq, const char *id, struct sim_reply *rp)
 {
-	const char *subject = buf_str(&rq->body);
+	const char *subject = buf_str(&rq->content.mem);
 	struct fault_hit hit;
 
 	if (fault_take(rq->sim, FAULT_CREATE_LATE, subject, &hit))

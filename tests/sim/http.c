@@ -10,6 +10,8 @@
 #include "tests/sim/sim.h"
 #include "tests/sim/storage.h"
 
+#define SPOOL_ABOVE ((size_t)4 << 20)
+
 static const struct sim_area *const areas[] = {
 	&control_area, &replicate_area, &delivery_area, &storage_area,
 };
@@ -66,7 +68,7 @@ rq_query(const struct sim_rq *rq, const char *name, struct buf *ret)
 json_t *
 rq_json(const struct sim_rq *rq)
 {
-	return json_loadb(buf_str(&rq->body), rq->body.len, 0, NULL);
+	return json_loadb(buf_str(&rq->content.mem), rq->content.mem.len, 0, NULL);
 }
 
 void
@@ -168,7 +170,7 @@ handle(struct sim_rq *rq, struct sim_reply *rp)
 	const struct sim_route *route;
 	struct fault_hit hit;
 
-	if (rq->body.err) {
+	if (rq->content.mem.err) {
 		if (area && area->too_large)
 			area->too_large(rp);
 		else
@@ -190,20 +192,30 @@ handle(struct sim_rq *rq, struct sim_reply *rp)
 }
 
 static void
-read_body(struct sim_rq *rq, FCGX_Stream *in)
+read_body(struct sim_rq *rq, bool spools, FCGX_Stream *in)
 {
+	struct content *c = &rq->content;
 	const int chunk = 65536;
+	bool ok = true;
 
-	for (;;) {
-		char *to = buf_reserve(&rq->body, (size_t)chunk);
+	while (ok) {
+		char *to = buf_reserve(&c->mem, (size_t)chunk);
 		int n = to ? FCGX_GetStr(to, chunk, in) : 0;
 
 		if (n <= 0)
 			break;
-		rq->body.len += (size_t)n;
+		c->mem.len += (size_t)n;
+		if (spools && c->mem.len > SPOOL_ABOVE)
+			ok = content_spool(c);
 	}
-	if (rq->body.p)
-		rq->body.p[rq->body.len] = '\0';
+	if (c->fd >= 0)
+		ok = ok && content_spool(c);
+	else
+		c->len = c->mem.len;
+	if (!ok)
+		c->mem.err = ERR_INTERNAL;
+	else if (c->mem.p)
+		c->mem.p[c->mem.len] = '\0';
 }
 
 static void
@@ -212,6 +224,20 @@ put(FCGX_Stream *out, const struct buf *b, size_t len)
 	/* The length is an int there. */
 	if (len)
 		FCGX_PutStr(buf_str(b), (int)len, out);
+}
+
+static void
+put_content(FCGX_Stream *out, const struct content *c, size_t from, size_t to)
+{
+	char part[65536];
+
+	while (from < to) {
+		size_t n = content_read(c, from, part, to - from < sizeof(part) ? to - from : sizeof(part));
+
+		if (n == 0 || FCGX_PutStr(part, (int)n, out) < 0)
+			return;
+		from += n;
+	}
 }
 
 static void
@@ -258,14 +284,16 @@ send_reply(const struct sim_rq *rq, struct sim_reply *rp, FCGX_Stream *out)
 	if (rp->type)
 		buf_printf(&head, "Content-Type: %s\r\n", rp->type);
 	if (rp->status != 304)
-		buf_printf(&head, "Content-Length: %zu\r\n", rp->body.len + rp->zeros);
+		buf_printf(&head, "Content-Length: %zu\r\n", rp->body.len + (rp->to - rp->from) + rp->zeros);
 	buf_puts(&head, buf_str(&rp->head));
 	buf_puts(&head, "\r\n");
 	put(out, &head, head.len);
 	if (!no_body)
 		put(out, &rp->body, rp->cut ? rp->body.len / 2 : rp->body.len);
-	if (!no_body && !rp->cut)
+	if (!no_body && !rp->cut) {
+		put_content(out, &rp->content, rp->from, rp->to);
 		put_zeros(out, rp->zeros);
+	}
 	buf_clear(&head);
 }
 
@@ -274,10 +302,12 @@ serve_one(struct sim *sim, FCGX_Request *fcgi)
 {
 	struct sim_rq rq = {
 		.sim = sim, .env = fcgi->envp,
-		.subject = BUF_INIT(16384), .body = BUF_INIT(SIM_MAX_BODY),
+		.subject = BUF_INIT(16384), .content = CONTENT_INIT(SIM_MAX_BODY),
 	};
+	const struct sim_area *area;
 	struct sim_reply rp = {
-		.status = 500, .head = BUF_INIT(32768), .body = BUF_INIT(2 * SIM_MAX_BODY),
+		.status = 500, .head = BUF_INIT(32768), .body = BUF_INIT(SIM_MAX_BODY),
+		.content = CONTENT_INIT(0),
 	};
 
 	rq.method = rq_param(&rq, "REQUEST_METHOD");
@@ -289,12 +319,14 @@ serve_one(struct sim *sim, FCGX_Request *fcgi)
 	if (!rq.method)
 		rq.method = "GET";
 	buf_printf(&rq.subject, "%s %s", rq.method, rq.path);
-	read_body(&rq, fcgi->in);
+	area = find_area(rq.path);
+	read_body(&rq, area && area->spools, fcgi->in);
 	handle(&rq, &rp);
 	send_reply(&rq, &rp, fcgi->out);
 	clear_args(&rq);
 	buf_clear(&rq.subject);
-	buf_clear(&rq.body);
+	content_clear(&rq.content);
+	content_clear(&rp.content);
 	buf_clear(&rp.head);
 	buf_clear(&rp.body);
 }

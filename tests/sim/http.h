@@ -11,8 +11,9 @@
 #include <stddef.h>
 
 #include "base/buf.h"
+#include "tests/sim/content.h"
 
-#define SIM_MAX_BODY ((size_t)64 << 20)
+#define SIM_MAX_BODY ((size_t)64 << 20)	/* in memory */
 #define SIM_MAX_ARGS 3
 
 struct sim;
@@ -23,7 +24,7 @@ struct sim_rq {
 	const char *method;
 	const char *path;
 	struct buf subject;		/* "METHOD /path", for the switches */
-	struct buf body;
+	struct content content;		/* the body */
 	char *arg[SIM_MAX_ARGS];	/* what the pattern's {} stood for */
 };
 
@@ -32,7 +33,9 @@ struct sim_reply {
 	const char *type;
 	struct buf head;		/* further header lines, each with CRLF */
 	struct buf body;
-	size_t zeros;			/* so many follow the body, held nowhere */
+	struct content content;		/* [from, to) of it follows the body */
+	size_t from, to;
+	size_t zeros;			/* so many follow that, held nowhere */
 	bool drop;			/* close the connection without an answer */
 	bool cut;			/* send half of what Content-Length says */
 };
@@ -53,6 +56,7 @@ struct sim_area {
 	bool (*before)(struct sim_rq *rq, const struct sim_route *route, struct sim_reply *rp);
 	void (*not_found)(struct sim_rq *rq, struct sim_reply *rp);
 	void (*too_large)(struct sim_reply *rp);	/* the body; NULL: in plain text */
+	bool spools;			/* bodies of any size, large ones in files */
 };
 
 /* Accept and answer until the simulator stops.  One call per thread. */

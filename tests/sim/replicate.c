@@ -274,7 +274,7 @@ struct part {
 static bool
 next_part(const struct sim_rq *rq, const char *boundary, size_t *at, struct part *ret)
 {
-	const char *p = rq->body.p + *at, *end = rq->body.p + rq->body.len, *blank, *stop;
+	const char *p = rq->content.mem.p + *at, *end = rq->content.mem.p + rq->content.len, *blank, *stop;
 
 	p = memmem(p, (size_t)(end - p), boundary, strlen(boundary));
 	if (!p)
@@ -289,7 +289,7 @@ next_part(const struct sim_rq *rq, const char *boundary, size_t *at, struct part
 	ret->head = p;
 	ret->body = blank + 4;
 	ret->body_len = (size_t)(stop - 2 - ret->body);
-	*at = (size_t)(stop - rq->body.p);
+	*at = (size_t)(stop - rq->content.mem.p);
 	return true;
 }
 
@@ -347,7 +347,7 @@ create_file(struct sim_rq *rq, struct sim_reply *rp)
 		mark += 9 + (mark[9] == '"');
 		buf_puts(&boundary, "--");
 		buf_put(&boundary, mark, strcspn(mark, "\"; "));
-		while (!found && rq->body.len && !boundary.err &&
+		while (!found && rq->content.len && !boundary.err &&
 		       next_part(rq, buf_str(&boundary), &at, &part))
 			found = memmem(part.head, (size_t)(part.body - part.head),
 				"name=\"content\"", 14) != NULL;

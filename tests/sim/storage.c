@@ -196,6 +196,12 @@ not_found(struct sim_rq *rq, struct sim_reply *rp)
 	buf_clear(&text);
 }
 
+static void
+refuse_too_large(struct sim_reply *rp)
+{
+	refuse(rp, &too_large);
+}
+
 /* ---- Upload. ---- */
 
 static bool
@@ -248,7 +254,7 @@ static bool
 over_limit(const struct sim_rq *rq, const struct bucket *b)
 {
 	return b->size_limit && !rq_param(rq, "HTTP_TRANSFER_ENCODING") &&
-	       rq->body.len > (size_t)b->size_limit;
+	       rq->content.len > (size_t)b->size_limit;
 }
 
 /* All that can be wrong with an upload; true: rp is the answer. */
@@ -306,7 +312,7 @@ store_body(struct sim_rq *rq, struct bucket *b, struct sim_reply *rp)
 {
 	const char *type = rq_param(rq, "CONTENT_TYPE");
 	const char *cache_control = rq_param(rq, "HTTP_CACHE_CONTROL");
-	struct object *o = bucket_put(rq->sim, b, rq->arg[1], &rq->body);
+	struct object *o = bucket_put(rq->sim, b, rq->arg[1], &rq->content);
 
 	if (!o) {
 		refuse(rp, &internal);
@@ -408,7 +414,7 @@ serve_object(const struct sim_rq *rq, const struct object *o, struct sim_reply *
 {
 	/* A page is not to run in the bucket's origin. */
 	bool page = strncmp(o->type, "text/html", 9) == 0;
-	size_t from = 0, to = o->bytes.len;
+	size_t from = 0, to = o->content.len;
 	struct buf range = BUF_INIT(128);
 
 	add_object_headers(rq, o, rp);
@@ -419,13 +425,18 @@ serve_object(const struct sim_rq *rq, const struct object *o, struct sim_reply *
 		return;
 	}
 	reply_bytes(rp, 200, NULL, NULL, 0);
-	if (read_range(rq_param(rq, "HTTP_RANGE"), o->bytes.len, &from, &to)) {
+	if (read_range(rq_param(rq, "HTTP_RANGE"), o->content.len, &from, &to)) {
 		rp->status = 206;
-		buf_printf(&range, "bytes %zu-%zu/%zu", from, to - 1, o->bytes.len);
+		buf_printf(&range, "bytes %zu-%zu/%zu", from, to - 1, o->content.len);
 		reply_header(rp, "content-range", buf_str(&range));
 	}
 	rp->type = page ? "text/plain" : NULL;
-	buf_put(&rp->body, o->bytes.p ? o->bytes.p + from : "", to - from);
+	if (content_share(&o->content, &rp->content)) {
+		rp->from = from;
+		rp->to = to;
+	} else {
+		refuse(rp, &internal);
+	}
 	buf_clear(&range);
 }
 
@@ -485,7 +496,7 @@ get_info_from(struct sim_rq *rq, bool only_public, struct sim_reply *rp)
 		reply_storage_json(rp, 200, json_pack(
 			"{s:s,s:s,s:s,s:s,s:I,s:s,s:s,s:s,s:O,s:o,s:o}",
 			"id", o->id, "name", o->name, "version", o->version,
-			"bucket_id", b->name, "size", (json_int_t)o->bytes.len,
+			"bucket_id", b->name, "size", (json_int_t)o->content.len,
 			"content_type", o->type, "cache_control", o->cache_control,
 			"etag", buf_str(&o->etag), "metadata", o->metadata,
 			"last_modified", time_json(o->updated_wall),
@@ -579,7 +590,7 @@ delete_object(struct sim_rq *rq, struct sim_reply *rp)
 	struct sim *sim = rq->sim;
 	struct bucket *b;
 
-	if (type && strncmp(type, "application/json", 16) == 0 && rq->body.len == 0) {
+	if (type && strncmp(type, "application/json", 16) == 0 && rq->content.len == 0) {
 		refuse(rp, &empty_json);
 		return;
 	}
@@ -604,9 +615,9 @@ row_json(const struct bucket *b, const struct object *o, const char *name)
 	json_t *row = json_pack("{s:s,s:s,s:s,s:O,s:O,s:O,s:{s:s,s:I,s:s,s:s,s:O,s:I,s:i},s:O}",
 		"name", name, "id", o->id, "bucket_id", b->name,
 		"created_at", created, "updated_at", updated, "last_accessed_at", updated,
-		"metadata", "eTag", buf_str(&o->etag), "size", (json_int_t)o->bytes.len,
+		"metadata", "eTag", buf_str(&o->etag), "size", (json_int_t)o->content.len,
 		"mimetype", o->type, "cacheControl", o->cache_control,
-		"lastModified", updated, "contentLength", (json_int_t)o->bytes.len,
+		"lastModified", updated, "contentLength", (json_int_t)o->content.len,
 		"httpStatusCode", 200, "user_metadata", o->metadata);
 
 	json_decref(created);
@@ -873,4 +884,6 @@ const struct sim_area storage_area = {
 	.n_routes = sizeof(routes) / sizeof(routes[0]),
 	.before = before,
 	.not_found = not_found,
+	.too_large = refuse_too_large,
+	.spools = true,
 };

@@ -19,7 +19,7 @@ object_free(struct object *o)
 	mem_free(o->type);
 	mem_free(o->cache_control);
 	buf_clear(&o->etag);
-	buf_clear(&o->bytes);
+	content_clear(&o->content);
 	json_decref(o->metadata);
 	mem_free(o);
 }
@@ -28,7 +28,7 @@ void
 bucket_empty(struct store *store, struct bucket *b)
 {
 	for (size_t i = 0; i < b->n; i++) {
-		store->bytes -= b->object[i]->bytes.len;
+		store->bytes -= b->object[i]->content.len;
 		object_free(b->object[i]);
 	}
 	b->n = 0;
@@ -232,6 +232,7 @@ insert(struct bucket *b, const char *name)
 		return NULL;
 	}
 	o->etag = (struct buf)BUF_INIT(64);
+	o->content = (struct content)CONTENT_INIT(0);
 	sim_new_uuid(o->id);
 	o->created_wall = sim_wall_us();
 	memmove(&b->object[i + 1], &b->object[i], (b->n - i) * sizeof(struct object *));
@@ -241,26 +242,25 @@ insert(struct bucket *b, const char *name)
 }
 
 struct object *
-bucket_put(struct sim *sim, struct bucket *b, const char *name, struct buf *bytes)
+bucket_put(struct sim *sim, struct bucket *b, const char *name, struct content *content)
 {
 	struct store *store = sim->store;
 	struct object *o = bucket_find(b, name);
-	size_t old = o ? o->bytes.len : 0;
+	size_t old = o ? o->content.len : 0;
 
-	if (store->bytes - old + bytes->len > (size_t)sim->set.max_stored_bytes)
+	if (store->bytes - old + content->len > (size_t)sim->set.max_stored_bytes)
 		return NULL;
 	if (!o)
 		o = insert(b, name);
 	if (!o)
 		return NULL;
-	buf_clear(&o->bytes);
-	o->bytes = *bytes;
-	bytes->p = NULL;
-	bytes->len = bytes->cap = 0;
-	store->bytes = store->bytes - old + o->bytes.len;
+	content_clear(&o->content);
+	o->content = *content;
+	*content = (struct content)CONTENT_INIT(0);
+	store->bytes = store->bytes - old + o->content.len;
 	buf_reset(&o->etag);
 	buf_putc(&o->etag, '"');
-	sim_digest_hex("MD5", o->bytes.p, o->bytes.len, &o->etag);
+	content_digest_hex(&o->content, "MD5", &o->etag);
 	buf_putc(&o->etag, '"');
 	sim_new_uuid(o->version);
 	o->updated_wall = sim_wall_us();
@@ -285,7 +285,7 @@ bucket_remove(struct store *store, struct bucket *b, const char *name)
 
 	if (!bucket_find(b, name))
 		return false;
-	store->bytes -= b->object[i]->bytes.len;
+	store->bytes -= b->object[i]->content.len;
 	object_free(b->object[i]);
 	b->n--;
 	memmove(&b->object[i], &b->object[i + 1], (b->n - i) * sizeof(struct object *));
@@ -312,11 +312,11 @@ store_objects_json(const struct store *store)
 			const struct object *o = b->object[i];
 			struct buf sha = BUF_INIT(128);
 
-			sim_digest_hex("SHA256", o->bytes.p, o->bytes.len, &sha);
+			content_digest_hex(&o->content, "SHA256", &sha);
 			json_array_append_new(list, json_pack(
 				"{s:s,s:s,s:s,s:I,s:s,s:s,s:s}", "bucket", b->name,
 				"name", o->name, "id", o->id,
-				"size", (json_int_t)o->bytes.len, "content_type", o->type,
+				"size", (json_int_t)o->content.len, "content_type", o->type,
 				"cache_control", o->cache_control, "sha256", buf_str(&sha)));
 			buf_clear(&sha);
 		}

@@ -1,5 +1,5 @@
 /*
- * Buckets and objects, in memory and bounded by the setting max_stored_bytes.
+ * Buckets and objects, bounded by the setting max_stored_bytes.
  * All calls want sim->lock held.
  */
 #ifndef GENGATE_SIM_STORE_H
@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "tests/sim/content.h"
 #include "tests/sim/sim.h"
 
 struct object {
@@ -17,7 +18,7 @@ struct object {
 	char version[SIM_UUID_SIZE];	/* changes */
 	char *type, *cache_control;
 	struct buf etag;		/* with its quotes */
-	struct buf bytes;
+	struct content content;
 	json_t *metadata;		/* the user's */
 	int64_t created_wall, updated_wall;
 };
@@ -53,9 +54,9 @@ void bucket_empty(struct store *store, struct bucket *b);
 
 struct object *bucket_find(struct bucket *b, const char *name);
 
-/* Create or overwrite; takes bytes over if it returns an object, else NULL. */
+/* Create or overwrite; takes content over if it returns an object, else NULL. */
 struct object *bucket_put(struct sim *sim, struct bucket *b, const char *name,
-	struct buf *bytes) MUST_CHECK;
+	struct content *content) MUST_CHECK;
 void object_set(struct object *o, const char *type, const char *cache_control);
 bool bucket_remove(struct store *store, struct bucket *b, const char *name);
 

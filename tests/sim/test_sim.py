@@ -673,6 +673,24 @@ def t_storage_objects(s):
     eq([o["name"] for o in s.call("GET", "/sim/objects").json()], ["u1/new.png"])
 
 
+def t_storage_large(s):
+    """More than the other parts take."""
+    data = bytes(range(256)) * (70 << 12)
+    eq(s.storage("POST", "/object/outputs/large", data, {"Content-Type": "video/mp4"}).status, 200)
+    o = [o for o in s.call("GET", "/sim/objects").json() if o["name"] == "large"][0]
+    eq((o["size"], o["sha256"]), (len(data), hashlib.sha256(data).hexdigest()))
+    a = s.storage("GET", "/object/public/outputs/large", key={})
+    assert a.status == 200 and a.body == data
+    eq(a.headers["etag"], '"%s"' % hashlib.md5(data).hexdigest())
+    a = s.storage("GET", "/object/public/outputs/large", headers={"Range": "bytes=%d-" % (len(data) - 5)}, key={})
+    eq((a.status, a.body), (206, data[-5:]))
+    eq(s.storage("HEAD", "/object/public/outputs/large", key={}).headers["Content-Length"], str(len(data)))
+    s.settings(max_stored_bytes=len(data) + 10)
+    eq(s.storage("POST", "/object/outputs/more", b"12345678901", {"Content-Type": "image/png"}).json()["code"], "InternalError")
+    eq(s.storage("DELETE", "/object/outputs/large").status, 200)
+    eq(s.storage("POST", "/object/outputs/more", b"12345678901", {"Content-Type": "image/png"}).status, 200)
+
+
 def t_storage_private(s):
     s.storage("POST", "/object/inputs/a%20b.png", b"in")
     eq(s.storage("GET", "/object/public/inputs/a%20b.png", key={}).json()["code"],
@@ -923,6 +941,7 @@ TESTS = [
     (t_delivery_faults, "switches: delivery"),
     (t_storage_faults, "switches: storage"),
     (t_storage_objects, "storage: objects"),
+    (t_storage_large, "storage: a large object"),
     (t_storage_private, "storage: private bucket and signed URLs"),
     (t_storage_keys, "storage: the gateway's key rule"),
     (t_storage_buckets, "storage: buckets"),
