@@ -70,6 +70,14 @@ content_read(const struct content *c, size_t at, void *to, size_t n)
 }
 
 void
+content_cut(struct content *c, size_t len)
+{
+	c->len = len;
+	if (c->fd < 0)
+		c->mem.len = len;
+}
+
+void
 content_digest_hex(const struct content *c, const char *algorithm, struct buf *out)
 {
 	void *p;

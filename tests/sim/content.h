@@ -27,6 +27,9 @@ bool content_share(const struct content *c, struct content *ret) MUST_CHECK;
 /* From `at`, at most n; how many there were. */
 size_t content_read(const struct content *c, size_t at, void *to, size_t n);
 
+/* Only the first len bytes stay. */
+void content_cut(struct content *c, size_t len);
+
 void content_digest_hex(const struct content *c, const char *algorithm, struct buf *out);
 void content_clear(struct content *c);
 

@@ -268,6 +268,8 @@ reply_throttled(struct sim_reply *rp, const struct fault_hit *hit)
 	} else if (strcmp(hit->variant, "date") == 0) {
 		sim_http_date(sim_wall_us() + s * 1000000, date);
 		reply_header(rp, "Retry-After", date);
+	} else if (strcmp(hit->variant, "bare") == 0) {
+		json_object_set_new(body, "detail", json_string("Request was throttled."));
 	} else if (strcmp(hit->variant, "detail") != 0) {
 		snprintf(date, sizeof(date), "%ld", s);
 		reply_header(rp, "Retry-After", date);
@@ -304,6 +306,11 @@ refuse(struct sim_rq *rq, struct sim_reply *rp)
 	}
 	if (fault_take(rq->sim, FAULT_CREATE_429, subject, &hit)) {
 		reply_throttled(rp, &hit);
+		return true;
+	}
+	if (fault_take(rq->sim, FAULT_CREATE_HANG, subject, &hit)) {
+		sim_sleep(rq->sim, hit.delay_ms);
+		reply_drop(rp);
 		return true;
 	}
 	if (fault_take(rq->sim, FAULT_CREATE_DROP_BEFORE, subject, NULL)) {

@@ -79,7 +79,7 @@ reply_huge(struct sim_reply *rp)
 		"\0\0\0\x18" "ftypisom\0\0\2\0isomiso2" "\x0b\xeb\xc1\xe8" "mdat";
 
 	reply_bytes(rp, 200, "video/mp4", head, sizeof(head) - 1);
-	rp->zeros = HUGE_BYTES - (sizeof(head) - 1);
+	rp->fill = HUGE_BYTES - (sizeof(head) - 1);
 }
 
 /* "[bytes 89504e47]": these, whatever they are. */
@@ -109,6 +109,14 @@ reply_picture(const struct picture *pic, struct sim_reply *rp)
 		reply_bytes(rp, 500, "text/plain", "cannot draw\n", 12);
 }
 
+/* Where a cloud's machines ask for their credentials. */
+static void
+reply_inside(struct sim_reply *rp)
+{
+	reply_bytes(rp, 302, "text/plain", NULL, 0);
+	reply_header(rp, "Location", "http://169.254.169.254/latest/meta-data/");
+}
+
 static void
 deliver(struct sim_rq *rq, struct sim_reply *rp, const char *suffix)
 {
@@ -130,6 +138,8 @@ deliver(struct sim_rq *rq, struct sim_reply *rp, const char *suffix)
 		reply_bytes(rp, 500, "text/plain", "Internal Server Error\n", 22);
 	else if (fault_take(rq->sim, FAULT_DELIVERY_HTML, subject, NULL))
 		reply_bytes(rp, 200, "text/html", web_page, sizeof(web_page) - 1);
+	else if (fault_take(rq->sim, FAULT_DELIVERY_REDIRECT, subject, NULL))
+		reply_inside(rp);
 	else if (pic.wishes & WISH_HTML)
 		reply_bytes(rp, 200, "image/png", web_page, sizeof(web_page) - 1);
 	else if (pic.wishes & WISH_VIDEO)
@@ -138,6 +148,8 @@ deliver(struct sim_rq *rq, struct sim_reply *rp, const char *suffix)
 		reply_huge(rp);
 	else if (!reply_wanted_bytes(pic.prompt, rp))
 		reply_picture(&pic, rp);
+	if (fault_take(rq->sim, FAULT_DELIVERY_DRIP, subject, &hit))
+		rp->drip_ms = hit.delay_ms;
 	rp->cut = fault_take(rq->sim, FAULT_DELIVERY_CUT, subject, NULL);
 	mem_free(pic.prompt);
 }

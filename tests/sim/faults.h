@@ -14,17 +14,22 @@
 #define FAULT_TABLE(X) \
 	X(FAULT_DELAY, "delay", 1000, "any answer but those of /sim comes late") \
 	X(FAULT_CREATE_429, "create_429", 0, \
-		"429; retry_after in seconds, variant header (default), body, detail or date") \
+		"429; retry_after in seconds, variant header (default), body, detail, date or bare") \
 	X(FAULT_CREATE_500_BEFORE, "create_500_before", 0, "500, nothing created") \
 	X(FAULT_CREATE_500_AFTER, "create_500_after", 0, "created, then 500") \
 	X(FAULT_CREATE_DROP_BEFORE, "create_drop_before", 0, "connection closed, nothing created") \
 	X(FAULT_CREATE_DROP_AFTER, "create_drop_after", 0, "created, then connection closed") \
+	X(FAULT_CREATE_HANG, "create_hang", 5000, "nothing created, connection closed late") \
 	X(FAULT_CREATE_LATE, "create_late", 1000, "created at once, answered late") \
 	X(FAULT_CREATE_CUT, "create_cut", 0, "created, the answer ends half-way") \
 	X(FAULT_CREATE_401, "create_401", 0, "the token is not taken") \
 	X(FAULT_CREATE_402, "create_402", 0, "no credit") \
 	X(FAULT_CREATE_422, "create_422", 0, "the input is refused") \
 	X(FAULT_GET_404, "get_404", 0, "a prediction that exists is not found") \
+	X(FAULT_API_HTML, "api_html", 0, "done, then a web page instead of the answer") \
+	X(FAULT_API_HUGE, "api_huge", 0, "done, then 200 MB of JSON instead of the answer") \
+	X(FAULT_API_CUT, "api_cut", 0, "done, the answer ends half-way") \
+	X(FAULT_API_RESET, "api_reset", 0, "done, then connection reset") \
 	X(FAULT_SECRET_401, "secret_401", 0, "the webhooks' secret is not told") \
 	X(FAULT_GET_500, "get_500", 0, "500 on reading a prediction") \
 	X(FAULT_LIST_500, "list_500", 0, "500 on listing predictions") \
@@ -42,6 +47,8 @@
 	X(FAULT_DELIVERY_500, "delivery_500", 0, "500 instead of the output") \
 	X(FAULT_DELIVERY_SLOW, "delivery_slow", 1000, "the output comes late") \
 	X(FAULT_DELIVERY_HTML, "delivery_html", 0, "a web page instead of the output") \
+	X(FAULT_DELIVERY_DRIP, "delivery_drip", 8000, "the output comes in drops, over delay_ms") \
+	X(FAULT_DELIVERY_REDIRECT, "delivery_redirect", 0, "it is said to be inside the network") \
 	X(FAULT_DELIVERY_CUT, "delivery_cut", 0, "the output ends half-way") \
 	X(FAULT_STORAGE_500, "storage_500", 0, "InternalError") \
 	X(FAULT_STORAGE_403, "storage_403", 0, "AccessDenied by row level security") \
@@ -49,6 +56,7 @@
 	X(FAULT_STORAGE_544, "storage_544", 0, "DatabaseTimeout") \
 	X(FAULT_STORAGE_HTML_502, "storage_html_502", 0, "a proxy's 502 page") \
 	X(FAULT_STORAGE_SLOW, "storage_slow", 1000, "late") \
+	X(FAULT_STORAGE_HALF, "storage_half", 0, "half of it is kept, then connection closed") \
 	X(FAULT_STORAGE_DROP_BEFORE, "storage_drop_before", 0, "connection closed, nothing done") \
 	X(FAULT_STORAGE_DROP_AFTER, "storage_drop_after", 0, "uploaded, then connection closed")
 

@@ -189,6 +189,8 @@ handle(struct sim_rq *rq, struct sim_reply *rp)
 		area->not_found(rq, rp);
 	else if (!area->before || !area->before(rq, route, rp))
 		route->handle(rq, rp);
+	if (area->after)
+		area->after(rq, rp);
 }
 
 static void
@@ -241,14 +243,15 @@ put_content(FCGX_Stream *out, const struct content *c, size_t from, size_t to)
 }
 
 static void
-put_zeros(FCGX_Stream *out, size_t n)
+put_filling(FCGX_Stream *out, char c, size_t n)
 {
-	static const char zeros[65536];
+	char some[65536];
 
+	memset(some, c, sizeof(some));
 	while (n > 0) {
-		size_t len = n < sizeof(zeros) ? n : sizeof(zeros);
+		size_t len = n < sizeof(some) ? n : sizeof(some);
 
-		if (FCGX_PutStr(zeros, (int)len, out) < 0)
+		if (FCGX_PutStr(some, (int)len, out) < 0)
 			return;
 		n -= len;
 	}
@@ -257,15 +260,34 @@ put_zeros(FCGX_Stream *out, size_t n)
 /*
  * A connection cannot be dropped from behind nginx: an answer that is missing
  * or ill-formed becomes a 502 on its way.  So nginx is asked to do it, by the
- * internal location /sim-drop with `return 444`.
+ * internal locations /sim-drop and /sim-reset with `return 444`.
  */
 static void
-send_drop(struct sim *sim, FCGX_Stream *out)
+send_drop(struct sim *sim, const char *location, FCGX_Stream *out)
 {
 	pthread_mutex_lock(&sim->lock);
 	sim->n.dropped++;
 	pthread_mutex_unlock(&sim->lock);
-	FCGX_PutS("X-Accel-Redirect: /sim-drop\r\n\r\n", out);
+	FCGX_PutS("X-Accel-Redirect: ", out);
+	FCGX_PutS(location, out);
+	FCGX_PutS("\r\n\r\n", out);
+}
+
+/* In so many drops. */
+#define DROPS 20
+
+static void
+put_slowly(struct sim *sim, FCGX_Stream *out, const struct buf *b, long ms)
+{
+	size_t drop = b->len / DROPS + 1;
+
+	for (size_t at = 0; at < b->len; at += drop) {
+		size_t len = b->len - at < drop ? b->len - at : drop;
+
+		if (FCGX_PutStr(buf_str(b) + at, (int)len, out) < 0 || FCGX_FFlush(out) < 0)
+			return;
+		sim_sleep(sim, ms / DROPS);
+	}
 }
 
 static void
@@ -274,8 +296,8 @@ send_reply(const struct sim_rq *rq, struct sim_reply *rp, FCGX_Stream *out)
 	struct buf head = BUF_INIT(65536);
 	bool no_body = sim_same(rq->method, "HEAD") || rp->status == 304;
 
-	if (rp->drop) {
-		send_drop(rq->sim, out);
+	if (rp->drop || rp->reset) {
+		send_drop(rq->sim, rp->reset ? "/sim-reset" : "/sim-drop", out);
 		return;
 	}
 	if (rp->body.err || rp->head.err)
@@ -284,15 +306,17 @@ send_reply(const struct sim_rq *rq, struct sim_reply *rp, FCGX_Stream *out)
 	if (rp->type)
 		buf_printf(&head, "Content-Type: %s\r\n", rp->type);
 	if (rp->status != 304)
-		buf_printf(&head, "Content-Length: %zu\r\n", rp->body.len + (rp->to - rp->from) + rp->zeros);
+		buf_printf(&head, "Content-Length: %zu\r\n", rp->body.len + (rp->to - rp->from) + rp->fill);
 	buf_puts(&head, buf_str(&rp->head));
 	buf_puts(&head, "\r\n");
 	put(out, &head, head.len);
-	if (!no_body)
+	if (!no_body && rp->drip_ms)
+		put_slowly(rq->sim, out, &rp->body, rp->drip_ms);
+	else if (!no_body)
 		put(out, &rp->body, rp->cut ? rp->body.len / 2 : rp->body.len);
 	if (!no_body && !rp->cut) {
 		put_content(out, &rp->content, rp->from, rp->to);
-		put_zeros(out, rp->zeros);
+		put_filling(out, rp->filling, rp->fill);
 	}
 	buf_clear(&head);
 }

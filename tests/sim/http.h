@@ -35,8 +35,11 @@ struct sim_reply {
 	struct buf body;
 	struct content content;		/* [from, to) of it follows the body */
 	size_t from, to;
-	size_t zeros;			/* so many follow that, held nowhere */
+	size_t fill;			/* so many of `filling` follow that, held nowhere */
+	char filling;
 	bool drop;			/* close the connection without an answer */
+	bool reset;			/* the same by RST */
+	long drip_ms;			/* the body takes that long */
 	bool cut;			/* send half of what Content-Length says */
 };
 
@@ -54,6 +57,8 @@ struct sim_area {
 	size_t n_routes;
 	/* Credentials and the area's switches; true: rp is the answer. */
 	bool (*before)(struct sim_rq *rq, const struct sim_route *route, struct sim_reply *rp);
+	/* The area's switches that spoil an answer; may be NULL. */
+	void (*after)(struct sim_rq *rq, struct sim_reply *rp);
 	void (*not_found)(struct sim_rq *rq, struct sim_reply *rp);
 	void (*too_large)(struct sim_reply *rp);	/* the body; NULL: in plain text */
 	bool spools;			/* bodies of any size, large ones in files */

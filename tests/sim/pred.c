@@ -37,6 +37,7 @@ static const struct {
 	{ "[foreign]", WISH_FOREIGN },
 	{ "[huge]", WISH_HUGE },
 	{ "[odd]", WISH_ODD },
+	{ "[talkative]", WISH_TALKATIVE },
 };
 
 struct preds *
@@ -470,6 +471,23 @@ add_progress(const struct sim *sim, const struct pred *p, json_t *body)
 		"total_time", (double)(p->completed_wall - p->created_wall) / 1e6));
 }
 
+#define TALK_BYTES 3000000
+
+static json_t *
+logs_json(const struct pred *p)
+{
+	static const char line[] = "Using seed: 1\n  0%|          | 0/4\n";
+	struct buf logs = BUF_INIT(2 * TALK_BYTES);
+	json_t *ret;
+
+	do
+		buf_puts(&logs, line);
+	while (p->wishes & WISH_TALKATIVE && !logs.err && logs.len < TALK_BYTES);
+	ret = json_string(buf_str(&logs));
+	buf_clear(&logs);
+	return ret;
+}
+
 json_t *
 pred_json(const struct sim *sim, const struct pred *p, bool echo_webhook)
 {
@@ -482,8 +500,8 @@ pred_json(const struct sim *sim, const struct pred *p, bool echo_webhook)
 		json_object_set_new(body, "deployment", json_string(p->deployment));
 	json_object_set_new(body, "input", pred_data_removed(sim, p) ?
 		json_object() : json_incref(p->input));
-	json_object_set_new(body, "logs", json_string(p->status == PRED_STARTING ||
-		pred_data_removed(sim, p) ? "" : "Using seed: 1\n  0%|          | 0/4\n"));
+	json_object_set_new(body, "logs", p->status == PRED_STARTING || pred_data_removed(sim, p) ?
+		json_string("") : logs_json(p));
 	json_object_set_new(body, "error", error_json(p));
 	json_object_set_new(body, "status", json_string(pred_status_text(p)));
 	json_object_set_new(body, "created_at", time_json(p->created_wall));

@@ -40,6 +40,7 @@ enum pred_status {
 #define WISH_FOREIGN	(1u << 13)
 #define WISH_HUGE	(1u << 14)
 #define WISH_ODD	(1u << 15)
+#define WISH_TALKATIVE	(1u << 16)
 
 struct pred {
 	/* Set by the creator, the texts owned: */

@@ -363,6 +363,28 @@ create_file(struct sim_rq *rq, struct sim_reply *rp)
 	buf_clear(&boundary);
 }
 
+/* 200 MB, all of it blanks but for an object: no prediction. */
+#define HUGE_BYTES 200000000
+
+static void
+after(struct sim_rq *rq, struct sim_reply *rp)
+{
+	static const char page[] = "<!DOCTYPE html><html><title>Welcome</title></html>\n";
+	const char *subject = buf_str(&rq->subject);
+
+	if (fault_take(rq->sim, FAULT_API_HTML, subject, NULL))
+		reply_bytes(rp, 200, "text/html", page, sizeof(page) - 1);
+	if (fault_take(rq->sim, FAULT_API_HUGE, subject, NULL)) {
+		reply_bytes(rp, 200, "application/json", "{}", 2);
+		rp->filling = ' ';
+		rp->fill = HUGE_BYTES;
+	}
+	if (fault_take(rq->sim, FAULT_API_CUT, subject, NULL))
+		rp->cut = true;
+	if (fault_take(rq->sim, FAULT_API_RESET, subject, NULL))
+		rp->reset = true;
+}
+
 static const struct sim_route routes[] = {
 	{ "POST", "/predictions", create_by_version, false },
 	{ "GET", "/predictions", list_predictions, false },
@@ -380,6 +402,7 @@ const struct sim_area replicate_area = {
 	.routes = routes,
 	.n_routes = sizeof(routes) / sizeof(routes[0]),
 	.before = before,
+	.after = after,
 	.not_found = not_found,
 	.too_large = too_large,
 };

@@ -330,8 +330,11 @@ static void
 upload(struct sim_rq *rq, bool upsert, struct sim_reply *rp)
 {
 	struct sim *sim = rq->sim;
+	bool half = fault_take(sim, FAULT_STORAGE_HALF, buf_str(&rq->subject), NULL);
 	struct bucket *b;
 
+	if (half)
+		content_cut(&rq->content, rq->content.len / 2);
 	pthread_mutex_lock(&sim->lock);
 	b = store_bucket(sim->store, rq->arg[0]);
 	if (!b)
@@ -339,7 +342,7 @@ upload(struct sim_rq *rq, bool upsert, struct sim_reply *rp)
 	else if (!check_upload(rq, b, upsert, rp))
 		store_body(rq, b, rp);
 	pthread_mutex_unlock(&sim->lock);
-	if (fault_take(sim, FAULT_STORAGE_DROP_AFTER, buf_str(&rq->subject), NULL))
+	if (half || fault_take(sim, FAULT_STORAGE_DROP_AFTER, buf_str(&rq->subject), NULL))
 		reply_drop(rp);
 }
 

@@ -61,6 +61,11 @@ http {{
 			internal;
 			return 444;
 		}}
+		location = /sim-reset {{
+			internal;
+			reset_timedout_connection on;
+			return 444;
+		}}
 	}}
 }}
 """
@@ -408,6 +413,7 @@ def t_prompts(s):
     a = s.call("GET", s.run("x [huge]")["output"])
     eq((a.status, len(a.body), a.body[4:12]), (200, 200000000, b"ftypisom"))
     assert s.run("x [foreign]")["output"][0].startswith("https://192.0.2.1/")
+    assert 3000000 <= len(s.run("x [talkative]")["logs"]) < 3001000
     s.settings(slow_ms=300)
     _, seconds = took(lambda: s.run("x [slow]"))
     assert seconds > 0.3, seconds
@@ -523,12 +529,18 @@ def t_create_faults(s):
     assert s.create().headers["Retry-After"].endswith("GMT")
     s.faults(create_429={"variant": "detail"})
     eq(s.create().headers["Retry-After"], None)
+    s.faults(create_429={"variant": "bare"})
+    a = s.create()
+    eq((a.headers["Retry-After"], a.json()), (None, {"detail": "Request was throttled."}))
     for name, status in (("create_401", 401), ("create_402", 402), ("create_422", 422),
             ("create_500_before", 500)):
         s.faults(**{name: 1})
         eq(s.create().status, status)
     s.faults(create_drop_before=1)
     dropped(s.create)
+    s.faults(create_hang={"delay_ms": 300})
+    _, seconds = took(lambda: dropped(s.create))
+    assert seconds >= 0.3, seconds
     eq(s.state()["predictions_created"], 0)
     s.faults(create_500_after=1)
     eq(s.create().status, 500)
@@ -541,7 +553,7 @@ def t_create_faults(s):
     eq((a.status, a.json()["status"]), (201, "starting"))
     assert seconds >= 0.3, seconds
     state = s.state()
-    eq((state["predictions_created"], state["creates_received"], state["dropped"]), (4, 13, 2))
+    eq((state["predictions_created"], state["creates_received"], state["dropped"]), (4, 15, 3))
 
 
 def t_read_faults(s):
@@ -565,6 +577,21 @@ def t_read_faults(s):
     _, quick = took(lambda: s.api("GET", url))
     _, late = took(lambda: s.api("GET", "/account"))
     assert quick < 0.25 and late >= 0.3, (quick, late)
+
+
+def t_spoiled_answers(s):
+    s.faults(api_html=1)
+    a = s.create()
+    eq((a.status, a.headers["Content-Type"]), (200, "text/html"))
+    s.faults(api_huge={"match": "GET"})
+    a = s.api("GET", "/predictions")
+    eq((a.status, len(a.body), a.json()), (200, 200000002, {}))
+    del s.seen[-2:]     # no document has these two
+    s.faults(api_cut=1)
+    dropped(lambda: s.api("GET", "/predictions"))
+    s.faults(api_reset=1)
+    dropped(s.create)
+    eq(s.state()["predictions_created"], 2)
 
 
 def t_webhook_faults(s):
@@ -607,6 +634,13 @@ def t_delivery_faults(s):
     eq((a.status, a.headers["Content-Type"]), (200, "text/html"))
     s.faults(delivery_cut=1)
     dropped(lambda: s.call("GET", url))
+    s.faults(delivery_redirect=1)
+    a = s.call("GET", url)
+    eq((a.status, a.headers["Location"][:23]), (302, "http://169.254.169.254/"))
+    s.faults(delivery_drip={"delay_ms": 400})
+    a, seconds = took(lambda: s.call("GET", url))
+    assert a.status == 200 and 0.3 < seconds < 3, seconds
+    png_size(a.body)
     s.faults(delivery_slow={"delay_ms": 300})
     a, seconds = took(lambda: s.call("GET", url, headers=AUTH))
     assert a.status == 200 and seconds >= 0.3
@@ -630,6 +664,9 @@ def t_storage_faults(s):
     s.faults(storage_drop_after=1)
     dropped(put)
     eq(s.state()["objects"], 1)
+    s.faults(storage_half=1)
+    dropped(lambda: s.storage("POST", "/object/outputs/g.png", b"xyz1", {"Content-Type": "image/png"}))
+    eq(s.storage("GET", "/object/outputs/g.png").body, b"xy")
     s.faults(storage_slow={"delay_ms": 300})
     a, seconds = took(put)
     assert a.json()["code"] == "KeyAlreadyExists" and seconds >= 0.3
@@ -937,6 +974,7 @@ TESTS = [
     (t_webhook_retry, "only the terminal webhook is retried, redirects are a loss"),
     (t_create_faults, "switches: create"),
     (t_read_faults, "switches: get, list, cancel, delay"),
+    (t_spoiled_answers, "switches: answers of the API"),
     (t_webhook_faults, "switches: webhooks"),
     (t_delivery_faults, "switches: delivery"),
     (t_storage_faults, "switches: storage"),

@@ -238,7 +238,7 @@ add_header(struct hook *h, const char *name, const char *value)
 static void
 prepare(struct sim *sim, struct hook *h)
 {
-	long long timestamp = (long long)(sim_wall_us() / 1000000 - h->stale_ms / 1000);
+	long long timestamp = (long long)(sim_provider_us(sim) / 1000000 - h->stale_ms / 1000);
 	struct buf signature = BUF_INIT(256);
 	char text[32];
 
