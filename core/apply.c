@@ -36,11 +36,11 @@ after_ms(uint64_t ms)
 }
 
 uint64_t
-backoff_ms(int32_t attempts)
+backoff_ms(int32_t tries)
 {
 	uint64_t ms = BACKOFF_FIRST_MS;
 
-	for (int32_t i = 1; i < attempts && ms < BACKOFF_MAX_MS; i++)
+	for (int32_t i = 1; i < tries && ms < BACKOFF_MAX_MS; i++)
 		ms *= 2;
 	return jittered_ms(ms < BACKOFF_MAX_MS ? ms : BACKOFF_MAX_MS);
 }
@@ -65,16 +65,16 @@ wants_cancel(const struct service *svc, const struct job *job)
 }
 
 uint64_t
-poll_delay_ms(const struct service *svc, const struct job *job)
+poll_delay_ms(const struct service *svc, const struct job *job, int32_t tries)
 {
 	uint64_t ms = svc->settings->poll_interval_ms;
 
 	/* A cancel is repeated until it has had an effect. */
 	if (wants_cancel(svc, job))
-		return backoff_ms(job->attempts + 1);
+		return backoff_ms(tries + 1);
 	if (expects_webhooks(svc, job))
 		ms *= 5;
-	for (int32_t i = 0; i < job->attempts && ms < POLL_MAX_MS; i++)
+	for (int32_t i = 0; i < tries && ms < POLL_MAX_MS; i++)
 		ms += ms / 4;
 	if (ms > POLL_MAX_MS && svc->settings->poll_interval_ms < POLL_MAX_MS)
 		ms = POLL_MAX_MS;
@@ -107,6 +107,12 @@ schedule(const struct service *svc, const struct job *job, const struct job_even
 	bool same_state = move->state == job->state;
 
 	move->attempts = job->attempts;
+	/* What was repeated counts for the state that it was repeated in; and who
+	 * wants it to end is not kept waiting. */
+	if (same_state && !move->cancel) {
+		move->tries = job->tries;
+		move->misses = job->misses;
+	}
 	move->deadline_ms = -1;
 	switch (move->state) {
 	case GEN_QUEUED:
@@ -127,17 +133,13 @@ schedule(const struct service *svc, const struct job *job, const struct job_even
 			move->due_ms = job->prediction_id || ev->obs ? 0 : within(INT64_MAX, job);
 		break;
 	case GEN_RUNNING:
-		/* A hint came before the answer: perhaps it is over already.
-		 * And who wants it to end is not kept waiting. */
-		if (!same_state || move->cancel)
-			move->attempts = 0;
+		/* A hint came before the answer: perhaps it is over already. */
 		if (move->cancel || (!same_state && (job->prediction_id || job->cancel)))
 			move->due_ms = 0;
 		else
-			move->due_ms = (int64_t)poll_delay_ms(svc, job);
+			move->due_ms = (int64_t)poll_delay_ms(svc, job, move->tries);
 		break;
 	case GEN_STORING:
-		move->attempts = 0;
 		move->deadline_ms = retention_ms(svc, job);
 		break;
 	default:
@@ -231,6 +233,7 @@ reload(struct service *svc, struct job *job, struct err *err)
 	}
 	if (!rc) {
 		memcpy(now.trace, job->trace, sizeof now.trace);
+		now.leased_by = job->leased_by;
 		job_clear(job);
 		*job = now;
 	}

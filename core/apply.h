@@ -26,14 +26,14 @@ enum err_code job_apply(struct service *svc, struct job *job, const struct job_e
 /* Is a running job to end, by a call that its provider has? */
 bool wants_cancel(const struct service *svc, const struct job *job);
 
-/* When to look at a running job again. */
-uint64_t poll_delay_ms(const struct service *svc, const struct job *job);
+/* When to look at a running job again, after so many looks. */
+uint64_t poll_delay_ms(const struct service *svc, const struct job *job, int32_t tries);
 
 /* Between 80 and 100 percent of it; and no less than it, at most 20 percent more. */
 uint64_t jittered_ms(uint64_t ms);
 uint64_t after_ms(uint64_t ms);
 
 /* When to try a failed step again: twice as long each time, with jitter. */
-uint64_t backoff_ms(int32_t attempts);
+uint64_t backoff_ms(int32_t tries);
 
 #endif

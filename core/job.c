@@ -63,7 +63,7 @@ static struct transition
 succeeded(const struct gen_observation *obs)
 {
 	struct transition t = { .moves = true, .state = GEN_STORING, .status = GEN_PROCESSING,
-		.takes_prediction = true, .lists_outputs = true };
+		.lists_outputs = true };
 
 	if (obs->data_removed)
 		return settle(GEN_FAILED, ERR_OUTPUTS_LOST);
@@ -80,11 +80,14 @@ seen(const struct job *job, const struct gen_observation *obs)
 
 	switch (obs->status) {
 	case GEN_SUCCEEDED:
-		return succeeded(obs);
+		t = succeeded(obs);
+		break;
 	case GEN_FAILED:
-		return settle(GEN_FAILED, obs->error);
+		t = settle(GEN_FAILED, obs->error);
+		break;
 	case GEN_CANCELED:
-		return canceled(job);
+		t = canceled(job);
+		break;
 	case GEN_PROCESSING:
 		t.status = GEN_PROCESSING;
 		break;
@@ -92,7 +95,7 @@ seen(const struct job *job, const struct gen_observation *obs)
 		break;
 	}
 	t.takes_prediction = true;
-	if (job->state == GEN_RUNNING && t.status == job->status)
+	if (job->state == GEN_RUNNING && t.state == GEN_RUNNING && t.status == job->status)
 		return stays;
 	return t;
 }

@@ -11,26 +11,17 @@
 /* The provider ends what it was told to end; then comes our own end. */
 #define DEADLINE_MARGIN_MS 30000
 
-/* A live prediction answers 404 now and then; a gone one does so for good.
- * `attempts` counts the polls, and from GONE_BASE on those in a row that did
- * not find it. */
+/* A live prediction answers 404 now and then; a gone one does so for good. */
 #define GONE_AFTER 5
-#define GONE_BASE 100000
 
+/* Who was thought to be there is looked for quickly again, and who is back
+ * polled as from the start. */
 static void
-count_poll(struct job *job, bool gone)
+count_misses(struct job *job, bool gone)
 {
-	if (gone != (job->attempts >= GONE_BASE))
-		job->attempts = gone ? GONE_BASE : 0;
-}
-
-static uint64_t
-next_poll_ms(const struct service *svc, const struct job *job)
-{
-	struct job counted = *job;
-
-	counted.attempts %= GONE_BASE;
-	return poll_delay_ms(svc, &counted);
+	if (gone != (job->misses > 0))
+		job->tries = 0;
+	job->misses = gone ? job->misses + 1 : 0;
 }
 
 /* What the provider asks for, but not beyond the job's own end. */
@@ -40,7 +31,7 @@ later_ms(const struct service *svc, const struct job *job, uint64_t asked_ms)
 	int64_t end_ms = job->time_left_ms + DEADLINE_MARGIN_MS + 1000;
 
 	if (!asked_ms)
-		return next_poll_ms(svc, job);
+		return poll_delay_ms(svc, job, job->tries);
 	return end_ms > 0 && (uint64_t)end_ms < asked_ms ? (uint64_t)end_ms : asked_ms;
 }
 
@@ -87,8 +78,8 @@ look(struct service *svc, struct job *job, uint64_t *ret_wait_ms)
 	enum err_code rc = step_ask_status(svc, job, job->prediction_id, &reply, &err);
 
 	take_reply(svc, job, "poll", rc, &reply, &err);
-	count_poll(job, !rc && reply.outcome == STATUS_GONE);
-	if (job->state == GEN_RUNNING && job->attempts >= GONE_BASE + GONE_AFTER - 1) {
+	count_misses(job, !rc && reply.outcome == STATUS_GONE);
+	if (job->state == GEN_RUNNING && job->misses >= GONE_AFTER) {
 		struct gen_observation lost = { .prediction_id = job->prediction_id,
 			.status = GEN_FAILED, .status_known = true, .error = ERR_PROVIDER_FAILED,
 			.message = reply.message };

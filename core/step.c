@@ -18,15 +18,17 @@ step_failed(const struct job *job, const char *step, const char *why)
 	uuid_format(&job->id, id);
 	log_event(LOG_WARN, "job.step_failed", KV_STR("job", id), KV_STR("step", step),
 		KV_STR("state", gen_state_name(job->state)), KV_INT("attempts", job->attempts),
-		KV_STR("error", why));
+		KV_INT("tries", job->tries), KV_STR("error", why));
 }
 
 void
 step_later(struct service *svc, struct job *job, uint64_t wait_ms)
 {
 	struct err err = ERR_INIT;
-	enum err_code rc = jobs_defer(svc->db, job, wait_ms, job->attempts + 1, &err);
+	enum err_code rc;
 
+	job->tries++;
+	rc = jobs_defer(svc->db, job, wait_ms, &err);
 	if (rc && rc != ERR_LOST_RACE)
 		step_failed(job, "defer", err.text);
 }

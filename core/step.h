@@ -7,7 +7,7 @@
 /* Log that a step of a job went wrong; it is tried again. */
 void step_failed(const struct job *job, const char *step, const char *why);
 
-/* Give the job back, due after wait_ms, its attempts counted up. */
+/* Give the job back, due after wait_ms, its tries counted up. */
 void step_later(struct service *svc, struct job *job, uint64_t wait_ms);
 
 /* job_apply() for a worker: logs what fails (the lease brings the job back),

@@ -19,7 +19,6 @@
 #define STACK_BYTES (1024 * 1024)
 
 /* Half a second, and the next four pauses that double it: eight seconds or so. */
-#define NOT_THERE_BASE 100000
 #define NOT_THERE_PAUSES 5
 
 /* <owner>/<job>/<index>-<hash16>.<ext>: nobody else writes there, and other
@@ -146,21 +145,19 @@ keep_each(struct keeping *k)
 		pthread_join(helpers[n], NULL);
 }
 
-/*
- * A host may say for a while that an output is not there, or not for us.
- * `attempts` counts the tries, and from NOT_THERE_BASE on those in a row in
- * which it said so.
- */
+/* A host may say for a while that an output is not there, or not for us.  true:
+ * it has said so often enough. */
 static bool
-count_tries(struct job *job, const struct keeping *k)
+count_misses(struct job *job, const struct keeping *k)
 {
 	bool not_there = false;
 
 	for (size_t i = 0; i < k->n; i++)
 		not_there |= k->results[i] == ERR_NOT_FOUND;
-	if (not_there != (job->attempts >= NOT_THERE_BASE))
-		job->attempts = not_there ? NOT_THERE_BASE : 0;
-	return job->attempts >= NOT_THERE_BASE + NOT_THERE_PAUSES;
+	if (not_there != (job->misses > 0))
+		job->tries = 0;
+	job->misses = not_there ? job->misses + 1 : 0;
+	return job->misses > NOT_THERE_PAUSES;
 }
 
 /* *ret_open: how many are to be tried again. */
@@ -179,7 +176,7 @@ keep_all(struct service *svc, struct job *job, size_t *ret_open, struct err *err
 		rc = err_set(err, ERR_NOMEM, "outputs");
 	if (!rc) {
 		keep_each(&k);
-		enough = count_tries(job, &k);
+		enough = count_misses(job, &k);
 	}
 	for (size_t i = 0; !rc && i < k.n; i++) {
 		enum err_code kept = k.results[i];
@@ -226,7 +223,7 @@ store_step(struct service *svc, struct job *job)
 	if (rc)
 		step_failed(job, "store", err.text);
 	if (rc || open > 0) {
-		step_later(svc, job, backoff_ms(job->attempts % NOT_THERE_BASE));
+		step_later(svc, job, backoff_ms(job->tries));
 	} else {
 		PAUSE_POINT("job.settling");
 		step_apply(svc, job, &ev, &how);

@@ -127,7 +127,7 @@ hold(struct service *svc, const struct job *job, uint64_t wait_ms)
 {
 	uint64_t left_ms = (uint64_t)job->time_left_ms;
 	struct err err = ERR_INIT;
-	enum err_code rc = jobs_defer(svc->db, job, wait_ms < left_ms ? wait_ms : left_ms, job->attempts, &err);
+	enum err_code rc = jobs_defer(svc->db, job, wait_ms < left_ms ? wait_ms : left_ms, &err);
 
 	if (rc && rc != ERR_LOST_RACE)
 		step_failed(job, "defer", err.text);
@@ -168,7 +168,7 @@ send_create(struct service *svc, struct job *job)
 	}
 	if (rc) {
 		step_failed(job, "submit", err.text);
-		step_later(svc, job, backoff_ms(job->attempts));
+		step_later(svc, job, backoff_ms(job->tries + 1));
 		goto out;
 	}
 	if (!pause_leave(svc, p, &leave, &wait_ms)) {
@@ -213,18 +213,6 @@ names_job(const struct service *svc, const struct gen_observation *obs, const st
 		uuid_equal(&owner, &job->owner) && uuid_equal(&id, &job->id);
 }
 
-/* Here `attempts` is the number of the create that may still answer, so it does
- * not count the looks. */
-static void
-look_later(struct service *svc, struct job *job, uint64_t wait_ms)
-{
-	struct err err = ERR_INIT;
-	enum err_code rc = jobs_defer(svc->db, job, wait_ms, job->attempts, &err);
-
-	if (rc && rc != ERR_LOST_RACE)
-		step_failed(job, "defer", err.text);
-}
-
 /* A webhook named a prediction while the create's outcome was unknown. */
 static void
 look_at_hint(struct service *svc, struct job *job)
@@ -240,7 +228,7 @@ look_at_hint(struct service *svc, struct job *job)
 		step_apply(svc, job, &ev, &how);
 	} else {
 		step_failed(job, "confirm", rc ? err.text : reply.message);
-		look_later(svc, job, poll_delay_ms(svc, job));
+		step_later(svc, job, poll_delay_ms(svc, job, job->tries));
 	}
 	status_reply_clear(&reply);
 }
@@ -273,5 +261,5 @@ submit_step(struct service *svc, struct job *job)
 	else if (job->prediction_id)
 		look_at_hint(svc, job);
 	else
-		look_later(svc, job, (uint64_t)job->time_left_ms);
+		step_later(svc, job, (uint64_t)job->time_left_ms);
 }

@@ -30,6 +30,7 @@ struct item {
 struct doing {
 	struct doing *next;
 	struct uuid owner, job;
+	int64_t leased_by;
 };
 
 struct lane {
@@ -149,7 +150,7 @@ lane_done(struct lane *lane)
 static void
 do_step(struct lane *lane, struct job *job)
 {
-	struct doing me = { .owner = job->owner, .job = job->id }, **link;
+	struct doing me = { .owner = job->owner, .job = job->id, .leased_by = job->leased_by }, **link;
 
 	pthread_mutex_lock(&lane->lock);
 	me.next = lane->doing;
@@ -184,7 +185,7 @@ do_item(struct lane *lane, struct item *item)
 	/* It may have moved on between the hint and the claim. */
 	if (lane->states & 1u << item->job.state)
 		do_step(lane, &item->job);
-	else if (jobs_defer(svc->db, &item->job, 0, item->job.attempts, &err) == ERR_OK)
+	else if (jobs_defer(svc->db, &item->job, 0, &err) == ERR_OK)
 		workers_hint(lane->workers, item->job.state, &item->job.owner, &item->job.id);
 	job_clear(&item->job);
 }
@@ -313,7 +314,8 @@ renew_leases(struct workers *w, struct lane *lane)
 	while (n-- > 0) {
 		struct err err = ERR_INIT;
 
-		if (jobs_renew(w->svc->db, &jobs[n].owner, &jobs[n].job, w->svc->settings->lease_ms, &err))
+		if (jobs_renew(w->svc->db, &jobs[n].owner, &jobs[n].job, jobs[n].leased_by,
+				w->svc->settings->lease_ms, &err))
 			log_event(LOG_WARN, "worker.renew_failed", KV_STR("lane", lane->name),
 				KV_STR("error", err.text));
 	}
@@ -571,7 +573,7 @@ lane_stop(struct lane *lane)
 		struct item *item = &lane->queue[lane->first];
 
 		if (item->claimed)
-			(void)!jobs_defer(lane->workers->svc->db, &item->job, 0, item->job.attempts, &err);
+			(void)!jobs_defer(lane->workers->svc->db, &item->job, 0, &err);
 		job_clear(&item->job);
 	}
 	pthread_cond_destroy(&lane->work);

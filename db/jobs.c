@@ -2,6 +2,7 @@
 
 #include "db/jobs.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "db/combine.h"
 #include "db/pool.h"
@@ -65,12 +66,13 @@ dup_into(char **to, const char *s)
 }
 
 static enum err_code
-job_from_row(const PGresult *res, int row, struct job *ret, struct err *err)
+job_from_row(const PGresult *res, int row, int64_t asked_boot_us, struct job *ret, struct err *err)
 {
 	struct job job = { .request = NULL };
 	json_error_t json_err;
 	const char *owner = row_text(res, row, "owner_id");
 	const char *job_id = row_text(res, row, "job_id");
+	const char *sent_as = row_text(res, row, "sent_as");
 
 	if (uuid_parse(owner, strlen(owner), &job.owner) ||
 	    uuid_parse(job_id, strlen(job_id), &job.id) ||
@@ -80,9 +82,16 @@ job_from_row(const PGresult *res, int row, struct job *ret, struct err *err)
 			job_id, row_text(res, row, "state"), row_text(res, row, "status"));
 	job.version = (int32_t)row_i64(res, row, "version", 0);
 	job.attempts = (int32_t)row_i64(res, row, "attempts", 0);
+	job.tries = (int32_t)row_i64(res, row, "tries", 0);
+	job.misses = (int32_t)row_i64(res, row, "misses", 0);
+	job.leased_by = row_i64(res, row, "leased_by", 0);
 	job.cancel = cancel_of(row_text(res, row, "cancel_reason"));
 	job.time_left_ms = row_i64(res, row, "time_left_ms", 0);
 	job.age_ms = row_i64(res, row, "age_ms", 0);
+	job.sent_age_ms = row_i64(res, row, "sent_age_ms", 0);
+	job.unsure_age_ms = row_i64(res, row, "unsure_age_ms", -1);
+	snprintf(job.sent_as, sizeof job.sent_as, "%s", sent_as ? sent_as : "");
+	job.loaded_boot_us = asked_boot_us;
 	job.request = json_loads(row_text(res, row, "request"), 0, &json_err);
 	if (!job.request && json_error_code(&json_err) != json_error_out_of_memory)
 		return err_set(err, ERR_INTERNAL, "job %s: request: %s", job_id, json_err.text);
@@ -154,13 +163,14 @@ jobs_load(struct db *db, const struct uuid *owner, const struct uuid *job_id,
 {
 	struct text o, j;
 	const char *params[] = { id(&o, owner), id(&j, job_id) };
+	int64_t asked_us = clock_boot_us();
 	PGresult *res = NULL;
 	enum err_code rc = db_query(db, SQL_job_load, params, N(params), &res, err);
 
 	if (!rc && PQntuples(res) == 0)
 		rc = err_set(err, ERR_NOT_FOUND, "job %s is not live", params[1]);
 	if (!rc)
-		rc = job_from_row(res, 0, ret, err);
+		rc = job_from_row(res, 0, asked_us, ret, err);
 	PQclear(res);
 	return rc;
 }
@@ -203,21 +213,63 @@ jobs_by_key(struct db *db, const struct uuid *owner, const char *key,
 	return rc;
 }
 
+enum err_code
+jobs_settled(struct db *db, const struct uuid *owner, const struct uuid *job_id, struct job *ret,
+	struct err *err)
+{
+	struct job job = { .owner = *owner, .id = *job_id, .state = GEN_SETTLED };
+	struct text o, j;
+	const char *params[] = { id(&o, owner), id(&j, job_id) };
+	PGresult *res = NULL;
+	enum err_code rc = db_query(db, SQL_job_exists, params, N(params), &res, err);
+
+	if (!rc && PQntuples(res) == 0)
+		rc = err_set(err, ERR_NOT_FOUND, "no job %s of that owner", params[1]);
+	if (!rc && gen_status_parse(row_text(res, 0, "status"), &job.status))
+		rc = err_set(err, ERR_INTERNAL, "job %s: status %s is unknown to this program",
+			params[1], row_text(res, 0, "status"));
+	if (!rc && (!dup_into(&job.provider, row_text(res, 0, "provider")) ||
+		    !dup_into(&job.prediction_id, row_text(res, 0, "prediction_id"))))
+		rc = err_set(err, ERR_NOMEM, "job %s", params[1]);
+	if (rc)
+		job_clear(&job);
+	else
+		*ret = job;
+	PQclear(res);
+	return rc;
+}
+
+/* A number for a claim; never 0. */
+static enum err_code
+draw(int64_t *ret, struct err *err)
+{
+	enum err_code rc = crypto_random(ret, sizeof *ret, err);
+
+	if (*ret == 0)
+		*ret = 1;
+	return rc;
+}
+
 static enum err_code
 claim_job(struct db *db, const struct uuid *owner, const struct uuid *job_id,
 	uint64_t lease_ms, bool early, struct job *ret, struct err *err)
 {
-	struct text o, j, lease;
+	struct text o, j, lease, by;
 	const char *params[] = { id(&o, owner), id(&j, job_id), num(&lease, (int64_t)lease_ms),
-		early ? "t" : "f" };
+		early ? "t" : "f", by.s };
+	int64_t number, asked_us = clock_boot_us();
 	PGresult *res = NULL;
-	enum err_code rc = db_query(db, SQL_claim_job, params, N(params), &res, err);
+	enum err_code rc = draw(&number, err);
 
+	if (!rc) {
+		num(&by, number);
+		rc = db_query(db, SQL_claim_job, params, N(params), &res, err);
+	}
 	if (!rc && PQntuples(res) == 0)
 		rc = err_set(err, ERR_LOST_RACE, "job %s is leased or settled%s", params[1],
 			early ? "" : ", or not due");
 	if (!rc)
-		rc = job_from_row(res, 0, ret, err);
+		rc = job_from_row(res, 0, asked_us, ret, err);
 	PQclear(res);
 	return rc;
 }
@@ -240,13 +292,18 @@ enum err_code
 jobs_claim_due(struct db *db, unsigned states, size_t max, uint64_t lease_ms,
 	struct job *ret, size_t *ret_n, struct err *err)
 {
-	struct text limit, lease;
+	struct text limit, lease, by;
 	struct buf array = BUF_INIT(256);
-	const char *params[3] = { NULL, num(&limit, (int64_t)max), num(&lease, (int64_t)lease_ms) };
+	const char *params[4] = { NULL, num(&limit, (int64_t)max), num(&lease, (int64_t)lease_ms), by.s };
+	bool storing = states == 1u << GEN_STORING;
+	int64_t number, asked_us = clock_boot_us();
 	PGresult *res = NULL;
 	size_t n = 0;
-	enum err_code rc;
+	enum err_code rc = draw(&number, err);
 
+	if (rc)
+		return rc;
+	num(&by, number);
 	buf_putc(&array, '{');
 	for (int i = 0; i < GEN_SETTLED; i++)
 		if (states & 1u << i)
@@ -255,12 +312,13 @@ jobs_claim_due(struct db *db, unsigned states, size_t max, uint64_t lease_ms,
 	if (array.err)
 		return err_set(err, array.err, "claim");
 	params[0] = buf_str(&array);
-	rc = db_query(db, SQL_claim_due, params, N(params), &res, err);
+	rc = storing ? db_query(db, SQL_claim_storing, params + 1, N(params) - 1, &res, err)
+		: db_query(db, SQL_claim_due, params, N(params), &res, err);
 	buf_clear(&array);
 	for (int row = 0; !rc && n < max && row < PQntuples(res); row++) {
 		struct err why = ERR_INIT;
 
-		rc = job_from_row(res, row, &ret[n], &why);
+		rc = job_from_row(res, row, asked_us, &ret[n], &why);
 		if (!rc) {
 			n++;
 		} else if (rc == ERR_NOMEM) {
@@ -282,10 +340,11 @@ jobs_claim_due(struct db *db, unsigned states, size_t max, uint64_t lease_ms,
 
 enum err_code
 jobs_renew(struct db *db, const struct uuid *owner, const struct uuid *job_id,
-	uint64_t lease_ms, struct err *err)
+	int64_t leased_by, uint64_t lease_ms, struct err *err)
 {
-	struct text o, j, lease;
-	const char *params[] = { id(&o, owner), id(&j, job_id), num(&lease, (int64_t)lease_ms) };
+	struct text o, j, lease, by;
+	const char *params[] = { id(&o, owner), id(&j, job_id), num(&lease, (int64_t)lease_ms),
+		num(&by, leased_by) };
 	PGresult *res = NULL;
 	enum err_code rc = db_query(db, SQL_job_renew, params, N(params), &res, err);
 
@@ -302,7 +361,7 @@ settle(struct db *db, struct job *job, const struct job_move *move, const char *
 		id(&o, &job->owner), id(&j, &job->id), num(&version, job->version),
 		gen_status_name(move->status),
 		move->status == GEN_FAILED ? err_name(move->error) : NULL,
-		move->event, move->delivery, detail,
+		move->event, move->delivery, detail, move->prediction_id,
 	};
 
 	return db_query(db, SQL_job_settle, params, N(params), ret, err);
@@ -312,7 +371,7 @@ static enum err_code
 move_live(struct db *db, struct job *job, const struct job_move *move, const char *detail,
 	PGresult **ret, struct err *err)
 {
-	struct text o, j, version, due, lease, attempts, deadline, by;
+	struct text o, j, version, due, lease, attempts, deadline, by, tries, misses;
 	char *outputs = dump(move->outputs);
 	int64_t nonce = 0;
 	const char *params[] = {
@@ -322,7 +381,8 @@ move_live(struct db *db, struct job *job, const struct job_move *move, const cha
 		move->prediction_id, num(&attempts, move->attempts),
 		gen_status_name(move->status), move->event, move->delivery, detail, outputs,
 		move->deadline_ms >= 0 ? num(&deadline, move->deadline_ms) : NULL,
-		cancels[move->cancel], by.s,
+		cancels[move->cancel], by.s, num(&tries, move->tries), num(&misses, move->misses),
+		move->sent_as,
 	};
 	enum err_code rc;
 
@@ -360,15 +420,18 @@ jobs_move(struct db *db, struct job *job, const struct job_move *move, struct er
 		job->state = move->state;
 		job->status = move->status;
 		job->attempts = move->attempts;
+		job->tries = move->tries;
+		job->misses = move->misses;
 		job->version++;
 		if (job->cancel == GEN_CANCEL_NONE)
 			job->cancel = move->cancel;
 		if (move->deadline_ms >= 0)
 			job->time_left_ms = move->deadline_ms;
-		if (prediction_id) {
+		if (prediction_id || move->state == GEN_QUEUED) {
 			mem_free(job->prediction_id);
-			job->prediction_id = prediction_id;
-			prediction_id = NULL;
+			job->prediction_id = move->state == GEN_QUEUED ? NULL : prediction_id;
+			if (job->prediction_id)
+				prediction_id = NULL;
 		}
 	}
 	mem_free(prediction_id);
@@ -378,18 +441,19 @@ jobs_move(struct db *db, struct job *job, const struct job_move *move, struct er
 }
 
 enum err_code
-jobs_defer(struct db *db, const struct job *job, uint64_t due_ms, int32_t attempts, struct err *err)
+jobs_defer(struct db *db, const struct job *job, uint64_t due_ms, struct err *err)
 {
-	struct text o, j, version, due, tries;
+	struct text o, j, version, due, tries, misses, by;
 	const char *params[] = {
 		id(&o, &job->owner), id(&j, &job->id), num(&version, job->version),
-		num(&due, (int64_t)due_ms), num(&tries, attempts),
+		num(&due, (int64_t)due_ms), num(&tries, job->tries), num(&misses, job->misses),
+		num(&by, job->leased_by),
 	};
 	PGresult *res = NULL;
 	enum err_code rc = db_query(db, SQL_job_defer, params, N(params), &res, err);
 
 	if (!rc && PQntuples(res) == 0)
-		rc = err_set(err, ERR_LOST_RACE, "somebody moved the job first");
+		rc = err_set(err, ERR_LOST_RACE, "the job's lease is another's");
 	PQclear(res);
 	return rc;
 }

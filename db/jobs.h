@@ -19,16 +19,25 @@ struct job {
 	enum gen_state state;		/* GEN_SETTLED: only here, never in a row */
 	enum gen_status status;		/* public */
 	int32_t version;
-	int32_t attempts;		/* of the present state's action */
+	int32_t attempts;		/* creates begun */
+	int32_t tries;			/* of the present state's action */
+	int32_t misses;			/* of these, those in a row that did not find it */
+	int64_t leased_by;		/* the claim's number; 0: it was loaded, not claimed */
 	enum gen_cancel cancel;
 	int64_t time_left_ms;		/* until its deadline, negative when past; when loaded */
 	int64_t age_ms;			/* when loaded */
-	char *prediction_id;		/* NULL: none known */
+	int64_t sent_age_ms;		/* since the first create of which it is not known what
+					 * became of it was sent; when loaded */
+	int64_t unsure_age_ms;		/* since the last one can have been sent; -1: there is
+					 * none; when loaded */
+	char sent_as[17];		/* whose account these went to; "": not known */
+	char *prediction_id;		/* NULL: none known.  Before `running` a hint only */
 	char *model;
 	char *provider;
 	json_t *request;
 
 	/* In memory only: */
+	int64_t loaded_boot_us;		/* before it was loaded: clock_boot_us() */
 	char trace[TRACEPARENT_SIZE];	/* of the request that made it; "" : none known here */
 	char outputs_road[16];		/* once settled: on which road its outputs came, or "" */
 };
@@ -60,6 +69,11 @@ enum err_code jobs_create(struct db *db, const struct job_new *job,
 enum err_code jobs_load(struct db *db, const struct uuid *owner, const struct uuid *id,
 	struct job *ret, struct err *err) MUST_CHECK;
 
+/* A job that has settled: of ret owner, id, state, status, provider and prediction
+ * are set.  ERR_NOT_FOUND: there is no such job of that owner. */
+enum err_code jobs_settled(struct db *db, const struct uuid *owner, const struct uuid *id,
+	struct job *ret, struct err *err) MUST_CHECK;
+
 /* ERR_NOT_FOUND: there is no such job of that owner, live or settled. */
 enum err_code jobs_exists(struct db *db, const struct uuid *owner, const struct uuid *id,
 	struct err *err) MUST_CHECK;
@@ -79,15 +93,16 @@ enum err_code jobs_claim_if_due(struct db *db, const struct uuid *owner, const s
 	uint64_t lease_ms, struct job *ret, struct err *err) MUST_CHECK;
 
 /* Lease up to max jobs that are due and in one of the states (a mask of
- * 1 << enum gen_state), the longest due first.  ret has room for max; *ret_n may
+ * 1 << enum gen_state), the longest due first; with GEN_STORING alone the one whose
+ * outputs expire first.  ret has room for max; *ret_n may
  * be 0.  A row that this program cannot read is logged and left out. */
 enum err_code jobs_claim_due(struct db *db, unsigned states, size_t max, uint64_t lease_ms,
 	struct job *ret, size_t *ret_n, struct err *err) MUST_CHECK;
 
 /* Keep the lease of a job that is being worked on.  Nothing happens if it is
- * over or was given back. */
+ * over, was given back, or is another claim's. */
 enum err_code jobs_renew(struct db *db, const struct uuid *owner, const struct uuid *id,
-	uint64_t lease_ms, struct err *err) MUST_CHECK;
+	int64_t leased_by, uint64_t lease_ms, struct err *err) MUST_CHECK;
 
 /* How a live job moves.  All borrowed. */
 struct job_move {
@@ -100,20 +115,23 @@ struct job_move {
 	const json_t *outputs;		/* array of source URLs to list, or NULL */
 	int64_t due_ms;			/* the next action, from now; negative: as it was */
 	int64_t lease_ms;		/* 0: the lease is given back; negative: as it was */
-	int32_t attempts;
+	int32_t attempts, tries, misses;
+	const char *sent_as;		/* with GEN_SUBMITTING: whose account */
 	int64_t deadline_ms;		/* new deadline from now; negative: as it was */
 	enum gen_cancel cancel;		/* asked for now; GEN_CANCEL_NONE: no change */
 	enum err_code error;		/* with GEN_SETTLED and GEN_FAILED */
 };
 
 /* Guarded by job->version.  On success *job follows (version, state, status,
- * attempts, prediction id).  ERR_LOST_RACE: somebody moved it first. */
+ * counts, prediction id).  ERR_LOST_RACE: somebody moved it first. */
 enum err_code jobs_move(struct db *db, struct job *job, const struct job_move *move,
 	struct err *err) MUST_CHECK;
 
-/* Due again later, state and version unchanged, the lease given back. */
+/* Due again later, state and version unchanged, tries and misses as in *job, the
+ * lease given back.  Who moved it meanwhile has said when it is due.
+ * ERR_LOST_RACE: the lease is not this claim's any more. */
 enum err_code jobs_defer(struct db *db, const struct job *job, uint64_t due_ms,
-	int32_t attempts, struct err *err) MUST_CHECK;
+	struct err *err) MUST_CHECK;
 
 /* Something for the trail that moved nothing.  delivery, detail may be NULL. */
 enum err_code jobs_note(struct db *db, const struct uuid *owner, const struct uuid *id,

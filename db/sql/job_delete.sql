@@ -14,6 +14,11 @@ with gone as (
 	where a.storage_key is not null
 	group by g.owner_id, g.id
 	on conflict do nothing
+), strays as (
+	-- Those that may still cost something stay until they are dealt with.
+	delete from public.generation_strays s
+	using gone g
+	where s.owner_id = g.owner_id and s.job_id = g.id and s.ended_at is not null
 ), trail as (
 	delete from public.generation_events e
 	using gone g

@@ -8,7 +8,9 @@
 -- $15 why it is to end early, or null for no change
 -- $16 a number drawn for this move: a repetition, sent because the first answer
 -- was lost, knows its own move by it and has moved the job
+-- $17 tries  $18 misses  $19 with `submitting`: in whose account
 -- $5 and $6 negative: due time and lease stay as they are
+-- Back to `queued` says that nothing exists: what was hinted at is forgotten.
 with moved as (
 	update public.generation_live l
 	set state = $4::text, version = $3::integer + 1, moved_by = $16::bigint,
@@ -16,8 +18,22 @@ with moved as (
 			else now() + $5::bigint * interval '1 millisecond' end,
 		lease_until = case when $6::bigint < 0 then l.lease_until
 			else now() + $6::bigint * interval '1 millisecond' end,
-		prediction_id = coalesce($7::text, l.prediction_id),
-		attempts = $8::integer,
+		leased_by = case when $6::bigint is null then null else l.leased_by end,
+		prediction_id = case when $4::text = 'queued' then null
+			else coalesce($7::text, l.prediction_id) end,
+		attempts = $8::integer, tries = $17::integer, misses = $18::integer,
+		-- A repetition finds the state changed already, and the times set.
+		sent_at = case when $4::text = 'submitting' and l.state <> 'submitting'
+				and l.sent_until is null
+			then now() else l.sent_at end,
+		sent_as = case when $4::text <> 'submitting' or l.state = 'submitting' then l.sent_as
+			when l.sent_until is null or l.sent_as = $19::text then $19::text
+			else 'several' end,
+		sent_until = case when $4::text = 'uncertain' and l.state = 'submitting'
+			then now() else l.sent_until end,
+		expires_at = case when $4::text = 'storing' and l.state <> 'storing'
+			then coalesce(l.sent_at, now()) + $14::bigint * interval '1 millisecond'
+			else l.expires_at end,
 		deadline_at = coalesce(now() + $14::bigint * interval '1 millisecond', l.deadline_at),
 		cancel_reason = coalesce(l.cancel_reason, $15::text),
 		cancel_asked_at = case when $15::text is null then l.cancel_asked_at

@@ -3,14 +3,17 @@
 -- if they did.
 -- $1 owner  $2 job  $3 the version that the caller saw  $4 final status
 -- $5 error code or null  $6 event  $7 delivery or null  $8 detail or null
+-- $9 its prediction, if this event told; what was only hinted at does not count
 with ended as (
 	delete from public.generation_live l
 	where l.owner_id = $1::uuid and l.job_id = $2::uuid and l.version = $3::integer
-	returning l.owner_id, l.job_id, l.state
+	returning l.owner_id, l.job_id, l.state,
+		coalesce($9::text, case when l.state in ('running', 'storing') then l.prediction_id end)
+			as prediction_id
 ), record as (
 	update public.generation_jobs j
 	set status = $4::text, error_code = $5::text, completed_at = now(),
-		version = j.version + 1
+		version = j.version + 1, prediction_id = e.prediction_id
 	from ended e
 	where j.owner_id = e.owner_id and j.id = e.job_id
 ), trail as (

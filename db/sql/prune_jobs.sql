@@ -24,6 +24,11 @@ with old as (
 	group by o.owner_id, o.id
 	on conflict do nothing
 	returning keys
+), strays as (
+	-- Those that may still cost something stay until they are dealt with.
+	delete from public.generation_strays s
+	using old o
+	where s.owner_id = o.owner_id and s.job_id = o.id and s.ended_at is not null
 ), trail as (
 	delete from public.generation_events e
 	using old o

@@ -191,13 +191,18 @@ one_job_is_claimed_by_its_owner_only(void **state)
 	WANT(ERR_LOST_RACE, jobs_claim(f->db, &other, &job.id, 1000, &got, &err));
 	WANT(ERR_LOST_RACE, jobs_claim(f->db, &job.owner, &other, 1000, &got, &err));
 	/* By name it need not be due. */
-	WANT(ERR_OK, jobs_defer(f->db, &job, 60000, 3, &err));
+	WANT(ERR_OK, jobs_claim(f->db, &job.owner, &job.id, 60000, &got, &err));
+	got.tries = 3;
+	got.misses = 2;
+	WANT(ERR_OK, jobs_defer(f->db, &got, 60000, &err));
+	job_clear(&got);
 	WANT(ERR_OK, jobs_claim(f->db, &job.owner, &job.id, 60000, &got, &err));
 	assert_true(uuid_equal(&got.owner, &job.owner) && uuid_equal(&got.id, &job.id));
 	assert_int_equal(got.state, GEN_RUNNING);
 	assert_int_equal(got.status, GEN_PROCESSING);
 	assert_int_equal(got.version, 2);
-	assert_int_equal(got.attempts, 3);
+	assert_int_equal(got.tries, 3);
+	assert_int_equal(got.misses, 2);
 	assert_string_equal(got.prediction_id, "p1");
 	assert_string_equal(got.provider, "replicate");
 	assert_string_equal(json_string_value(json_object_get(got.request, "prompt")), "a \"cat\"");
@@ -231,6 +236,85 @@ the_longest_due_first(void **state)
 			job_clear(&jobs[i]);
 		}
 	}
+}
+
+/* Of three outputs that wait to be stored, as they become due in another order. */
+static void
+the_first_to_expire_is_stored_first(void **state)
+{
+	static const char *const expires[] = { "now() + interval '50 min'", "now() + interval '9 min'",
+		"now() + interval '20 min'" };
+	static const size_t order[] = { 1, 2, 0 };
+	struct fixture *f = *state;
+	struct job made[COUNT_OF(expires)];
+	struct err err = ERR_INIT;
+
+	for (size_t i = 0; i < COUNT_OF(expires); i++) {
+		made[i] = job_in(f, GEN_STORING);
+		sql_do(f->pg, "update public.generation_live set expires_at = %s, due_at = now() - %zu * interval '1 s' "
+			"where job_id = '%s'", expires[i], 10 - i, text_of(&made[i].id));
+	}
+	for (size_t i = 0; i < COUNT_OF(order); i++) {
+		struct job got;
+		size_t n = 0;
+
+		WANT(ERR_OK, jobs_claim_due(f->db, 1u << GEN_STORING, 1, 60000, &got, &n, &err));
+		assert_int_equal(n, 1);
+		assert_true(uuid_equal(&got.id, &made[order[i]].id));
+		job_clear(&got);
+	}
+	assert_int_equal(claim(f, 1u << GEN_STORING, 32, 60000), 0);
+	for (size_t i = 0; i < COUNT_OF(expires); i++)
+		job_clear(&made[i]);
+}
+
+/* Who was stopped past the end of its lease wakes up when another has the job. */
+static void
+a_late_claimer_takes_nothing_from_the_next(void **state)
+{
+	struct fixture *f = *state;
+	struct job job = job_in(f, GEN_RUNNING), late, next;
+	struct err err = ERR_INIT;
+
+	WANT(ERR_OK, jobs_claim(f->db, &job.owner, &job.id, 60000, &late, &err));
+	WANT(ERR_OK, jobs_renew(f->db, &job.owner, &job.id, late.leased_by, 120000, &err));
+	assert_int_equal(sql_int(f->pg, "select count(*) from public.generation_live "
+		"where lease_until > now() + interval '90 s'"), 1);
+	sql_do(f->pg, "update public.generation_live set lease_until = now() - interval '1 ms'");
+	WANT(ERR_OK, jobs_claim(f->db, &job.owner, &job.id, 60000, &next, &err));
+	assert_true(late.leased_by != next.leased_by && late.leased_by && next.leased_by);
+	assert_int_equal(late.version, next.version);
+	WANT(ERR_OK, jobs_renew(f->db, &job.owner, &job.id, late.leased_by, 600000, &err));
+	WANT(ERR_LOST_RACE, jobs_defer(f->db, &late, 0, &err));
+	assert_int_equal(sql_int(f->pg, "select count(*) from public.generation_live "
+		"where lease_until between now() + interval '40 s' and now() + interval '60 s'"), 1);
+	err = (struct err)ERR_INIT;
+	WANT(ERR_OK, jobs_defer(f->db, &next, 5000, &err));
+	job_clear(&next);
+	job_clear(&late);
+	job_clear(&job);
+}
+
+/* Somebody marked the job while it was looked at: the lease is given back, and it
+ * is due when the mark says. */
+static void
+a_mark_during_a_step_is_heard(void **state)
+{
+	struct fixture *f = *state;
+	struct job job = job_in(f, GEN_UNCERTAIN), claimed;
+	struct job_move mark = move_to(GEN_UNCERTAIN);
+	struct err err = ERR_INIT;
+
+	WANT(ERR_OK, jobs_claim(f->db, &job.owner, &job.id, 60000, &claimed, &err));
+	mark.cancel = GEN_CANCEL_USER;
+	mark.due_ms = 0;
+	WANT(ERR_OK, jobs_move(f->db, &job, &mark, &err));
+	claimed.tries = 7;
+	WANT(ERR_OK, jobs_defer(f->db, &claimed, 50000, &err));
+	assert_int_equal(sql_int(f->pg, "select count(*) from public.generation_live "
+		"where lease_until is null and due_at <= now() and tries = 0 and cancel_reason = 'user'"), 1);
+	job_clear(&claimed);
+	job_clear(&job);
 }
 
 static int64_t
@@ -296,6 +380,9 @@ test_claims(void)
 		cmocka_unit_test_setup(a_lease_that_is_over_is_claimed_again, fixture_empty),
 		cmocka_unit_test_setup(one_job_is_claimed_by_its_owner_only, fixture_empty),
 		cmocka_unit_test_setup(the_longest_due_first, fixture_empty),
+		cmocka_unit_test_setup(the_first_to_expire_is_stored_first, fixture_empty),
+		cmocka_unit_test_setup(a_late_claimer_takes_nothing_from_the_next, fixture_empty),
+		cmocka_unit_test_setup(a_mark_during_a_step_is_heard, fixture_empty),
 		cmocka_unit_test_setup(claims_are_hot_updates, fixture_empty),
 	};
 

@@ -93,6 +93,7 @@ int test_show(void);
 int test_list(void);
 int test_prune(void);
 int test_remove(void);
+int test_strays(void);
 int test_constraints(void);
 int test_pauses(void);
 int test_pool(void);

@@ -130,7 +130,7 @@ a_settled_job_never_moves(void **state)
 			"and delivery = 'd1'", text_of(&job.id)), 1);
 		WANT(ERR_LOST_RACE, jobs_move(f->db, &job, &later, &err));
 		WANT(ERR_LOST_RACE, jobs_move(f->db, &job, &end, &err));
-		WANT(ERR_LOST_RACE, jobs_defer(f->db, &job, 0, 0, &err));
+		WANT(ERR_LOST_RACE, jobs_defer(f->db, &job, 0, &err));
 		WANT(ERR_LOST_RACE, jobs_claim(f->db, &job.owner, &job.id, 1000, &loaded, &err));
 		WANT(ERR_NOT_FOUND, jobs_load(f->db, &job.owner, &job.id, &loaded, &err));
 		WANT(ERR_OK, jobs_exists(f->db, &job.owner, &job.id, &err));
@@ -159,7 +159,7 @@ an_old_version_changes_nothing(void **state)
 	move.state = GEN_SETTLED;
 	move.status = GEN_SUCCEEDED;
 	WANT(ERR_LOST_RACE, jobs_move(f->db, &job, &move, &err));
-	WANT(ERR_LOST_RACE, jobs_defer(f->db, &job, 0, 0, &err));
+	WANT(ERR_LOST_RACE, jobs_defer(f->db, &job, 0, &err));
 	assert_int_equal(sql_int(f->pg, "select count(*) from public.generation_live "
 		"where prediction_id = 'p1' and version = 2"), 1);
 	assert_int_equal(sql_int(f->pg, "select count(*) from public.generation_assets"), 0);
@@ -333,15 +333,147 @@ defer_keeps_the_state(void **state)
 
 	WANT(ERR_OK, jobs_claim(f->db, &job.owner, &job.id, 60000, &claimed, &err));
 	assert_int_equal(claimed.version, job.version);
-	WANT(ERR_OK, jobs_defer(f->db, &claimed, 30000, 4, &err));
+	claimed.tries = 4;
+	claimed.misses = 2;
+	WANT(ERR_OK, jobs_defer(f->db, &claimed, 30000, &err));
 	assert_int_equal(sql_int(f->pg, "select count(*) from public.generation_live "
-		"where state = 'running' and version = %d and attempts = 4 and lease_until is null "
+		"where state = 'running' and version = %d and tries = 4 and misses = 2 and lease_until is null "
 		"and due_at between now() + '20 s' and now() + '30 s'", job.version), 1);
 	assert_int_equal(sql_int(f->pg, "select count(*) from public.generation_events"), 2);
-	WANT(ERR_OK, jobs_defer(f->db, &claimed, 0, 0, &err));
+	/* Given back is given back. */
+	WANT(ERR_LOST_RACE, jobs_defer(f->db, &claimed, 0, &err));
 	assert_int_equal(sql_int(f->pg, "select count(*) from public.generation_live "
-		"where attempts = 0 and due_at <= now()"), 1);
+		"where tries = 4 and due_at > now()"), 1);
 	job_clear(&claimed);
+	job_clear(&job);
+}
+
+/* One move, as an account that it is sent as. */
+static void
+send(struct fixture *f, struct job *job, enum gen_state to, const char *as)
+{
+	struct job_move move = move_to(to);
+	struct err err = ERR_INIT;
+
+	move.sent_as = as;
+	WANT(ERR_OK, jobs_move(f->db, job, &move, &err));
+}
+
+/* From the first create whose outcome is unknown to the last one's end. */
+static void
+when_creates_were_under_way(void **state)
+{
+	struct fixture *f = *state;
+	struct job job = created_job(f), seen;
+	struct err err = ERR_INIT;
+
+	/* One that surely made nothing does not count. */
+	send(f, &job, GEN_SUBMITTING, "a");
+	sql_do(f->pg, "update public.generation_live set sent_at = now() - interval '100 s'");
+	send(f, &job, GEN_QUEUED, NULL);
+	send(f, &job, GEN_SUBMITTING, "b");
+	assert_int_equal(sql_int(f->pg, "select count(*) from public.generation_live "
+		"where sent_at > now() - interval '50 s' and sent_until is null and sent_as = 'b'"), 1);
+	sql_do(f->pg, "update public.generation_live set sent_at = now() - interval '20 s'");
+	/* A mark changes nothing of it. */
+	send(f, &job, GEN_SUBMITTING, NULL);
+	send(f, &job, GEN_UNCERTAIN, NULL);
+	WANT(ERR_OK, jobs_load(f->db, &job.owner, &job.id, &seen, &err));
+	assert_in_range(seen.sent_age_ms, 20000, 30000);
+	assert_in_range(seen.unsure_age_ms, 0, 10000);
+	assert_string_equal(seen.sent_as, "b");
+	assert_int_equal(seen.leased_by, 0);
+	job_clear(&seen);
+	/* Not there, and sent again: the first may come to light yet. */
+	send(f, &job, GEN_QUEUED, NULL);
+	send(f, &job, GEN_SUBMITTING, "b");
+	sql_do(f->pg, "update public.generation_live set sent_until = now() - interval '10 s'");
+	send(f, &job, GEN_UNCERTAIN, NULL);
+	WANT(ERR_OK, jobs_load(f->db, &job.owner, &job.id, &seen, &err));
+	assert_in_range(seen.sent_age_ms, 20000, 30000);
+	assert_in_range(seen.unsure_age_ms, 0, 9000);
+	assert_string_equal(seen.sent_as, "b");
+	job_clear(&seen);
+	send(f, &job, GEN_QUEUED, NULL);
+	send(f, &job, GEN_SUBMITTING, "c");
+	WANT(ERR_OK, jobs_load(f->db, &job.owner, &job.id, &seen, &err));
+	assert_string_equal(seen.sent_as, "several");
+	job_clear(&seen);
+	job_clear(&job);
+}
+
+static void
+when_outputs_expire(void **state)
+{
+	struct fixture *f = *state;
+	struct job job = created_job(f);
+	struct job_move move = move_to(GEN_STORING);
+	struct err err = ERR_INIT;
+
+	send(f, &job, GEN_SUBMITTING, "a");
+	sql_do(f->pg, "update public.generation_live set sent_at = now() - interval '100 s'");
+	move.prediction_id = "p1";
+	move.deadline_ms = 3600000;
+	WANT(ERR_OK, jobs_move(f->db, &job, &move, &err));
+	assert_int_equal(sql_int(f->pg, "select count(*) from public.generation_live "
+		"where expires_at between now() + interval '3480 s' and now() + interval '3501 s' "
+		"and deadline_at > now() + interval '3580 s'"), 1);
+	job_clear(&job);
+}
+
+/* What was only hinted at is no prediction of the job's. */
+static void
+the_record_gets_the_prediction(void **state)
+{
+	static const struct { enum gen_state from; const char *hint, *told, *want; } rows[] = {
+		{ GEN_STORING, NULL, NULL, "p1" }, { GEN_RUNNING, NULL, "p1", "p1" },
+		{ GEN_SUBMITTING, NULL, "p2", "p2" }, { GEN_UNCERTAIN, "hint", NULL, NULL },
+		{ GEN_UNCERTAIN, "hint", "p3", "p3" }, { GEN_QUEUED, NULL, NULL, NULL },
+	};
+	struct fixture *f = *state;
+	struct err err = ERR_INIT;
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		struct job job = job_in(f, rows[i].from), settled;
+		struct job_move hint = move_to(rows[i].from), end = move_to(GEN_SETTLED);
+
+		if (rows[i].hint) {
+			hint.prediction_id = rows[i].hint;
+			WANT(ERR_OK, jobs_move(f->db, &job, &hint, &err));
+		}
+		end.status = GEN_CANCELED;
+		end.prediction_id = rows[i].told;
+		WANT(ERR_OK, jobs_move(f->db, &job, &end, &err));
+		WANT(ERR_OK, jobs_settled(f->db, &job.owner, &job.id, &settled, &err));
+		assert_int_equal(settled.state, GEN_SETTLED);
+		assert_int_equal(settled.status, GEN_CANCELED);
+		assert_string_equal(settled.provider, "replicate");
+		if (rows[i].want)
+			assert_string_equal(settled.prediction_id, rows[i].want);
+		else
+			assert_null(settled.prediction_id);
+		job_clear(&settled);
+		job_clear(&job);
+	}
+}
+
+/* Nothing exists: what was hinted at does not stand in another's way. */
+static void
+back_to_queued_forgets_the_hint(void **state)
+{
+	struct fixture *f = *state;
+	struct job job = job_in(f, GEN_UNCERTAIN), loaded;
+	struct job_move hint = move_to(GEN_UNCERTAIN);
+	struct err err = ERR_INIT;
+
+	hint.prediction_id = "hint";
+	WANT(ERR_OK, jobs_move(f->db, &job, &hint, &err));
+	assert_string_equal(job.prediction_id, "hint");
+	send(f, &job, GEN_QUEUED, NULL);
+	assert_null(job.prediction_id);
+	WANT(ERR_OK, jobs_load(f->db, &job.owner, &job.id, &loaded, &err));
+	assert_null(loaded.prediction_id);
+	job_clear(&loaded);
 	job_clear(&job);
 }
 
@@ -396,6 +528,10 @@ test_move(void)
 		cmocka_unit_test_setup(a_cancel_mark_stays, fixture_empty),
 		cmocka_unit_test_setup(times_are_set_kept_and_given_back, fixture_empty),
 		cmocka_unit_test_setup(defer_keeps_the_state, fixture_empty),
+		cmocka_unit_test_setup(when_creates_were_under_way, fixture_empty),
+		cmocka_unit_test_setup(when_outputs_expire, fixture_empty),
+		cmocka_unit_test_setup(the_record_gets_the_prediction, fixture_empty),
+		cmocka_unit_test_setup(back_to_queued_forgets_the_hint, fixture_empty),
 		cmocka_unit_test_setup(a_delivery_is_noted_once, fixture_empty),
 	};
 

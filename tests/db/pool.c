@@ -34,6 +34,7 @@ own_begin(struct fixture *f, struct own *own, size_t pool, uint64_t timeout_ms)
 
 	*own = (struct own){ .settings = f->settings, .err = ERR_INIT };
 	own->job = created_job(f);
+	sql_do(f->pg, "update public.generation_live set leased_by = 1, lease_until = now() + interval '1 h'");
 	own->settings.pool = pool;
 	own->settings.timeout_ms = timeout_ms;
 	WANT(ERR_OK, db_new(&own->settings, &own->db, &err));
@@ -54,7 +55,7 @@ own_end(struct own *own)
 static enum err_code
 touch(struct own *own, struct err *err)
 {
-	return jobs_defer(own->db, &own->job, 0, 0, err);
+	return jobs_renew(own->db, &own->job.owner, &own->job.id, 1, 600000, err);
 }
 
 static enum err_code
@@ -297,6 +298,7 @@ unnamed_statements_work_too(void **state)
 	for (int i = 0; i < 3; i++)
 		WANT(ERR_OK, touch(&own, &err));
 	WANT(ERR_OK, db_ready(own.db, &err));
+	sql_do(f->pg, "update public.generation_live set lease_until = null");
 	WANT(ERR_OK, jobs_claim(own.db, &own.job.owner, &own.job.id, 1000, &job, &err));
 	WANT(ERR_OK, jobs_move(own.db, &job, &move, &err));
 	WANT(ERR_OK, jobs_show(own.db, &job.owner, &job.id, &json, &err));

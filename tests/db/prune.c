@@ -275,9 +275,12 @@ no_table_is_read_as_a_whole(void **state)
 			" 'm', 'p', '{}', decode(repeat('00', 32), 'hex'), now() - interval '1 d', now()"
 			" from generate_series(1, 5000) n returning owner_id, id), asset as ("
 			"insert into public.generation_assets (owner_id, job_id, index, source_url)"
-			" select owner_id, id, 0, '' from job)"
+			" select owner_id, id, 0, '' from job), stray as ("
+			"insert into public.generation_strays (owner_id, job_id, prediction_id, provider, ended_at, verdict)"
+			" select owner_id, id, 'p', 'p', now(), 'gone' from job)"
 			" insert into public.generation_events (owner_id, job_id, event) select owner_id, id, 'created' from job, generate_series(1, 3)", n);
-	sql_do(f->pg, "analyze public.generation_jobs, public.generation_assets, public.generation_events");
+	sql_do(f->pg, "analyze public.generation_jobs, public.generation_assets, public.generation_events,"
+		" public.generation_strays");
 	sql_do(f->pg, "set plan_cache_mode = force_generic_plan");
 	for (size_t i = 0; i < COUNT_OF(statements); i++) {
 		PGresult *res;

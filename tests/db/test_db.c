@@ -18,6 +18,7 @@ main(int argc, char **argv)
 		{ "list", test_list },
 		{ "prune", test_prune },
 		{ "remove", test_remove },
+		{ "strays", test_strays },
 		{ "constraints", test_constraints },
 		{ "pauses", test_pauses },
 		{ "pool", test_pool },

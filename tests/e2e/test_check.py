@@ -131,11 +131,11 @@ def the_key_is_dropped():
 
 @test
 def a_column_is_gone():
-    rig.sql("ALTER TABLE generation_live RENAME COLUMN attempts TO tries")
+    rig.sql("ALTER TABLE generation_live RENAME COLUMN attempts TO creates")
     try:
         wrong("statements", "attempts")
     finally:
-        rig.sql("ALTER TABLE generation_live RENAME COLUMN tries TO attempts")
+        rig.sql("ALTER TABLE generation_live RENAME COLUMN creates TO attempts")
 
 
 @test
