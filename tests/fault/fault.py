@@ -51,6 +51,7 @@ class Row:
     before: typing.Callable = None      # of the run, before the first job is posted
     during: typing.Callable = None      # while the clients post and wait
     after: typing.Callable = None       # when all have settled; raises if something is amiss
+    apart_s: float = 0                  # between two posts
     timeout: float = 45
 
 
@@ -115,6 +116,7 @@ class Rig(e2e.Rig):
                 part.start()
             part.resume()
         self.sim_call("POST", "reset", {"settings": True})
+        self.sim_call("POST", "buckets", {"id": "outputs", "public": True, "file_size_limit": 0})
         self.set_sim(starting_ms=50, processing_ms=200, webhook_retries=8)
 
     # -- Pause points
@@ -179,10 +181,21 @@ class Run:
         wanted = len(self.jobs) if n is None else n
         stacks.wait_for(lambda: self.rig.counters()["predictions_created"] >= wanted, timeout, f"{wanted} predictions")
 
+    def repeat_sql(self, text, seconds, every_s=0.03):
+        """As one client of the database, each time in a transaction of its own."""
+        self.rig.sql(f"DO $$ BEGIN FOR n IN 1..{int(seconds / every_s)} LOOP {text}; COMMIT;"
+                     f" PERFORM pg_sleep({every_s}); COMMIT; END LOOP; END $$")
+
     def wait_caught(self, timeout=20):
         return stacks.wait_for(self.rig.caught, timeout, "gengate at the pause point")
 
     # -- The clients
+
+    def add(self, job, id):
+        """One more job of the same user, whose key is made of the first one's."""
+        new = Job(len(self.jobs), job.user, job.key + "-again")
+        new.id = id
+        self.jobs.append(new)
 
     def spawn(self, work, *args):
         """Beside the row's own thread; what it raises makes the row red."""
@@ -203,6 +216,7 @@ class Run:
         raise AssertionError(f"job {job.number}: no answer to {method} {path}: {answer}")
 
     def _post(self, job):
+        time.sleep(self.row.apart_s * job.number)
         body = {"prompt": f"{self.row.prompt} ({self.row.name} {job.number})", **self.row.members}
         answer = self.ask(job, "POST", "/generate", json=body,
                           headers={"Prefer": "respond-async", "Idempotency-Key": job.key})
@@ -310,7 +324,14 @@ class Run:
         if int(found) != len(self.jobs):
             self.why.append(f"{found} jobs in the database for {len(self.jobs)} requests")
 
+    def _check_faults(self):
+        """A fault that never happened shows nothing."""
+        for name, how in self.row.faults.items():
+            if not self.rig.taken(name):
+                self.why.append(f"{name} never happened")
+
     def _count(self):
+        self._check_faults()
         self.rig.sim_call("POST", "faults", {name: 0 for name in self.rig.sim_call("GET", "faults")})
         self._check_jobs()
         self._count_created()

@@ -1,14 +1,21 @@
 """The rows of the fault matrix: what is set up, what goes wrong, how it has to end."""
 
+import base64
+import random
+import signal
 import time
 
-from fault import LEASE_S, Rig, Row
+from fault import LEASE_S, Rig, Row, stacks
 
 ROWS = []
 
 # What a row may run on; started when the first row wants it.
 STACKS = {
     "two gengates": lambda: Rig(),
+    "a database that can be cut off": lambda: Rig(database_pipe=True),
+    "a storage that can be cut off": lambda: Rig(storage_pipe=True),
+    "clocks ten minutes ahead": lambda: Rig(wrong_clock_s=600),
+    "clocks ten minutes behind": lambda: Rig(wrong_clock_s=-600),
 }
 
 
@@ -59,3 +66,213 @@ at_point("output.fetched", "between fetching and storing", members={"count": 2})
 at_point("output.stored", "between storing and recording", members={"count": 2})
 at_point("job.settling", "before settling")
 at_point("cancel.answered", "while cancelling", during=cancel_all, prompt="[endless]", end="canceled")
+
+
+# -- Postgres
+
+def away(seconds, how="stop"):
+    def act(run):
+        run.wait_created(1)
+        getattr(run.rig.postgres, how)()
+        time.sleep(seconds)
+        run.rig.postgres.start()
+    return act
+
+
+SLOWER = {"processing_ms": 700}
+row("Postgres stopped", jobs=6, apart_s=0.2, sim=SLOWER, during=away(3))
+row("Postgres killed", jobs=6, apart_s=0.2, sim=SLOWER, during=away(1, "kill"))
+row("Postgres restarted", jobs=6, apart_s=0.2, sim=SLOWER, during=away(0))
+
+
+def terminate(run):
+    run.repeat_sql("PERFORM pg_stat_clear_snapshot(); PERFORM pg_terminate_backend(pid) FROM pg_stat_activity"
+                   " WHERE datname = 'gengate' AND pid <> pg_backend_pid()", 3, 0.05)
+
+
+row("Postgres: connections cut in a statement", jobs=12, apart_s=0.2, during=terminate)
+
+# What is sent when a statement is, once it is prepared.
+STATEMENTS = (("create_job",), ("job_move", "submitting"), ("job_move", "accepted"), ("asset_stored",), ("job_settle",))
+
+
+def lose_answers(run):
+    for words in STATEMENTS:
+        run.rig.database.cut(*words)
+        stacks.wait_for(lambda: run.rig.database.cuts, 15, f"{words} to be cut")
+
+
+row("Postgres: a commit's answer lost", jobs=12, apart_s=0.25, stack="a database that can be cut off", during=lose_answers)
+
+
+def fall_silent(run):
+    run.wait_created(1)
+    run.rig.database.silence(new=False)
+
+
+row("Postgres: connections that go silent", jobs=6, apart_s=0.3, stack="a database that can be cut off", during=fall_silent)
+
+
+# -- The provider
+
+NO_WEBHOOKS = {"webhook_lost": -1}
+row("provider: 429 with Retry-After", faults={"create_429": {"count": 6, "retry_after": 1}})
+row("provider: 429 without Retry-After", faults={"create_429": {"count": 6, "variant": "bare"}})
+row("provider: polls answered late", faults={**NO_WEBHOOKS, "delay": {"count": 6, "delay_ms": 1500, "match": "GET /replicate/v1"}})
+row("provider: polls reset", faults={**NO_WEBHOOKS, "api_reset": {"count": 6, "match": "GET"}})
+row("provider: polls answered 500", faults={**NO_WEBHOOKS, "get_500": 6})
+row("provider: polls cut short", faults={**NO_WEBHOOKS, "api_cut": {"count": 6, "match": "GET"}})
+row("provider: polls answered by HTML", faults={**NO_WEBHOOKS, "api_html": {"count": 6, "match": "GET"}})
+row("provider: polls answered by 200 MB of JSON", faults={**NO_WEBHOOKS, "api_huge": {"count": 4, "match": "GET"}})
+row("provider: 404 for a live prediction", faults={**NO_WEBHOOKS, "get_404": 6})
+row("provider: aborted", prompt="[stuck]", members={"model": "hasty"}, end="failed timeout")
+row("provider: succeeded with null and data_removed", prompt="[null]", end="failed outputs_lost")
+
+
+# -- Webhooks
+
+row("webhooks lost", faults=NO_WEBHOOKS)
+
+
+def all_heard(of_each):
+    """Those that come after the end have come, too."""
+    def act(run):
+        wanted = of_each * len(run.jobs)
+        stacks.wait_for(lambda: run.rig.counters()["webhooks_delivered"] >= wanted, 15, f"{wanted} webhooks answered 2xx")
+    return act
+
+
+row("webhooks late", faults={"webhook_late": {"count": -1, "delay_ms": 2500}}, after=all_heard(2))
+row("webhooks doubled", jobs=8, faults={"webhook_twice": -1}, after=all_heard(4))
+row("webhooks early", faults={"webhook_before_answer": -1}, after=all_heard(2))
+row("webhooks reordered", faults={"webhook_late": {"count": -1, "delay_ms": 1500, "match": '"status":"processing"'}},
+    after=all_heard(2))
+row("webhooks signed ten minutes ago", faults={"webhook_stale": -1})
+row("webhooks signed in ten minutes", faults={"webhook_stale": {"count": -1, "delay_ms": -600000}})
+row("webhooks of 3 MB", prompt="[talkative]")
+
+
+def all_predictions(run):
+    """One of each job, in the jobs' order."""
+    run.wait_created()
+    found = {p["idempotency_key"]: p for p in run.rig.sim_call("GET", "state")["predictions"]}
+    return [found[run.job(job.number).id] for job in run.jobs]
+
+
+def tell(run, prediction, body, wanted, **signing):
+    """A webhook at a prediction's URL."""
+    answer = run.rig.webhook(prediction["webhook"].removeprefix(run.rig.url), body, **signing)
+    if answer.status != wanted:
+        run.why.append(f"a webhook was answered {answer}, not {wanted}")
+
+
+ENDS = ({"status": "failed", "error": "no"}, {"status": "canceled"},
+        {"status": "succeeded", "output": ["https://example.com/x.png"]})
+
+
+def forge(run):
+    predictions = all_predictions(run)
+    wrong = "whsec_" + base64.b64encode(b"somebody else's secret").decode()
+    for n, prediction in enumerate(predictions):
+        for end in ENDS:
+            tell(run, prediction, {"id": prediction["id"], **end}, 401, delivery=f"msg_forged_{n}", secret=wrong)
+
+
+def misdirect(run):
+    """Rightly signed, and about a prediction that is another job's or nobody's."""
+    predictions = all_predictions(run)
+    for n, prediction in enumerate(predictions):
+        for m, end in enumerate(ENDS):
+            for other in (predictions[n - 1]["id"], "nobodys"):
+                tell(run, prediction, {"id": other, **end}, 200, delivery=f"msg_{n}_{m}_{other}")
+
+
+row("webhooks forged", sim=SLOWER, faults={"webhook_bad_signature": -1}, during=forge)
+row("webhooks at another job's URL", sim=SLOWER, during=misdirect)
+
+
+# -- Clocks
+
+row("our clocks ten minutes ahead", stack="clocks ten minutes ahead")
+row("our clocks ten minutes behind", stack="clocks ten minutes behind")
+row("the provider's clock ten minutes ahead", sim={"clock_offset_ms": 600000})
+row("the provider's clock ten minutes behind", sim={"clock_offset_ms": -600000})
+
+
+# -- Storage
+
+def until(seconds, end):
+    def act(run):
+        run.wait_state("storing", 1)
+        time.sleep(seconds)
+        end(run.rig)
+    return act
+
+
+PUT = "POST /storage"
+CUT_OFF = "a storage that can be cut off"
+row("storage silent", stack=CUT_OFF, before=lambda run: run.rig.storage.silence(), timeout=100,
+    during=until(2, lambda rig: rig.storage.silence(new=False) or setattr(rig.storage, "silent", False)))
+row("storage down", stack=CUT_OFF, before=lambda run: run.rig.storage.refuse(),
+    during=until(4, lambda rig: rig.storage.accept()))
+row("storage slow", faults={"storage_slow": {"count": -1, "delay_ms": 2500, "match": PUT}})
+row("storage: already there with the same size", members={"count": 2}, faults={"storage_drop_after": {"count": 6, "match": PUT}})
+row("storage: already there with another size", faults={"storage_half": {"count": -1, "match": PUT}}, end="failed outputs_lost")
+row("storage: 403", faults={"storage_403": {"count": 6, "match": PUT}})
+row("storage: 413", end="failed outputs_lost",
+    before=lambda run: run.rig.sim_call("POST", "buckets", {"id": "outputs", "public": True, "file_size_limit": 100}))
+row("storage: 5xx once", faults={"storage_500": {"count": 1, "match": PUT}})
+row("storage: 5xx for long", faults={"storage_500": {"count": -1, "match": PUT}, "storage_544": {"count": 2, "match": PUT}},
+    during=until(5, lambda rig: rig.faults(storage_500=0)))
+
+
+# -- Outputs
+
+row("outputs: 404", prompt="[404]", end="failed outputs_lost")
+row("outputs expired", sim={"data_ttl_ms": 1200}, faults={"delivery_500": 8}, end="failed outputs_lost")
+row("outputs in a slow drip", faults={"delivery_drip": {"count": 4, "delay_ms": 9000}})
+row("outputs over the ceiling", prompt="[huge]", end="failed outputs_lost")
+row("outputs redirected inside", faults={"delivery_redirect": -1}, end="failed outputs_lost")
+row("outputs: HTML named .png", prompt="[html]", end="failed output_type")
+
+
+# -- At once
+
+def worked_twice(*states):
+    names = ", ".join(f"'{state}'" for state in states)
+    return lambda run: run.repeat_sql("UPDATE generation_live SET due_at = now(), lease_until = NULL"
+                                      f" WHERE state IN ({names})", 2.5)
+
+
+row("two workers on one job", jobs=12, apart_s=0.1, members={"count": 2}, during=worked_twice("running", "storing"))
+row("webhook and poll at once", jobs=24, apart_s=0.05, during=worked_twice("running"))
+
+
+def scramble(run):
+    """Each user looks all the time; half of them cancel some time, and then want it after all."""
+    def look(job):
+        while run.ask(job, "GET", f"/status/{job.id}").json["status"] not in stacks.SETTLED:
+            time.sleep(0.1)
+
+    def cancel(job):
+        time.sleep(random.uniform(0, 0.8))
+        run.ask(job, "POST", f"/generate/{job.id}/cancel")
+        look(job)
+        if run.ask(job, "GET", f"/status/{job.id}").json["status"] == "canceled":
+            again = [run.pool.submit(retry, job) for _ in range(2)]
+            second, = {one.result() for one in again}
+            run.add(job, second)
+
+    def retry(job):
+        answer = run.ask(job, "POST", f"/generate/{job.id}/retry",
+                         headers={"Prefer": "respond-async", "Idempotency-Key": job.key + "-again"})
+        if answer.status not in (200, 202):
+            raise AssertionError(f"retry: {answer}")
+        return answer.json["id"]
+
+    for job in list(run.jobs):
+        run.job(job.number)
+        run.spawn(cancel if job.number % 2 else look, job)
+
+
+row("64 users cancel, retry and poll", jobs=64, during=scramble, end="succeeded|canceled")

@@ -330,17 +330,19 @@ static void
 upload(struct sim_rq *rq, bool upsert, struct sim_reply *rp)
 {
 	struct sim *sim = rq->sim;
-	bool half = fault_take(sim, FAULT_STORAGE_HALF, buf_str(&rq->subject), NULL);
+	bool half = false;
 	struct bucket *b;
 
-	if (half)
-		content_cut(&rq->content, rq->content.len / 2);
 	pthread_mutex_lock(&sim->lock);
 	b = store_bucket(sim->store, rq->arg[0]);
-	if (!b)
+	if (!b) {
 		refuse(rp, &no_such_bucket);
-	else if (!check_upload(rq, b, upsert, rp))
+	} else if (!check_upload(rq, b, upsert, rp)) {
+		half = fault_take_locked(sim, FAULT_STORAGE_HALF, buf_str(&rq->subject), NULL);
+		if (half)
+			content_cut(&rq->content, rq->content.len / 2);
 		store_body(rq, b, rp);
+	}
 	pthread_mutex_unlock(&sim->lock);
 	if (half || fault_take(sim, FAULT_STORAGE_DROP_AFTER, buf_str(&rq->subject), NULL))
 		reply_drop(rp);
