@@ -53,7 +53,8 @@ service_new(const struct service_parts *parts, struct service **ret, struct err 
 {
 	/* Nobody waits for another's connection: a worker has one at a time,
 	 * one that stores STORE_AT_ONCE. */
-	const uint32_t connections = (uint32_t)parts->settings->workers * STORE_AT_ONCE;
+	const uint32_t connections = (uint32_t)(parts->settings->workers * STORE_AT_ONCE +
+		parts->settings->pollers);
 	const struct http_settings http = {
 		.max_connections = connections,
 		.max_per_host = connections,

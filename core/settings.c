@@ -54,9 +54,12 @@ const struct cfg_row core_options[] = {
 	  .doc = "Certificates to trust for https instead of the system's." },
 	{ "slots_per_user", CFG_UINT, AT(slots_per_user), .def = "1", .min = 1, .max = 100,
 	  .doc = "Jobs that one user may have in flight." },
-	{ "workers", CFG_UINT, AT(workers), .def = "16", .min = 3, .max = 1000, .flags = CFG_RESTART,
-	  .doc = "Threads that wait for the provider and the storage; shared out between submitting, "
-		"polling and storing." },
+	{ "workers", CFG_UINT, AT(workers), .def = "16", .min = 2, .max = 1000, .flags = CFG_RESTART,
+	  .doc = "Threads that send creates and keep outputs, at most: half of them each. They are started "
+		"when they are needed." },
+	{ "pollers", CFG_UINT, AT(pollers), .def = "250", .min = 1, .max = 1000, .flags = CFG_RESTART,
+	  .doc = "Threads that ask how running jobs stand, at most, so as many at once. They are started when "
+		"they are needed." },
 	{ "job_timeout", CFG_DURATION, AT(job_timeout_ms), .def = "15m", .min = 5000, .max = 86400000,
 	  .doc = "How long a job may take, unless its model's profile says otherwise." },
 	{ "poll_interval", CFG_DURATION, AT(poll_interval_ms), .def = "2s", .min = 50, .max = 3600000,

@@ -25,6 +25,7 @@ struct settings {
 	char *ca_file;
 	uint64_t slots_per_user;
 	uint64_t workers;
+	uint64_t pollers;
 	uint64_t job_timeout_ms;
 	uint64_t poll_interval_ms;
 	uint64_t lease_ms;

@@ -14,9 +14,10 @@
 #include "core/sign.h"
 
 #define LANES 3
-#define TICK_MS 500		/* how often Postgres is asked what is due */
+#define TICK_MS 250		/* how often Postgres is asked what is due */
 #define REMOVE_TICK_MS 5000	/* and what is to be removed, without a hint */
 #define QUEUE_MAX 256		/* hints kept in memory, per lane */
+#define CLAIM_MAX 128		/* jobs that are claimed at once */
 /* Jansson takes 2,048 levels, and writing those takes over half of this. */
 #define STACK_BYTES (1024 * 1024)
 
@@ -38,11 +39,12 @@ struct lane {
 	const char *name;
 	unsigned states;		/* mask of 1 << enum gen_state */
 	void (*step)(struct service *svc, struct job *job);
-	size_t n_threads;
-	pthread_t *threads;
+	size_t max_threads;
 
 	pthread_mutex_t lock;		/* guards all below */
 	pthread_cond_t work;
+	pthread_t *threads;		/* room for all; started as they are needed */
+	size_t n_threads;
 	struct item queue[QUEUE_MAX];
 	size_t first, n;
 	size_t busy;
@@ -79,6 +81,34 @@ static const struct {
 	{ "store", 1u << GEN_STORING, store_step },
 };
 
+static void *lane_run(void *arg);
+
+/* With its lock held.  0, or an errno. */
+static int
+lane_grow(struct lane *lane)
+{
+	pthread_attr_t attr;
+	int rc;
+
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, STACK_BYTES);
+	rc = pthread_create(&lane->threads[lane->n_threads], &attr, lane_run, lane);
+	pthread_attr_destroy(&attr);
+	if (rc == 0)
+		lane->n_threads++;
+	return rc;
+}
+
+/* Most lanes need a few of their threads only, now and then all.  One that cannot
+ * be started is done without. */
+static void
+lane_grow_if_needed(struct lane *lane)
+{
+	if (lane->n + lane->busy > lane->n_threads && lane->n_threads < lane->max_threads &&
+	    !atomic_load(&lane->workers->stopping))
+		(void)lane_grow(lane);
+}
+
 /* false: the queue is full. */
 static bool
 lane_push(struct lane *lane, const struct item *item)
@@ -89,6 +119,7 @@ lane_push(struct lane *lane, const struct item *item)
 	fits = lane->n < QUEUE_MAX;
 	if (fits) {
 		lane->queue[(lane->first + lane->n++) % QUEUE_MAX] = *item;
+		lane_grow_if_needed(lane);
 		pthread_cond_signal(&lane->work);
 	}
 	pthread_mutex_unlock(&lane->lock);
@@ -122,7 +153,7 @@ lane_free_threads(struct lane *lane)
 	pthread_mutex_lock(&lane->lock);
 	taken = lane->n + lane->busy;
 	pthread_mutex_unlock(&lane->lock);
-	return taken < lane->n_threads ? lane->n_threads - taken : 0;
+	return taken < lane->max_threads ? lane->max_threads - taken : 0;
 }
 
 static void
@@ -140,7 +171,7 @@ lane_done(struct lane *lane)
 	bool was_full;
 
 	pthread_mutex_lock(&lane->lock);
-	was_full = lane->busy-- == lane->n_threads;
+	was_full = lane->busy-- == lane->max_threads;
 	pthread_mutex_unlock(&lane->lock);
 	/* More may be due than there were threads for. */
 	if (was_full)
@@ -222,7 +253,7 @@ all_empty(struct workers *w)
 static bool
 schedule_lane(struct workers *w, struct lane *lane, bool *dry)
 {
-	struct job jobs[32];
+	struct job jobs[CLAIM_MAX];
 	struct err err = ERR_INIT;
 	size_t want = lane_free_threads(lane), n = 0;
 
@@ -450,38 +481,33 @@ workers_hint_traced(struct workers *w, enum gen_state state, const struct uuid *
 }
 
 static enum err_code
-lane_start(struct workers *w, size_t i, size_t n_threads, struct err *err)
+lane_start(struct workers *w, size_t i, size_t max_threads, struct err *err)
 {
 	struct lane *lane = &w->lanes[i];
-	pthread_attr_t attr;
-	int rc = 0;
+	int rc;
 
 	lane->workers = w;
 	lane->name = kinds[i].name;
 	lane->states = kinds[i].states;
 	lane->step = kinds[i].step;
-	lane->threads = mem_calloc(n_threads, sizeof *lane->threads);
+	lane->max_threads = max_threads;
+	lane->threads = mem_calloc(max_threads, sizeof *lane->threads);
 	if (!lane->threads)
 		return err_set(err, ERR_NOMEM, "worker threads");
 	pthread_mutex_init(&lane->lock, NULL);
 	pthread_cond_init(&lane->work, NULL);
 	w->started = i + 1;
-	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, STACK_BYTES);
-	while (lane->n_threads < n_threads && rc == 0) {
-		rc = pthread_create(&lane->threads[lane->n_threads], &attr, lane_run, lane);
-		if (rc == 0)
-			lane->n_threads++;
-	}
-	pthread_attr_destroy(&attr);
+	/* At least one: without it nothing would ever be done. */
+	pthread_mutex_lock(&lane->lock);
+	rc = lane_grow(lane);
+	pthread_mutex_unlock(&lane->lock);
 	return rc ? err_set(err, ERR_NOMEM, "worker thread: %s", strerror(rc)) : ERR_OK;
 }
 
-/* n_threads in all.  job: NULL, or the one to look at; claimed and stolen. */
+/* max_threads: of each lane.  job: NULL, or the one to look at; claimed and stolen. */
 static enum err_code
-start(struct service *svc, size_t n_threads, struct job *job, struct err *err)
+start(struct service *svc, const size_t max_threads[LANES], struct job *job, struct err *err)
 {
-	size_t share = n_threads / LANES;
 	struct workers *w = mem_calloc(1, sizeof *w);
 	pthread_condattr_t attr;
 	enum err_code rc = ERR_OK;
@@ -503,7 +529,7 @@ start(struct service *svc, size_t n_threads, struct job *job, struct err *err)
 	pthread_condattr_destroy(&attr);
 	svc->workers = w;
 	for (size_t i = 0; i < LANES && !rc; i++)
-		rc = lane_start(w, i, i == 0 ? n_threads - 2 * share : share, err);
+		rc = lane_start(w, i, max_threads[i], err);
 	if (!rc && job)
 		push_claimed(w, job);
 	if (!rc && pthread_create(&w->scheduler, NULL, schedule_run, w))
@@ -522,13 +548,17 @@ start(struct service *svc, size_t n_threads, struct job *job, struct err *err)
 enum err_code
 workers_start(struct service *svc, struct err *err)
 {
-	return start(svc, (size_t)svc->settings->workers, NULL, err);
+	size_t workers = (size_t)svc->settings->workers;
+	const size_t max_threads[LANES] = { workers - workers / 2, (size_t)svc->settings->pollers, workers / 2 };
+
+	return start(svc, max_threads, NULL, err);
 }
 
 enum err_code
 workers_start_for(struct service *svc, struct job *job, struct err *err)
 {
-	enum err_code rc = start(svc, LANES, job, err);
+	static const size_t one_each[LANES] = { 1, 1, 1 };
+	enum err_code rc = start(svc, one_each, job, err);
 
 	job_clear(job);
 	return rc;
@@ -566,7 +596,13 @@ lane_stop(struct lane *lane)
 {
 	struct err err = ERR_INIT;
 
-	for (size_t i = 0; i < lane->n_threads; i++)
+	size_t n;
+
+	/* It grows no more. */
+	pthread_mutex_lock(&lane->lock);
+	n = lane->n_threads;
+	pthread_mutex_unlock(&lane->lock);
+	for (size_t i = 0; i < n; i++)
 		pthread_join(lane->threads[i], NULL);
 	/* Give back what was claimed and not begun. */
 	for (; lane->n > 0; lane->n--, lane->first = (lane->first + 1) % QUEUE_MAX) {

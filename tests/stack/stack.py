@@ -451,6 +451,7 @@ class Stack:
     config          more settings: {"job_timeout": "20s"}
     postgres        settings of the cluster: {"max_connections": 20}
     gengate_program, sim_program    others than the build's
+    sim_threads     so many requests at once that the simulator delays
     gengate_wrapper words before gengate's command line: ["valgrind", "-q"]
     http_extra, server_extra        lines for nginx's http { } and server { }
     nginx_workers, access_log       for measuring: more and False
@@ -460,12 +461,13 @@ class Stack:
     """
 
     def __init__(self, dir=None, *, gengates=1, simulator=True, storage="supabase", auth="server", port=0,
-                 config=None, postgres=None, gengate_program=None, sim_program=None, gengate_wrapper=(),
+                 config=None, postgres=None, gengate_program=None, sim_program=None, sim_threads=32, gengate_wrapper=(),
                  http_extra="", server_extra="", nginx_workers=1, access_log=True, pooler=None, tls=False,
                  srcdir=None, builddir=None):
         self.srcdir = os.path.abspath(srcdir or SRCDIR)
         self.builddir = os.path.abspath(builddir or BUILDDIR)
         self.gengate_program = gengate_program or os.path.join(self.builddir, "gengate")
+        self.sim_threads = sim_threads
         self.sim_program = sim_program or os.path.join(self.builddir, "tests/sim/gengate-sim")
         self.gengate_wrapper = list(gengate_wrapper)
         self.http_extra, self.server_extra = http_extra, server_extra
@@ -641,7 +643,8 @@ class Stack:
                           ready=self._nginx_ready, before=self._write_nginx)
         if self.with_simulator:
             ca_file = ["--ca-file", self.authority.file] if self.tls else []
-            self.sim = Part(self, "sim", [self.sim_program, "--listen", self.sim_socket, "--base-url", self.url, *ca_file],
+            self.sim = Part(self, "sim", [self.sim_program, "--listen", self.sim_socket, "--base-url", self.url,
+                                         "--threads", str(self.sim_threads), *ca_file],
                             ready=lambda: self._connects(self.sim_socket),
                             before=lambda: self._unlink(self.sim_socket))
         self.gengates = [self._gengate_part(n, path) for n, path in enumerate(self.gengate_sockets)]
