@@ -48,6 +48,7 @@ struct lane {
 	struct item queue[QUEUE_MAX];
 	size_t first, n;
 	size_t busy;
+	bool backlog;			/* more may be due than there were threads for */
 	struct doing *doing;
 };
 
@@ -57,7 +58,7 @@ struct workers {
 	size_t started;			/* lanes whose lock exists */
 	pthread_t scheduler;
 	bool has_scheduler;
-	int64_t renewed_us;		/* the scheduler's */
+	int64_t renewed_us, tick_us;	/* the scheduler's: last renewal, next tick */
 	bool one_job;			/* nothing but this is looked at: */
 	struct uuid owner, job;
 	atomic_bool dry;
@@ -145,15 +146,32 @@ lane_pop(struct lane *lane, struct item *ret)
 	return !stopping;
 }
 
+/* Threads with nothing to do.  With its lock held. */
 static size_t
-lane_free_threads(struct lane *lane)
+lane_free(const struct lane *lane)
 {
-	size_t taken;
+	size_t taken = lane->n + lane->busy;
+
+	return taken < lane->max_threads ? lane->max_threads - taken : 0;
+}
+
+/* For how many free threads a backlog is worth a statement: one for each would be
+ * more than all that the jobs themselves need.  With its lock held. */
+static size_t
+lane_batch(const struct lane *lane)
+{
+	return (lane->max_threads + 1) / 2;
+}
+
+static bool
+lane_wants_more(struct lane *lane)
+{
+	bool wants;
 
 	pthread_mutex_lock(&lane->lock);
-	taken = lane->n + lane->busy;
+	wants = lane->backlog && lane_free(lane) >= lane_batch(lane);
 	pthread_mutex_unlock(&lane->lock);
-	return taken < lane->max_threads ? lane->max_threads - taken : 0;
+	return wants;
 }
 
 static void
@@ -168,13 +186,13 @@ wake_scheduler(struct workers *w)
 static void
 lane_done(struct lane *lane)
 {
-	bool was_full;
+	bool wake;
 
 	pthread_mutex_lock(&lane->lock);
-	was_full = lane->busy-- == lane->max_threads;
+	lane->busy--;
+	wake = lane->backlog && lane_free(lane) == lane_batch(lane);
 	pthread_mutex_unlock(&lane->lock);
-	/* More may be due than there were threads for. */
-	if (was_full)
+	if (wake)
 		wake_scheduler(lane->workers);
 }
 
@@ -248,29 +266,36 @@ all_empty(struct workers *w)
 	return empty;
 }
 
-/* Claim what is due for a lane, as much as it has threads for.  *dry becomes
- * false unless it is known that there was nothing.  true: there may be more. */
+/* true: nothing is due, as far as is known. */
 static bool
-schedule_lane(struct workers *w, struct lane *lane, bool *dry)
+lane_claimed(struct lane *lane, size_t wanted, size_t n)
+{
+	pthread_mutex_lock(&lane->lock);
+	lane->backlog = n == wanted;
+	pthread_mutex_unlock(&lane->lock);
+	return wanted > 0 && n == 0;
+}
+
+/* Claim what is due for a lane, as much as it has threads for.  false: it is not
+ * known that there was nothing. */
+static bool
+schedule_lane(struct workers *w, struct lane *lane)
 {
 	struct job jobs[CLAIM_MAX];
 	struct err err = ERR_INIT;
-	size_t want = lane_free_threads(lane), n = 0;
+	size_t want, n = 0;
 
+	pthread_mutex_lock(&lane->lock);
+	want = lane_free(lane);
+	pthread_mutex_unlock(&lane->lock);
 	if (want > sizeof jobs / sizeof *jobs)
 		want = sizeof jobs / sizeof *jobs;
-	if (want == 0) {
-		*dry = false;
-		return false;
-	}
-	if (jobs_claim_due(w->svc->db, lane->states, want, w->svc->settings->lease_ms, jobs, &n, &err)) {
+	if (want > 0 && jobs_claim_due(w->svc->db, lane->states, want, w->svc->settings->lease_ms, jobs, &n, &err)) {
 		log_event(LOG_WARN, "worker.claim_failed", KV_STR("lane", lane->name),
 			KV_STR("error", err.text));
-		*dry = false;
+		(void)lane_claimed(lane, want, 0);	/* the next tick asks again */
 		return false;
 	}
-	if (n > 0)
-		*dry = false;
 	for (size_t i = 0; i < n; i++) {
 		struct item item = { .job = jobs[i], .claimed = true };
 
@@ -278,7 +303,7 @@ schedule_lane(struct workers *w, struct lane *lane, bool *dry)
 		if (!lane_push(lane, &item))
 			job_clear(&jobs[i]);
 	}
-	return n == want;
+	return lane_claimed(lane, want, n);
 }
 
 static void
@@ -292,39 +317,52 @@ push_claimed(struct workers *w, struct job *job)
 	*job = (struct job){ .request = NULL };
 }
 
-/* The same for the only job there is; *dry as above. */
-static void
-schedule_only(struct workers *w, bool *dry)
+/* The same for the only job there is. */
+static bool
+schedule_only(struct workers *w)
 {
 	struct job job;
 	struct err err = ERR_INIT;
 	enum err_code rc;
 
-	if (!*dry)
-		return;
+	if (!all_empty(w))
+		return false;
 	rc = service_claim(w->svc, &w->owner, &w->job, &job, &err);
 	if (rc == ERR_LOST_RACE)
-		return;
-	*dry = false;
-	if (rc) {
+		return true;
+	if (rc)
 		log_event(LOG_WARN, "worker.claim_failed", KV_STR("error", err.text));
-		return;
-	}
-	push_claimed(w, &job);
+	else
+		push_claimed(w, &job);
+	return false;
 }
 
-/* Look for work.  true: there may be more. */
-static bool
-schedule(struct workers *w)
+/* Look for work of every kind. */
+static void
+schedule_all(struct workers *w)
 {
-	bool more = false, dry = all_empty(w);
+	bool dry = all_empty(w);
 
 	if (w->one_job)
-		schedule_only(w, &dry);
+		dry = schedule_only(w);
 	for (size_t i = 0; i < LANES && !w->one_job; i++)
-		more |= schedule_lane(w, &w->lanes[i], &dry);
+		dry &= schedule_lane(w, &w->lanes[i]);
 	atomic_store(&w->dry, dry && all_empty(w));
-	return more;
+}
+
+/* Where there was more than there were threads for.  false: nowhere. */
+static bool
+schedule_backlog(struct workers *w)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < LANES && !w->one_job; i++) {
+		if (!lane_wants_more(&w->lanes[i]))
+			continue;
+		schedule_lane(w, &w->lanes[i]);
+		any = true;
+	}
+	return any;
 }
 
 /*
@@ -365,11 +403,10 @@ renew_sometimes(struct workers *w)
 			renew_leases(w, &w->lanes[i]);
 }
 
-/* Until it is woken, or for ms. */
+/* Until it is woken, or that time has come. */
 static void
-sleep_on(struct workers *w, pthread_cond_t *wake, bool *woken, int64_t ms)
+sleep_on(struct workers *w, pthread_cond_t *wake, bool *woken, int64_t until_us)
 {
-	int64_t until_us = clock_mono_us() + ms * 1000;
 	struct timespec until = {
 		.tv_sec = until_us / 1000000, .tv_nsec = until_us % 1000000 * 1000,
 	};
@@ -388,10 +425,16 @@ schedule_run(void *arg)
 	struct workers *w = arg;
 
 	while (!atomic_load(&w->stopping)) {
-		renew_sometimes(w);
-		pause_refresh(w->svc);
-		if (!schedule(w))
-			sleep_on(w, &w->wake, &w->woken, TICK_MS);
+		int64_t now_us = clock_mono_us();
+
+		if (now_us >= w->tick_us) {
+			w->tick_us = now_us + TICK_MS * 1000;
+			renew_sometimes(w);
+			pause_refresh(w->svc);
+			schedule_all(w);
+		}
+		if (!schedule_backlog(w))
+			sleep_on(w, &w->wake, &w->woken, w->tick_us);
 	}
 	return NULL;
 }
@@ -421,8 +464,8 @@ remove_run(void *arg)
 		prunes = !more && retain_step(w->svc, &pruning);
 		set_removing(w, false, !more && !prunes);
 		if (!more)
-			sleep_on(w, &w->wake_remover, &w->woken_remover,
-				prunes ? RETAIN_PAUSE_MS : REMOVE_TICK_MS);
+			sleep_on(w, &w->wake_remover, &w->woken_remover, clock_mono_us() +
+				(prunes ? RETAIN_PAUSE_MS : REMOVE_TICK_MS) * 1000);
 	}
 	return NULL;
 }
