@@ -29,8 +29,9 @@
 		"405", "409", "410", "413", "415", "422", "429", "499", "500", "502", "503", "504", "other") \
 	X(PROVIDER, "provider", 16, NULL) \
 	X(OUTCOME, "outcome", 4, "accepted", "refused", "deferred", "unknown") \
+	X(STRAY, "outcome", 6, "found", "canceled", "ended", "gone", "foreign", "left") \
 	X(JOB_STATUS, "status", 3, "succeeded", "failed", "canceled") \
-	X(ROAD, "road", 5, "webhook", "poll", "reply", "cancel", "other") \
+	X(ROAD, "road", 6, "webhook", "poll", "reply", "cancel", "find", "other") \
 	X(VERDICT, "verdict", 6, "moved", "noted", "bad_signature", "bad_body", "no_job", "unavailable") \
 	X(PROVIDER_CALL, "call", 8, NULL) \
 	X(DIRECTION, "direction", 2, "sent", "received") \
@@ -62,6 +63,8 @@
 		"Requests that wait for news of a job, without a thread.") \
 	X(SUBMITS, COUNTER, OWN, COUNT, "gengate_submits_total", PROVIDER, OUTCOME, NONE, \
 		"Create calls by what is known of them; unknown may have cost money.") \
+	X(STRAYS, COUNTER, OWN, COUNT, "gengate_strays_total", PROVIDER, STRAY, NONE, \
+		"Predictions beside the one that a job has, by what became of them; found is one paid for twice.") \
 	X(COMPLETED, COUNTER, OWN, COUNT, "gengate_jobs_completed_total", JOB_STATUS, ROAD, NONE, \
 		"Jobs that ended here, by the road on which the provider's end was learnt.") \
 	X(WEBHOOKS, COUNTER, OWN, COUNT, "gengate_webhooks_total", PROVIDER, VERDICT, NONE, \

@@ -6,6 +6,8 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "core/watch.h"
+#include "core/workers.h"
+#include "db/strays.h"
 
 #define ROUNDS_MAX 20
 
@@ -101,8 +103,8 @@ retention_ms(const struct service *svc, const struct job *job)
 
 /* When the new state's action is due, and who has the lease meanwhile. */
 static void
-schedule(const struct service *svc, const struct job *job, const struct job_event *ev,
-	const struct apply *how, struct job_move *move)
+schedule(const struct service *svc, const struct job *job, const struct apply *how,
+	struct job_move *move)
 {
 	bool same_state = move->state == job->state;
 
@@ -127,10 +129,10 @@ schedule(const struct service *svc, const struct job *job, const struct job_even
 		}
 		break;
 	case GEN_UNCERTAIN:
-		if (move->cancel)	/* a mark: whoever looks for it goes on as he does */
-			move->due_ms = move->lease_ms = -1;
-		else
-			move->due_ms = job->prediction_id || ev->obs ? 0 : within(INT64_MAX, job);
+		if (same_state)		/* a mark or a hint: who is looking looks again */
+			move->lease_ms = -1;
+		else if (!job->prediction_id && !job->cancel)
+			move->due_ms = within((int64_t)backoff_ms(1), job);
 		break;
 	case GEN_RUNNING:
 		/* A hint came before the answer: perhaps it is over already. */
@@ -196,9 +198,12 @@ move_job(struct service *svc, struct job *job, const struct job_event *ev,
 		.outputs = t->lists_outputs ? ev->obs->outputs : NULL,
 	};
 	enum gen_state from = job->state;
+	char account[ACCOUNT_SIZE];
 	enum err_code rc;
 
-	schedule(svc, job, ev, how, &move);
+	schedule(svc, job, how, &move);
+	if (move.state == GEN_SUBMITTING && service_account(svc, job->provider, account) == ERR_OK)
+		move.sent_as = account;
 	rc = jobs_move(svc->db, job, &move, err);
 	if (!rc) {
 		char id[UUID_TEXT_SIZE];
@@ -227,7 +232,9 @@ reload(struct service *svc, struct job *job, struct err *err)
 	struct job now;
 	enum err_code rc = jobs_load(svc->db, &job->owner, &job->id, &now, err);
 
-	if (rc == ERR_NOT_FOUND) {
+	if (rc == ERR_NOT_FOUND)
+		rc = jobs_settled(svc->db, &job->owner, &job->id, &now, err);
+	if (rc == ERR_NOT_FOUND) {	/* deleted since */
 		job->state = GEN_SETTLED;
 		return ERR_OK;
 	}
@@ -240,6 +247,19 @@ reload(struct service *svc, struct job *job, struct err *err)
 	return rc;
 }
 
+/* Before the job moves, and before anybody is told that the news was taken. */
+static enum err_code
+keep_stray(struct service *svc, const struct job *job, const char *prediction_id,
+	const struct apply *how, struct err *err)
+{
+	enum err_code rc = strays_add(svc->db, &job->owner, &job->id, prediction_id, job->provider,
+		how->road, err);
+
+	if (!rc)
+		workers_hint_removal(svc->workers);
+	return rc;
+}
+
 enum err_code
 job_apply(struct service *svc, struct job *job, const struct job_event *ev,
 	const struct apply *how, bool *ret_moved, struct err *err)
@@ -247,10 +267,10 @@ job_apply(struct service *svc, struct job *job, const struct job_event *ev,
 	*ret_moved = false;
 	for (int round = 0; round < ROUNDS_MAX; round++) {
 		struct transition t = job_next(job, ev);
-		enum err_code rc;
+		enum err_code rc = t.stray ? keep_stray(svc, job, t.stray, how, err) : ERR_OK;
 
-		if (!t.moves)
-			return ERR_OK;
+		if (rc || !t.moves)
+			return rc;
 		rc = move_job(svc, job, ev, &t, how, err);
 		if (!rc)
 			*ret_moved = true;

@@ -104,14 +104,29 @@ seen(const struct job *job, const struct gen_observation *obs)
 static struct transition
 not_taken(const struct job *job)
 {
-	switch (job->cancel) {
-	case GEN_CANCEL_USER:
+	if (job->cancel == GEN_CANCEL_USER)
 		return settle(GEN_CANCELED, ERR_OK);
-	case GEN_CANCEL_DEADLINE:
+	if (job->cancel == GEN_CANCEL_DEADLINE || job->time_left_ms <= 0)
 		return settle(GEN_FAILED, ERR_TIMEOUT);
-	default:
-		return to_state(job, GEN_QUEUED);
-	}
+	return to_state(job, GEN_QUEUED);
+}
+
+static bool
+same(const char *a, const char *b)
+{
+	return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+/* Something names a prediction that the job does not have: nothing moves, and it
+ * is looked at. */
+static struct transition
+beside(const struct job *job, const struct gen_observation *obs)
+{
+	struct transition t = stays;
+
+	if (obs->prediction_id && !same(obs->prediction_id, job->prediction_id))
+		t.stray = obs->prediction_id;
+	return t;
 }
 
 /*
@@ -122,7 +137,7 @@ static bool
 is_of_another_attempt(const struct job *job, const struct job_event *ev)
 {
 	bool outcome = ev->kind == EV_ACCEPTED || ev->kind == EV_REFUSED ||
-		ev->kind == EV_DEFERRED || ev->kind == EV_UNKNOWN;
+		ev->kind == EV_DEFERRED || ev->kind == EV_UNKNOWN || ev->kind == EV_NOT_THERE;
 
 	return outcome && ev->attempt != job->attempts;
 }
@@ -130,13 +145,13 @@ is_of_another_attempt(const struct job *job, const struct job_event *ev)
 static bool
 is_of_another_prediction(const struct job *job, const struct gen_observation *obs)
 {
-	return !obs->prediction_id || !job->prediction_id ||
-		strcmp(obs->prediction_id, job->prediction_id) != 0;
+	return !obs->prediction_id || !same(obs->prediction_id, job->prediction_id);
 }
 
 /*
  * A webhook names a prediction before we know one: its word is not taken for
- * it, but it is looked at.  The first hint is, before another is taken.
+ * it, but it is looked at.  The first is a hint in the job itself, since most
+ * often it is just faster than the create's answer.
  */
 static struct transition
 hinted(const struct job *job, const struct gen_observation *obs)
@@ -144,9 +159,22 @@ hinted(const struct job *job, const struct gen_observation *obs)
 	struct transition t = to_state(job, job->state);
 
 	if (job->prediction_id || !obs->prediction_id)
-		return stays;
+		return beside(job, obs);
 	t.takes_prediction = true;
 	return t;
+}
+
+/* A hint that the job leaves behind is looked at all the same. */
+static const char *
+left_behind(const struct job *job, const struct job_event *ev, const struct transition *t)
+{
+	bool hint = job->state == GEN_SUBMITTING || job->state == GEN_UNCERTAIN;
+	bool stays_open = t->state == GEN_SUBMITTING || t->state == GEN_UNCERTAIN;
+
+	if (!hint || !t->moves || stays_open || ev->kind == EV_NOT_THERE)
+		return NULL;
+	return t->takes_prediction && same(ev->obs->prediction_id, job->prediction_id)
+		? NULL : job->prediction_id;
 }
 
 static struct transition
@@ -155,6 +183,12 @@ next_queued(const struct job *job, const struct job_event *ev)
 	switch (ev->kind) {
 	case EV_SEND:
 		return to_state(job, GEN_SUBMITTING);
+	case EV_ACCEPTED:	/* it was not there, and now its answer comes */
+		return ev->attempt == job->attempts ? seen(job, ev->obs) : beside(job, ev->obs);
+	case EV_FOUND:
+		return seen(job, ev->obs);
+	case EV_OBSERVED:
+		return beside(job, ev->obs);
 	case EV_REFUSED:	/* before anything was sent: the provider is gone */
 		return settle(GEN_FAILED, ev->error);
 	case EV_CANCEL:
@@ -170,15 +204,15 @@ static struct transition
 next_submitting(const struct job *job, const struct job_event *ev)
 {
 	if (is_of_another_attempt(job, ev))
-		return stays;
+		return ev->kind == EV_ACCEPTED ? beside(job, ev->obs) : stays;
 	switch (ev->kind) {
 	case EV_ACCEPTED:
 	case EV_FOUND:
 		return seen(job, ev->obs);
 	case EV_REFUSED:
 		return settle(GEN_FAILED, ev->error);
-	case EV_DEFERRED:
-		return not_taken(job);
+	case EV_DEFERRED:	/* and yet something names a prediction */
+		return job->prediction_id ? to_state(job, GEN_UNCERTAIN) : not_taken(job);
 	case EV_UNKNOWN:
 		return to_state(job, GEN_UNCERTAIN);
 	case EV_OBSERVED:
@@ -196,7 +230,7 @@ static struct transition
 next_uncertain(const struct job *job, const struct job_event *ev)
 {
 	if (is_of_another_attempt(job, ev))
-		return stays;
+		return ev->kind == EV_ACCEPTED ? beside(job, ev->obs) : stays;
 	switch (ev->kind) {
 	case EV_ACCEPTED:	/* the answer came after its lease was over */
 	case EV_FOUND:
@@ -204,8 +238,9 @@ next_uncertain(const struct job *job, const struct job_event *ev)
 	case EV_REFUSED:	/* so did this one */
 		return settle(GEN_FAILED, ev->error);
 	case EV_DEFERRED:
-	case EV_NOT_THERE:
-		return not_taken(job);
+		return job->prediction_id ? stays : not_taken(job);
+	case EV_NOT_THERE:	/* unless another hint came meanwhile */
+		return same(ev->hint, job->prediction_id) ? not_taken(job) : stays;
 	case EV_OBSERVED:
 		return hinted(job, ev->obs);
 	case EV_CANCEL:
@@ -224,7 +259,8 @@ next_running(const struct job *job, const struct job_event *ev)
 	case EV_ACCEPTED:
 	case EV_FOUND:
 	case EV_OBSERVED:
-		return is_of_another_prediction(job, ev->obs) ? stays : seen(job, ev->obs);
+		return is_of_another_prediction(job, ev->obs) ? beside(job, ev->obs)
+			: seen(job, ev->obs);
 	case EV_CANCEL:
 		return marked(job, GEN_CANCEL_USER);
 	case EV_DEADLINE:	/* the provider's own deadline has passed by a margin */
@@ -239,8 +275,11 @@ next_running(const struct job *job, const struct job_event *ev)
 static struct transition
 next_storing(const struct job *job, const struct job_event *ev)
 {
-	(void)job;
 	switch (ev->kind) {
+	case EV_ACCEPTED:
+	case EV_FOUND:
+	case EV_OBSERVED:
+		return beside(job, ev->obs);
 	case EV_STORED:
 		return settle(GEN_SUCCEEDED, ERR_OK);
 	case EV_STORE_FAILED:
@@ -250,8 +289,22 @@ next_storing(const struct job *job, const struct job_event *ev)
 	}
 }
 
-struct transition
-job_next(const struct job *job, const struct job_event *ev)
+/* Never moves; but a prediction may come to light that nobody waits for. */
+static struct transition
+next_settled(const struct job *job, const struct job_event *ev)
+{
+	switch (ev->kind) {
+	case EV_ACCEPTED:
+	case EV_FOUND:
+	case EV_OBSERVED:
+		return beside(job, ev->obs);
+	default:
+		return stays;
+	}
+}
+
+static struct transition
+next(const struct job *job, const struct job_event *ev)
 {
 	switch (job->state) {
 	case GEN_QUEUED:
@@ -264,7 +317,17 @@ job_next(const struct job *job, const struct job_event *ev)
 		return next_running(job, ev);
 	case GEN_STORING:
 		return next_storing(job, ev);
-	default:		/* settled: never moves */
-		return stays;
+	default:
+		return next_settled(job, ev);
 	}
+}
+
+struct transition
+job_next(const struct job *job, const struct job_event *ev)
+{
+	struct transition t = next(job, ev);
+
+	if (!t.stray)
+		t.stray = left_behind(job, ev, &t);
+	return t;
 }

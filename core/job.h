@@ -15,7 +15,8 @@ enum job_event_kind {
 	EV_DEFERRED,		/* nothing was sent, or the provider said "later" */
 	EV_UNKNOWN,		/* sent, and no answer that could be read; or the lease ran out */
 	EV_FOUND,		/* looked for and there, or a hint that proved true: obs */
-	EV_NOT_THERE,		/* looked for, and surely not there */
+	EV_NOT_THERE,		/* looked for, and surely not there; nor is the hint this
+				 * job's */
 	EV_OBSERVED,		/* a webhook or a poll: obs, with the prediction's id.  Before
 				 * the create's outcome is known it is a hint to look at */
 	EV_STORED,		/* every output is kept */
@@ -31,7 +32,9 @@ struct job_event {
 	enum job_event_kind kind;
 	const struct gen_observation *obs;	/* borrowed; where the kind says so */
 	enum err_code error;
-	int32_t attempt;		/* of a create's outcome: job->attempts when it was sent */
+	int32_t attempt;		/* of a create's outcome, found out or heard of:
+					 * job->attempts when it was sent */
+	const char *hint;		/* EV_NOT_THERE: the one that was looked at, or NULL */
 };
 
 struct transition {
@@ -42,6 +45,9 @@ struct transition {
 	enum gen_cancel cancel;		/* newly asked for */
 	bool takes_prediction;		/* obs->prediction_id becomes the job's */
 	bool lists_outputs;		/* obs->outputs become its assets */
+	const char *stray;		/* a prediction that is named and is not the job's: to
+					 * be looked at, also when nothing moves.  Borrowed from
+					 * job or event; NULL: none */
 };
 
 struct transition job_next(const struct job *job, const struct job_event *ev);

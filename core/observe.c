@@ -34,9 +34,9 @@ take_observation(struct service *svc, const struct provider *p, const struct uui
 	enum err_code rc;
 
 	rc = jobs_load(svc->db, owner, id, &job, err);
-	if (rc == ERR_NOT_FOUND)	/* settled, or never there */
-		rc = jobs_exists(svc->db, owner, id, err);
-	else if (!rc && strcmp(job.provider, p->name) != 0)
+	if (rc == ERR_NOT_FOUND)	/* or never there */
+		rc = jobs_settled(svc->db, owner, id, &job, err);
+	if (!rc && strcmp(job.provider, p->name) != 0)
 		rc = err_set(err, ERR_NOT_FOUND, "the job is with %s, not with %s", job.provider, p->name);
 	else if (!rc)
 		rc = job_apply(svc, &job, &ev, &how, &moved, err);

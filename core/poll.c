@@ -59,7 +59,7 @@ cancel(struct service *svc, struct job *job)
 {
 	struct status_reply reply = { .obs = GEN_OBSERVATION_INIT };
 	struct err err = ERR_INIT;
-	enum err_code rc = step_ask_cancel(svc, job, &reply, &err);
+	enum err_code rc = step_ask_cancel(svc, job, job->prediction_id, &reply, &err);
 	bool answered = !rc && reply.outcome == STATUS_SEEN;
 
 	PAUSE_POINT("cancel.answered");

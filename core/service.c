@@ -126,6 +126,31 @@ service_provider(const struct service *svc, const char *name, const void **ret_s
 	return provider_at(i);
 }
 
+enum err_code
+service_account(const struct service *svc, const char *provider, char out[ACCOUNT_SIZE])
+{
+	struct http_request rq = HTTP_REQUEST_INIT;
+	struct buf text = BUF_INIT(16384);
+	uint8_t digest[SHA256_BYTES];
+	const void *settings;
+	const struct provider *p = service_provider(svc, provider, &settings);
+	enum err_code rc = p ? ERR_OK : ERR_CONFIG;
+
+	if (!rc && p->authorize)
+		rc = p->authorize(settings, &rq);
+	if (!rc) {
+		buf_puts(&text, p->api_url(settings));
+		for (size_t i = 0; i < rq.n_headers; i++)
+			buf_printf(&text, "\n%s", rq.headers[i].value);
+		rc = text.err ? text.err : sha256(buf_str(&text), text.len, digest, NULL);
+	}
+	if (!rc)
+		hex_encode(digest, (ACCOUNT_SIZE - 1) / 2, out);
+	buf_wipe(&text);
+	http_request_clear(&rq);
+	return rc;
+}
+
 /* Can a webhook come back?  Vendors send to https only; on one machine, where
  * the provider is a simulator, plain http will do. */
 static bool

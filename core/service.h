@@ -79,6 +79,12 @@ enum err_code service_probe_url(const struct service *svc, const struct provider
 /* Can the provider's webhooks come back: is public_url https, or all on loopback? */
 bool service_has_way_back(const struct service *svc, const struct provider *p, const void *settings);
 
+/* Whose account a provider's calls go to, as a digest of API and credentials: the
+ * same text means the same account. */
+#define ACCOUNT_SIZE 17
+enum err_code service_account(const struct service *svc, const char *provider,
+	char out[ACCOUNT_SIZE]) MUST_CHECK;
+
 /* Which job a webhook token belongs to.  ERR_NOT_FOUND: it is none of ours. */
 enum err_code service_open_token(const struct service *svc, const char *token, size_t len,
 	struct uuid *ret_owner, struct uuid *ret_job, struct err *err) MUST_CHECK;

@@ -67,6 +67,10 @@ const struct cfg_row core_options[] = {
 		"where webhooks are expected." },
 	{ "lease", CFG_DURATION, AT(lease_ms), .def = "90s", .min = 2000, .max = 3600000,
 	  .doc = "For how long a worker has a job to itself. A create call may take half of it." },
+	{ "uncertain_grace", CFG_DURATION, AT(uncertain_grace_ms), .def = "60s", .min = 0, .max = 3600000,
+	  .doc = "A create whose answer was lost is looked for in the provider's list. One that is not on a "
+		"complete list this long after it can last have been sent does not exist, and is sent again. "
+		"Longer than the provider's list lags behind, or jobs are paid for twice." },
 	{ "max_output_bytes", CFG_SIZE, AT(max_output_bytes), .def = "500MB", .min = 1000,
 	  .doc = "The largest output that is kept." },
 	{ "output_timeout", CFG_DURATION, AT(output_timeout_ms), .def = "15m", .min = 1000, .max = 3600000,

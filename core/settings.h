@@ -29,6 +29,7 @@ struct settings {
 	uint64_t job_timeout_ms;
 	uint64_t poll_interval_ms;
 	uint64_t lease_ms;
+	uint64_t uncertain_grace_ms;
 	uint64_t max_output_bytes;
 	uint64_t output_timeout_ms;
 	uint64_t retain_jobs_ms;	/* 0: for ever */

@@ -119,12 +119,13 @@ step_ask_status(struct service *svc, const struct job *job, const char *predicti
 }
 
 enum err_code
-step_ask_cancel(struct service *svc, const struct job *job, struct status_reply *ret, struct err *err)
+step_ask_cancel(struct service *svc, const struct job *job, const char *prediction_id,
+	struct status_reply *ret, struct err *err)
 {
 	const void *settings;
 	const struct provider *p = service_provider(svc, job->provider, &settings);
 
 	if (!p || !(p->caps & PROVIDER_CANCEL))
 		return err_set(err, ERR_CONFIG, "provider \"%s\" cannot cancel", job->provider);
-	return ask(svc, p, "cancel", &p->cancel, settings, job->prediction_id, ret, err);
+	return ask(svc, p, "cancel", &p->cancel, settings, prediction_id, ret, err);
 }

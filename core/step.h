@@ -31,9 +31,9 @@ struct status_reply;
 enum err_code step_ask_status(struct service *svc, const struct job *job,
 	const char *prediction_id, struct status_reply *ret, struct err *err) MUST_CHECK;
 
-/* Ask the provider to end a job's prediction; the answer says how it stands
- * then.  ERR_CONFIG: it cannot.  status_reply_clear(). */
+/* Ask the provider to end a prediction; the answer says how it stands then.
+ * ERR_CONFIG: it cannot.  status_reply_clear(). */
 enum err_code step_ask_cancel(struct service *svc, const struct job *job,
-	struct status_reply *ret, struct err *err) MUST_CHECK;
+	const char *prediction_id, struct status_reply *ret, struct err *err) MUST_CHECK;
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * Queued, submitting, uncertain: getting a job to the provider, once.
+ * Queued, submitting: getting a job to the provider, once.
  */
 #include "config.h"
 
@@ -198,41 +198,6 @@ out:
 	http_response_clear(&rs);
 }
 
-/* Does the provider's own record say that this prediction is for this job?
- * Where it does not echo the webhook's URL, its id in a signed webhook at this
- * job's sealed URL has to do. */
-static bool
-names_job(const struct service *svc, const struct gen_observation *obs, const struct job *job)
-{
-	const char *token = obs->webhook_url ? strstr(obs->webhook_url, "?job=") : NULL;
-	struct uuid owner, id;
-
-	if (!obs->webhook_url)
-		return true;
-	return token && !service_open_token(svc, token + 5, strlen(token + 5), &owner, &id, NULL) &&
-		uuid_equal(&owner, &job->owner) && uuid_equal(&id, &job->id);
-}
-
-/* A webhook named a prediction while the create's outcome was unknown. */
-static void
-look_at_hint(struct service *svc, struct job *job)
-{
-	struct status_reply reply = { .obs = GEN_OBSERVATION_INIT };
-	struct job_event ev = { .kind = EV_FOUND, .obs = &reply.obs };
-	const struct apply how = { .road = "webhook" };
-	struct err err = ERR_INIT;
-	enum err_code rc;
-
-	rc = step_ask_status(svc, job, job->prediction_id, &reply, &err);
-	if (!rc && reply.outcome == STATUS_SEEN && names_job(svc, &reply.obs, job)) {
-		step_apply(svc, job, &ev, &how);
-	} else {
-		step_failed(job, "confirm", rc ? err.text : reply.message);
-		step_later(svc, job, poll_delay_ms(svc, job, job->tries));
-	}
-	status_reply_clear(&reply);
-}
-
 /* Its lease is over: whoever sent it has gone, and counts it no more. */
 static void
 take_over(struct service *svc, struct job *job)
@@ -256,10 +221,6 @@ submit_step(struct service *svc, struct job *job)
 		take_over(svc, job);
 	else if (job->time_left_ms <= 0)
 		step_apply(svc, job, &deadline, &how);
-	else if (job->state == GEN_QUEUED)
-		send_create(svc, job);
-	else if (job->prediction_id)
-		look_at_hint(svc, job);
 	else
-		step_later(svc, job, (uint64_t)job->time_left_ms);
+		send_create(svc, job);
 }

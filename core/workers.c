@@ -7,11 +7,13 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "core/find.h"
 #include "core/pause.h"
 #include "core/remove.h"
 #include "core/retain.h"
 #include "core/secret.h"
 #include "core/sign.h"
+#include "core/stray.h"
 
 #define LANES 3
 #define TICK_MS 250		/* how often Postgres is asked what is due */
@@ -62,7 +64,8 @@ struct workers {
 	bool one_job;			/* nothing but this is looked at: */
 	struct uuid owner, job;
 	atomic_bool dry;
-	pthread_t remover;		/* removes the files of deleted jobs, prunes, fetches secrets */
+	pthread_t remover;		/* ends strays, removes the files of deleted jobs, prunes,
+					 * fetches secrets */
 	bool has_remover;
 	pthread_mutex_t lock;		/* guards the six below: two threads' sleep */
 	pthread_cond_t wake, wake_remover;
@@ -72,13 +75,23 @@ struct workers {
 	atomic_int_least64_t until_us;	/* of the stop's grace; before it: for ever */
 };
 
+/* How does it stand at the provider, if it is there at all? */
+static void
+look_step(struct service *svc, struct job *job)
+{
+	if (job->state == GEN_UNCERTAIN)
+		find_step(svc, job);
+	else
+		poll_step(svc, job);
+}
+
 static const struct {
 	const char *name;
 	unsigned states;
 	void (*step)(struct service *svc, struct job *job);
 } kinds[LANES] = {
-	{ "submit", 1u << GEN_QUEUED | 1u << GEN_SUBMITTING | 1u << GEN_UNCERTAIN, submit_step },
-	{ "poll", 1u << GEN_RUNNING, poll_step },
+	{ "submit", 1u << GEN_QUEUED | 1u << GEN_SUBMITTING, submit_step },
+	{ "poll", 1u << GEN_UNCERTAIN | 1u << GEN_RUNNING, look_step },
 	{ "store", 1u << GEN_STORING, store_step },
 };
 
@@ -459,7 +472,8 @@ remove_run(void *arg)
 
 		set_removing(w, true, false);
 		secret_step(w->svc);
-		more = remove_step(w->svc);
+		more = stray_step(w->svc);
+		more |= remove_step(w->svc);
 		/* Files may go with what is pruned: no faster than they are removed. */
 		prunes = !more && retain_step(w->svc, &pruning);
 		set_removing(w, false, !more && !prunes);

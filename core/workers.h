@@ -34,7 +34,8 @@ void workers_hint(struct workers *workers, enum gen_state state,
 void workers_hint_traced(struct workers *workers, enum gen_state state,
 	const struct uuid *owner, const struct uuid *job, const char *trace);
 
-/* Files of a deleted job are to be removed.  As workers_hint(). */
+/* Files of a deleted job are to be removed, or a stray is to be looked at.  As
+ * workers_hint(). */
 void workers_hint_removal(struct workers *workers);
 
 /* A worker's pause between two tries of what has to be done.  false: we are
@@ -51,7 +52,7 @@ enum err_code service_claim(struct service *svc, const struct uuid *owner, const
 	struct job *ret, struct err *err) MUST_CHECK;
 
 /* One step of a claimed job; what each state's action is.  job_clear() it after. */
-void submit_step(struct service *svc, struct job *job);	/* queued, submitting, uncertain */
+void submit_step(struct service *svc, struct job *job);	/* queued, submitting */
 void poll_step(struct service *svc, struct job *job);	/* running */
 void store_step(struct service *svc, struct job *job);	/* storing */
 

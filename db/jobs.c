@@ -459,6 +459,20 @@ jobs_defer(struct db *db, const struct job *job, uint64_t due_ms, struct err *er
 }
 
 enum err_code
+jobs_alone(struct db *db, const struct job *job, const char *prediction_id, bool *ret, struct err *err)
+{
+	struct text o, j;
+	const char *params[] = { id(&o, &job->owner), id(&j, &job->id), prediction_id, job->provider };
+	PGresult *res = NULL;
+	enum err_code rc = db_query(db, SQL_job_alone, params, N(params), &res, err);
+
+	if (!rc)
+		*ret = PQntuples(res) > 0 && strcmp(row_text(res, 0, "alone"), "t") == 0;
+	PQclear(res);
+	return rc;
+}
+
+enum err_code
 jobs_note(struct db *db, const struct uuid *owner, const struct uuid *job_id,
 	const char *event, const char *delivery, const json_t *detail, struct err *err)
 {

@@ -30,7 +30,7 @@ struct job {
 					 * became of it was sent; when loaded */
 	int64_t unsure_age_ms;		/* since the last one can have been sent; -1: there is
 					 * none; when loaded */
-	char sent_as[17];		/* whose account these went to; "": not known */
+	char sent_as[24];		/* whose account these went to; "": not known */
 	char *prediction_id;		/* NULL: none known.  Before `running` a hint only */
 	char *model;
 	char *provider;
@@ -132,6 +132,10 @@ enum err_code jobs_move(struct db *db, struct job *job, const struct job_move *m
  * ERR_LOST_RACE: the lease is not this claim's any more. */
 enum err_code jobs_defer(struct db *db, const struct job *job, uint64_t due_ms,
 	struct err *err) MUST_CHECK;
+
+/* A prediction that names no job: is it this job's, or could it be another's of ours? */
+enum err_code jobs_alone(struct db *db, const struct job *job, const char *prediction_id,
+	bool *ret, struct err *err) MUST_CHECK;
 
 /* Something for the trail that moved nothing.  delivery, detail may be NULL. */
 enum err_code jobs_note(struct db *db, const struct uuid *owner, const struct uuid *id,

@@ -38,6 +38,7 @@ class Rig(stacks.Stack):
 
     def __init__(self, config=None, **options):
         super().__init__(config={"default_model": "painter", "poll_interval": "100ms", "lease": "4s",
+                                 "uncertain_grace": "1s",
                                  **(config or {})}, **options)
         path = os.path.join(self.dir, "models.json")
         with open(path, "w", encoding="utf-8") as f:
