@@ -52,6 +52,7 @@ class Row:
     during: typing.Callable = None      # while the clients post and wait
     after: typing.Callable = None       # when all have settled; raises if something is amiss
     apart_s: float = 0                  # between two posts
+    look: typing.Callable = None        # at the ends: notes in run.why what is amiss
     timeout: float = 45
 
 
@@ -336,6 +337,8 @@ class Run:
         self._check_jobs()
         self._count_created()
         self._count_ends()
+        if self.row.look and not self.counts.lost:
+            self.row.look(self)
         counts = self.counts
         if counts.settled != counts.accepted:
             self.why.append(f"{counts.accepted} jobs accepted, {counts.settled} settled")

@@ -118,6 +118,17 @@ row("Postgres: connections that go silent", jobs=6, apart_s=0.3, stack="a databa
 NO_WEBHOOKS = {"webhook_lost": -1}
 row("provider: 429 with Retry-After", faults={"create_429": {"count": 6, "retry_after": 1}})
 row("provider: 429 without Retry-After", faults={"create_429": {"count": 6, "variant": "bare"}})
+
+
+def one_failed(run):
+    ends = [job.end["status"] for job in run.jobs]
+    if ends.count("failed") != 1:
+        run.why.append(f"one create was refused for want of credit; ends: {ends}")
+
+
+# All processes know of the pause before the second job comes, and one job tries when it is over.
+row("provider: 402", apart_s=1.5, faults={"create_402": 1}, end="succeeded|failed provider_unavailable", look=one_failed,
+    timeout=75)
 row("provider: polls answered late", faults={**NO_WEBHOOKS, "delay": {"count": 6, "delay_ms": 1500, "match": "GET /replicate/v1"}})
 row("provider: polls reset", faults={**NO_WEBHOOKS, "api_reset": {"count": 6, "match": "GET"}})
 row("provider: polls answered 500", faults={**NO_WEBHOOKS, "get_500": 6})
