@@ -354,8 +354,11 @@ class Run:
         with concurrent.futures.ThreadPoolExecutor(4 * len(self.jobs)) as self.pool:
             for job in self.jobs:
                 self.spawn(self._post, job)
-            if row.during:
-                row.during(self)
+            try:
+                if row.during:
+                    row.during(self)
+            except stacks.StackError as e:
+                self.why.append(str(e))
             for work in self.spawned:
                 work.result()
         self.counts.accepted = len(self.jobs)

@@ -5,6 +5,7 @@ import random
 import signal
 import time
 
+from clusters import OnSmallDisk, WithStandby
 from fault import LEASE_S, Rig, Row, stacks
 
 ROWS = []
@@ -14,6 +15,8 @@ STACKS = {
     "two gengates": lambda: Rig(),
     "a database that can be cut off": lambda: Rig(database_pipe=True),
     "a storage that can be cut off": lambda: Rig(storage_pipe=True),
+    "a synchronous standby": WithStandby,
+    "a small disk": OnSmallDisk,
     "clocks ten minutes ahead": lambda: Rig(wrong_clock_s=600),
     "clocks ten minutes behind": lambda: Rig(wrong_clock_s=-600),
 }
@@ -111,6 +114,31 @@ def fall_silent(run):
 
 
 row("Postgres: connections that go silent", jobs=6, apart_s=0.3, stack="a database that can be cut off", during=fall_silent)
+
+
+def promote(run):
+    run.wait_created(4)
+    run.rig.promote()
+
+
+row("Postgres: synchronous standby promoted", jobs=16, apart_s=0.15, sim=SLOWER, stack="a synchronous standby", during=promote)
+
+
+def fill_disk(run):
+    run.wait_created(2)
+    run.rig.fill()
+    time.sleep(3)
+    run.rig.free()
+
+
+def was_full(run):
+    if "No space left on device" not in run.rig.postgres.log():
+        run.why.append("the disk was never full")
+
+
+# Letters that do not compress, so that each job takes pages of its own.
+BULKY = {"metadata": {"bulk": base64.b64encode(random.Random(1).randbytes(6000)).decode()}}
+row("Postgres: disk full", jobs=10, apart_s=0.25, members=BULKY, stack="a small disk", during=fill_disk, look=was_full)
 
 
 # -- The provider
