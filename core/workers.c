@@ -173,7 +173,9 @@ lane_free(const struct lane *lane)
 static size_t
 lane_batch(const struct lane *lane)
 {
-	return (lane->max_threads + 1) / 2;
+	size_t half = (lane->max_threads + 1) / 2;
+
+	return half < 8 ? half : 8;
 }
 
 static bool
