@@ -64,6 +64,8 @@
 		"The provider's output is of a kind that is not kept.") \
 	X(ERR_TIMEOUT,              504, true,  "timeout", \
 		"The generation did not end within its time.") \
+	X(ERR_OPERATOR,             503, true,  "ended_by_operator", \
+		"The operator of this service ended the job.") \
 	/* Inside only; a client sees them as what they led to. */ \
 	X(ERR_NOT_SENT,     502, true,  "not_sent", \
 		"The other side could not be reached; nothing was sent.") \

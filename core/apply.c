@@ -157,6 +157,8 @@ trail_detail(const struct job_event *ev, const struct apply *how)
 
 	if (how->road)
 		json_object_set_new(detail, "road", json_string(how->road));
+	if (how->by)
+		json_object_set_new(detail, "by", json_string(how->by));
 	if (ev->obs && ev->obs->prediction_id)
 		json_object_set_new(detail, "prediction", json_string(ev->obs->prediction_id));
 	if (ev->obs && ev->obs->status_text)

@@ -11,6 +11,7 @@
 /* What goes with an event besides its meaning.  All borrowed, all optional. */
 struct apply {
 	const char *road;		/* webhook, poll, reply: for the trail */
+	const char *by;			/* who wanted it, besides its owner: the same */
 	const char *delivery;		/* the webhook's own id */
 	const char *message;		/* the provider's words, for the trail */
 	uint64_t wait_ms;		/* the provider said when to come back */

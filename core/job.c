@@ -15,6 +15,7 @@ static const char *const names[EV_COUNT] = {
 	[EV_STORE_FAILED] = "store_failed",
 	[EV_CANCEL] = "cancel_asked",
 	[EV_DEADLINE] = "deadline",
+	[EV_SETTLE] = "settled",
 };
 
 const char *
@@ -303,9 +304,20 @@ next_settled(const struct job *job, const struct job_event *ev)
 	}
 }
 
+/* Once a create may have been sent, there may be something to lose. */
+static struct transition
+settled_by_hand(const struct job *job, const struct job_event *ev)
+{
+	if (job->state != GEN_QUEUED && !ev->force)
+		return stays;
+	return ev->error ? settle(GEN_FAILED, ev->error) : settle(GEN_CANCELED, ERR_OK);
+}
+
 static struct transition
 next(const struct job *job, const struct job_event *ev)
 {
+	if (ev->kind == EV_SETTLE && job->state != GEN_SETTLED)
+		return settled_by_hand(job, ev);
 	switch (job->state) {
 	case GEN_QUEUED:
 		return next_queued(job, ev);

@@ -23,6 +23,7 @@ enum job_event_kind {
 	EV_STORE_FAILED,	/* some output cannot be had any more: error */
 	EV_CANCEL,		/* its owner wants it to end */
 	EV_DEADLINE,		/* its time is over */
+	EV_SETTLE,		/* the operator ends it here: as failed with error, else canceled */
 	EV_COUNT
 };
 
@@ -35,6 +36,7 @@ struct job_event {
 	int32_t attempt;		/* of a create's outcome, found out or heard of:
 					 * job->attempts when it was sent */
 	const char *hint;		/* EV_NOT_THERE: the one that was looked at, or NULL */
+	bool force;			/* of EV_SETTLE: although what was paid for may be lost */
 };
 
 struct transition {

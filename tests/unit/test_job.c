@@ -34,6 +34,7 @@ static const struct row rows[] = {
 	{ GEN_QUEUED, EV_STORE_FAILED, NOTHING, STAYS },
 	{ GEN_QUEUED, EV_CANCEL, NOTHING, ENDS(GEN_CANCELED) },
 	{ GEN_QUEUED, EV_DEADLINE, NOTHING, FAILED(ERR_TIMEOUT) },
+	{ GEN_QUEUED, EV_SETTLE, NOTHING, FAILED(ERR_PROVIDER_REJECTED) },
 
 	{ GEN_SUBMITTING, EV_SEND, NOTHING, STAYS },
 	{ GEN_SUBMITTING, EV_ACCEPTED, STARTS, TO(GEN_RUNNING, GEN_STARTING) },
@@ -50,6 +51,7 @@ static const struct row rows[] = {
 	{ GEN_SUBMITTING, EV_STORE_FAILED, NOTHING, STAYS },
 	{ GEN_SUBMITTING, EV_CANCEL, NOTHING, TO(GEN_SUBMITTING, GEN_STARTING) },
 	{ GEN_SUBMITTING, EV_DEADLINE, NOTHING, TO(GEN_SUBMITTING, GEN_STARTING) },
+	{ GEN_SUBMITTING, EV_SETTLE, NOTHING, STAYS },
 
 	{ GEN_UNCERTAIN, EV_SEND, NOTHING, STAYS },
 	{ GEN_UNCERTAIN, EV_ACCEPTED, STARTS, TO(GEN_RUNNING, GEN_STARTING) },
@@ -64,6 +66,7 @@ static const struct row rows[] = {
 	{ GEN_UNCERTAIN, EV_STORE_FAILED, NOTHING, STAYS },
 	{ GEN_UNCERTAIN, EV_CANCEL, NOTHING, TO(GEN_UNCERTAIN, GEN_STARTING) },
 	{ GEN_UNCERTAIN, EV_DEADLINE, NOTHING, FAILED(ERR_OUTCOME_UNKNOWN) },
+	{ GEN_UNCERTAIN, EV_SETTLE, NOTHING, STAYS },
 
 	{ GEN_RUNNING, EV_SEND, NOTHING, STAYS },
 	{ GEN_RUNNING, EV_ACCEPTED, STARTS, STAYS },
@@ -85,6 +88,7 @@ static const struct row rows[] = {
 	{ GEN_RUNNING, EV_STORE_FAILED, NOTHING, STAYS },
 	{ GEN_RUNNING, EV_CANCEL, NOTHING, TO(GEN_RUNNING, GEN_STARTING) },
 	{ GEN_RUNNING, EV_DEADLINE, NOTHING, FAILED(ERR_TIMEOUT) },
+	{ GEN_RUNNING, EV_SETTLE, NOTHING, STAYS },
 
 	{ GEN_STORING, EV_SEND, NOTHING, STAYS },
 	{ GEN_STORING, EV_ACCEPTED, STARTS, STAYS },
@@ -99,6 +103,7 @@ static const struct row rows[] = {
 	{ GEN_STORING, EV_STORE_FAILED, NOTHING, FAILED(ERR_PROVIDER_REJECTED) },
 	{ GEN_STORING, EV_CANCEL, NOTHING, STAYS },
 	{ GEN_STORING, EV_DEADLINE, NOTHING, STAYS },
+	{ GEN_STORING, EV_SETTLE, NOTHING, STAYS },
 };
 
 #define N_ROWS (sizeof rows / sizeof *rows)
@@ -190,6 +195,28 @@ the_table_has_every_pair(void **state)
 				fail_msg("no row for %s, %s", gen_state_name((enum gen_state)s),
 					job_event_name((enum job_event_kind)e));
 		}
+}
+
+/* The operator decides, once it is said that something may be lost. */
+static void
+settled_by_force(void **state)
+{
+	(void)state;
+	for (int s = 0; s < GEN_SETTLED; s++) {
+		struct job job = job_in((enum gen_state)s);
+		struct job_event ev = { .kind = EV_SETTLE, .force = true, .error = ERR_OPERATOR };
+		struct transition t = job_next(&job, &ev);
+
+		assert_true(t.moves);
+		assert_int_equal(t.state, GEN_SETTLED);
+		assert_int_equal(t.status, GEN_FAILED);
+		assert_int_equal(t.error, ERR_OPERATOR);
+		ev.error = ERR_OK;
+		t = job_next(&job, &ev);
+		assert_true(t.moves);
+		assert_int_equal(t.status, GEN_CANCELED);
+		assert_int_equal(t.error, ERR_OK);
+	}
 }
 
 static void
@@ -372,6 +399,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_state_and_event),
 		cmocka_unit_test(the_table_has_every_pair),
+		cmocka_unit_test(settled_by_force),
 		cmocka_unit_test(settled_never_moves),
 		cmocka_unit_test(outcomes_of_another_attempt_do_not_count),
 		cmocka_unit_test(another_prediction_says_nothing_of_ours),
