@@ -91,6 +91,7 @@ int test_move(void);
 int test_claims(void);
 int test_show(void);
 int test_list(void);
+int test_evidence(void);
 int test_prune(void);
 int test_remove(void);
 int test_strays(void);

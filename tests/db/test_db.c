@@ -16,6 +16,7 @@ main(int argc, char **argv)
 		{ "claims", test_claims },
 		{ "show", test_show },
 		{ "list", test_list },
+		{ "evidence", test_evidence },
 		{ "prune", test_prune },
 		{ "remove", test_remove },
 		{ "strays", test_strays },
