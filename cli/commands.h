@@ -8,6 +8,7 @@ int cmd_check(int argc, char **argv);
 int cmd_migrate(int argc, char **argv);
 int cmd_provider(int argc, char **argv);
 int cmd_work(int argc, char **argv);
+int cmd_jobs(int argc, char **argv);
 
 /* Answer the one CGI request of this process. */
 int cmd_cgi(void);

@@ -28,6 +28,13 @@ static const struct command {
 	  "check [--config FILE] [--json]\n"
 	  "    Look at the configuration and at everything behind it: database, storage,\n"
 	  "    provider, clock, public_url.  1: something is wrong; 78: the configuration.\n" },
+	{ "jobs", cmd_jobs,
+	  "jobs list [--owner USER] [--state STATE] [--status STATUS] [--older-than DURATION]\n"
+	  "             [--limit N] | jobs show ID | jobs cancel ID | jobs resume ID |\n"
+	  "             jobs settle ID --as failed|canceled --reason TEXT [--force]\n"
+	  "    Look at anybody's jobs, and at all that happened to one; end one that is\n"
+	  "    stuck, or have its next step taken now.  All take --json and --config FILE.\n"
+	  "    1: it is not possible; 2: it was not said rightly.\n" },
 	{ "provider", cmd_provider,
 	  "provider list | pause NAME [--for DURATION] [--reason TEXT] | resume NAME\n"
 	  "    Which providers are paused and why; give one no new jobs, until it is\n"
@@ -126,6 +133,6 @@ main(int argc, char **argv)
 			return commands[i].run(argc - 1, argv + 1);
 	if (argc >= 2)
 		fprintf(stderr, "gengate: there is no command \"%s\"\n", argv[1]);
-	fputs("usage: gengate serve | work | migrate | check | provider | config | version; gengate --help says more\n", stderr);
+	fputs("usage: gengate serve | work | migrate | check | jobs | provider | config | version; gengate --help says more\n", stderr);
 	return EXIT_USAGE;
 }
