@@ -11,6 +11,9 @@ with old as (
 		and j.id < (lpad(to_hex(greatest((extract(epoch from now()) * 1000)::bigint - $1::bigint, 0)),
 			12, '0') || repeat('0', 20))::uuid
 		and j.completed_at < now() - $1::bigint * interval '1 millisecond'
+		-- A prediction that may still cost something keeps what it is told from.
+		and not exists (select from public.generation_strays s
+			where s.owner_id = j.owner_id and s.job_id = j.id and s.ended_at is null)
 	order by j.id
 	limit 500
 	for update skip locked
@@ -25,7 +28,6 @@ with old as (
 	on conflict do nothing
 	returning keys
 ), strays as (
-	-- Those that may still cost something stay until they are dealt with.
 	delete from public.generation_strays s
 	using old o
 	where s.owner_id = o.owner_id and s.job_id = o.id and s.ended_at is not null

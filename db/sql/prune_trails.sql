@@ -1,11 +1,14 @@
 -- Delete the trails of up to 500 jobs that ended long enough ago.  One row: the last
 -- id looked at, null when there was none; how many events went; and whether a job has
--- yet to end, or ended too lately, so that it has to be looked at again.
+-- yet to end, or ended too lately, or has another prediction that may still cost
+-- something, so that it has to be looked at again.
 -- The limit and the ids' bounds are for the plan, as in prune_jobs.sql.
 -- $1 since when they have ended, ms  $2 the id to go on after
 with seen as (
 	select j.owner_id, j.id,
-		coalesce(j.completed_at < now() - $1::bigint * interval '1 millisecond', false) as is_old
+		coalesce(j.completed_at < now() - $1::bigint * interval '1 millisecond', false)
+			and not exists (select from public.generation_strays s
+				where s.owner_id = j.owner_id and s.job_id = j.id and s.ended_at is null) as is_old
 	from public.generation_jobs j
 	where j.id > $2::uuid
 		and j.id < (lpad(to_hex(greatest((extract(epoch from now()) * 1000)::bigint - $1::bigint, 0)),

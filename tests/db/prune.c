@@ -179,6 +179,31 @@ the_trail_of_a_live_job_stays(void **state)
 	job_clear(&live);
 }
 
+/* A prediction came up beside the job's own, and is yet to be dealt with. */
+static void
+what_may_still_cost_something_stays(void **state)
+{
+	struct fixture *f = *state;
+	struct uuid old = settled(f, 3 * HOUR_MS, 2 * HOUR_MS);
+	struct pruned pruned;
+	struct err err = ERR_INIT;
+
+	sql_do(f->pg, "insert into public.generation_strays (owner_id, job_id, prediction_id, provider)"
+		" select owner_id, id, 'p2', 'p' from public.generation_jobs");
+	WANT(ERR_OK, prune_jobs(f->db, HOUR_MS, &beginning, true, &pruned, &err));
+	assert_false(pruned.any);
+	WANT(ERR_OK, prune_trails(f->db, HOUR_MS, &beginning, &pruned, &err));
+	assert_true(pruned.some_stay);
+	assert_int_equal(pruned.events, 0);
+	assert_true(is_there(f, "generation_events", "job_id", &old));
+	sql_do(f->pg, "update public.generation_strays set ended_at = now(), verdict = 'canceled'");
+	WANT(ERR_OK, prune_trails(f->db, HOUR_MS, &beginning, &pruned, &err));
+	assert_int_equal(pruned.events, 2);
+	WANT(ERR_OK, prune_jobs(f->db, HOUR_MS, &beginning, true, &pruned, &err));
+	assert_int_equal(pruned.jobs, 1);
+	assert_int_equal(sql_int(f->pg, "select count(*) from public.generation_strays"), 0);
+}
+
 static void
 an_idempotency_key_lives_as_long_as_its_job(void **state)
 {
@@ -306,6 +331,7 @@ test_prune(void)
 		cmocka_unit_test_setup(nobody_is_waited_for, fixture_empty),
 		cmocka_unit_test_setup(trails_go_and_jobs_stay, fixture_empty),
 		cmocka_unit_test_setup(the_trail_of_a_live_job_stays, fixture_empty),
+		cmocka_unit_test_setup(what_may_still_cost_something_stays, fixture_empty),
 		cmocka_unit_test_setup(an_idempotency_key_lives_as_long_as_its_job, fixture_empty),
 		cmocka_unit_test_setup(one_process_prunes, fixture_empty),
 		cmocka_unit_test_setup(one_of_eight_at_once, fixture_empty),
