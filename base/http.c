@@ -21,6 +21,7 @@
 #define MAX_RESPONSE_BYTES ((uint64_t)8 << 20)
 #define MAX_CONNECTIONS 64
 #define MAX_PER_HOST 16
+#define STREAMS_PER_CONNECTION 100	/* libcurl's own limit, for HTTP/2 */
 #define MAX_RESPONSE_HEADERS 100
 #define MAX_HEADER_BYTES ((size_t)64 << 10)
 #define MAX_WHAT_BYTES ((size_t)16 << 10)
@@ -33,17 +34,37 @@
 #define SLEEP_MS 60000	/* with nothing to do; a wake-up ends it */
 
 /*
+ * Scheme, host and port: what a connection is for.  The client's thread keeps
+ * count, since libcurl 7.88 does not wait for a connection that is being made
+ * when all others are full: of a thousand requests it opens dozens for what
+ * ten can carry.  An https host is taken to speak HTTP/2 until it has answered
+ * otherwise.
+ */
+struct origin {
+	struct origin *next;
+	size_t requests;		/* on their way; of these */
+	size_t started;			/* libcurl has so many */
+	size_t sockets;
+	const struct transfer *opener;	/* for whom a connection is being made */
+	size_t room;			/* how many may be started meanwhile, it included */
+	bool one_at_a_time;		/* it does not multiplex */
+	char name[];
+};
+
+/*
  * One request on its way.  It lives on the stack of its caller, who builds it,
  * queues it, and touches it again when `done` is set; in between it belongs to
  * the client's thread.
  */
 struct transfer {
 	struct transfer *next;
+	struct origin *origin;		/* from admission on */
 	const struct http_request *rq;
 	struct http_response *rs;
 	CURL *easy;
 	struct curl_slist *headers;
 	struct buf what;		/* method and URL, for error texts */
+	struct buf host;		/* the origin's name */
 	uint64_t body_bytes;		/* to send */
 	uint64_t body_read;		/* of that, handed to libcurl */
 	uint64_t max_response_bytes;
@@ -76,8 +97,10 @@ struct http_client {
 	bool has_global;		/* a lazy one has started libcurl itself */
 
 	/* The thread's own. */
+	struct origin *origins;
 	struct transfer *active;
-	size_t waiting;			/* of these, not sent yet */
+	struct transfer *held, **held_end;	/* libcurl does not have these yet */
+	size_t waiting;			/* of the active, not sent yet */
 	int64_t kicked_us;
 
 	pthread_mutex_t lock;		/* for what follows, and transfer.done */
@@ -159,7 +182,7 @@ static curl_socket_t
 on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *addr)
 {
 	struct transfer *t = arg;
-	int type = addr->socktype;
+	int type = addr->socktype, fd;
 
 	(void)purpose;
 	if (t->rq->public_address_only && !http_address_is_public(&addr->addr)) {
@@ -169,7 +192,20 @@ on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *addr)
 #ifdef SOCK_CLOEXEC
 	type |= SOCK_CLOEXEC;
 #endif
-	return socket(addr->family, type, addr->protocol);
+	fd = socket(addr->family, type, addr->protocol);
+	if (fd >= 0)
+		t->origin->sockets++;
+	return fd;
+}
+
+static int
+on_close_socket(void *arg, curl_socket_t fd)
+{
+	struct origin *o = arg;
+
+	if (o->sockets > 0)
+		o->sockets--;
+	return close(fd);
 }
 
 /* libcurl may repeat a request when a kept connection ends without an answer.
@@ -180,6 +216,13 @@ may_send_again(const struct http_request *rq)
 {
 	return (rq->method == HTTP_GET || rq->method == HTTP_HEAD) &&
 	       !rq->public_address_only;
+}
+
+static void
+let_others_in(const struct transfer *t)
+{
+	if (t->origin->opener == t)
+		t->origin->opener = NULL;
 }
 
 /*
@@ -198,6 +241,7 @@ on_before_request(void *arg, char *ip, char *local_ip, int port, int local_port)
 	(void)local_ip;
 	(void)port;
 	(void)local_port;
+	let_others_in(t);
 	if (t->sent && !may_send_again(t->rq))
 		transfer_fail(t, ERR_NO_ANSWER,
 			"the connection ended without an answer");
@@ -346,9 +390,13 @@ response_add_header(struct http_response *rs, const char *line, size_t len,
 static void
 begin_answer(struct transfer *t)
 {
+	long version = 0;
+
 	http_response_clear(t->rs);
 	t->rs->body.max = (size_t)t->max_response_bytes;
 	curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &t->rs->status);
+	curl_easy_getinfo(t->easy, CURLINFO_HTTP_VERSION, &version);
+	t->origin->one_at_a_time = version != CURL_HTTP_VERSION_2_0;
 }
 
 static void
@@ -443,7 +491,26 @@ put_url(struct buf *b, CURLU *url)
 	return uc;
 }
 
-/* t->what, and whether the URL is one that we use. */
+/* What connections are shared for. */
+static CURLUcode
+put_host(struct buf *b, CURLU *url)
+{
+	char *port;
+	CURLUcode uc;
+
+	uc = put_url_part(b, url, CURLUPART_SCHEME, "");
+	if (!uc)
+		uc = put_url_part(b, url, CURLUPART_HOST, "://");
+	if (!uc)
+		uc = curl_url_get(url, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT);
+	if (!uc) {
+		buf_printf(b, ":%s", port);
+		curl_free(port);
+	}
+	return uc;
+}
+
+/* t->what, t->host, and whether the URL is one that we use. */
 static enum err_code
 check_url(struct transfer *t)
 {
@@ -457,10 +524,12 @@ check_url(struct transfer *t)
 	uc = curl_url_set(url, CURLUPART_URL, t->rq->url, 0);
 	if (!uc)
 		uc = put_url(&t->what, url);
+	if (!uc || uc == CURLUE_NO_PORT)
+		uc = put_host(&t->host, url);
 	/* In the URL, user and password would become a header of libcurl's. */
-	if (uc == CURLUE_OUT_OF_MEMORY || t->what.err == ERR_NOMEM)
+	if (uc == CURLUE_OUT_OF_MEMORY || t->what.err == ERR_NOMEM || t->host.err == ERR_NOMEM)
 		rc = ERR_NOMEM;
-	else if (uc || t->what.err || url_has(url, CURLUPART_USER) ||
+	else if (uc || t->what.err || t->host.err || url_has(url, CURLUPART_USER) ||
 		 url_has(url, CURLUPART_PASSWORD))
 		rc = ERR_INVALID;
 	curl_url_cleanup(url);
@@ -584,12 +653,27 @@ set_callbacks(struct transfer *t)
 	SET(CURLOPT_ERRORBUFFER, t->curl_text);
 	SET(CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
 	SET(CURLOPT_OPENSOCKETDATA, t);
+	SET(CURLOPT_CLOSESOCKETFUNCTION, on_close_socket);
 	SET(CURLOPT_PREREQFUNCTION, on_before_request);
 	SET(CURLOPT_PREREQDATA, t);
 	SET(CURLOPT_HEADERFUNCTION, on_header);
 	SET(CURLOPT_HEADERDATA, t);
 	SET(CURLOPT_WRITEFUNCTION, on_body);
 	SET(CURLOPT_WRITEDATA, t);
+	return cc;
+}
+
+/* Libcurl's own are 16 and 64 kB, which a thousand small calls at a time would
+ * feel.  The second is the least that it takes. */
+static CURLcode
+set_buffers(struct transfer *t)
+{
+	CURLcode cc = CURLE_OK;
+
+	if (t->rq->sink_fd < 0)
+		SET(CURLOPT_BUFFERSIZE, 2048L);
+	if (t->body_bytes <= 16384)
+		SET(CURLOPT_UPLOAD_BUFFERSIZE, 16384L);
 	return cc;
 }
 
@@ -648,6 +732,7 @@ transfer_clear(struct transfer *t)
 	curl_easy_cleanup(t->easy);
 	curl_slist_free_all(t->headers);
 	buf_clear(&t->what);
+	buf_clear(&t->host);
 }
 
 /* The timeout counts from here.  transfer_clear() in any case. */
@@ -662,6 +747,7 @@ transfer_init(struct transfer *t, const struct http_client *c,
 		.rq = rq,
 		.rs = rs,
 		.what = BUF_INIT(MAX_WHAT_BYTES),
+		.host = BUF_INIT(MAX_WHAT_BYTES),
 		.body_bytes = has_body(rq) ? rq->body_bytes : 0,
 		.timeout_ms = or_default(rq->timeout_ms, TIMEOUT_MS),
 		.max_response_bytes = rq->max_response_bytes ?
@@ -682,6 +768,8 @@ transfer_init(struct transfer *t, const struct http_client *c,
 	if (!cc)
 		cc = set_connection(t, c);
 	if (!cc)
+		cc = set_buffers(t);
+	if (!cc)
 		cc = set_method(t);
 	if (!cc)
 		cc = set_request(t, c);
@@ -701,11 +789,102 @@ end_transfer(struct transfer *t, enum err_code code, const char *why)
 	t->ended = true;
 }
 
+/* All, or those that nobody is connected with. */
+static void
+free_origins(struct http_client *c, bool all)
+{
+	for (struct origin **link = &c->origins, *o; (o = *link); ) {
+		if (!all && (o->requests || o->sockets)) {
+			link = &o->next;
+			continue;
+		}
+		*link = o->next;
+		mem_free(o);
+	}
+}
+
+static struct origin *
+find_origin(struct http_client *c, const struct buf *name)
+{
+	struct origin *o = c->origins;
+
+	while (o && strcmp(o->name, buf_str(name)) != 0)
+		o = o->next;
+	if (o)
+		return o;
+	free_origins(c, false);
+	o = mem_calloc(1, sizeof *o + name->len + 1);
+	if (!o)
+		return NULL;
+	memcpy(o->name, buf_str(name), name->len);
+	/* Without TLS there is no HTTP/2. */
+	o->one_at_a_time = strncmp(o->name, "https:", 6) != 0;
+	o->next = c->origins;
+	c->origins = o;
+	return o;
+}
+
+/* After this, *t is its caller's and may be gone. */
+static void
+hand_back(struct http_client *c, struct transfer *t)
+{
+	pthread_mutex_lock(&c->lock);
+	t->done = true;
+	pthread_cond_signal(&t->cond);
+	pthread_mutex_unlock(&c->lock);
+}
+
+static void
+hold(struct http_client *c, struct transfer *t)
+{
+	t->next = NULL;
+	*c->held_end = t;
+	c->held_end = &t->next;
+}
+
+static void
+admit(struct http_client *c, struct transfer *t)
+{
+	t->origin = find_origin(c, &t->host);
+	if (!t->origin) {
+		end_transfer(t, ERR_NOMEM, "no memory");
+		hand_back(c, t);
+		return;
+	}
+	t->origin->requests++;
+	curl_easy_setopt(t->easy, CURLOPT_CLOSESOCKETDATA, t->origin);
+	hold(c, t);
+}
+
+/* The same for what was admitted. */
+static void
+dismiss(struct http_client *c, struct transfer *t)
+{
+	t->origin->requests--;
+	hand_back(c, t);
+}
+
+/* Is there a connection with room for one more?  A server that takes less than
+ * libcurl sends gets more connections. */
+static bool
+has_room(const struct origin *o)
+{
+	return o->started < (o->opener ? o->room : o->sockets * STREAMS_PER_CONNECTION);
+}
+
 static void
 start_transfer(struct http_client *c, struct transfer *t)
 {
-	CURLMcode mc = curl_multi_add_handle(c->multi, t->easy);
+	struct origin *o = t->origin;
+	bool room = has_room(o);
+	CURLMcode mc;
 
+	o->started++;
+	if (!room && !o->one_at_a_time) {
+		o->opener = t;
+		o->room = o->started;
+	}
+	mc = curl_multi_add_handle(c->multi, t->easy);
 	if (mc)
 		end_transfer(t, mc == CURLM_OUT_OF_MEMORY ?
 			ERR_NOMEM : ERR_INTERNAL, curl_multi_strerror(mc));
@@ -713,7 +892,40 @@ start_transfer(struct http_client *c, struct transfer *t)
 	c->active = t;
 }
 
-/* Start what was queued.  Returns whether the client is to stop. */
+static void
+stop_transfer(struct http_client *c, struct transfer *t)
+{
+	curl_multi_remove_handle(c->multi, t->easy);
+	let_others_in(t);
+	t->origin->started--;
+	dismiss(c, t);
+}
+
+/* Start what does not have to wait for a connection that is being made, in the
+ * order in which it came.  Returns whether there was any. */
+static bool
+start_held(struct http_client *c)
+{
+	struct transfer *t = c->held, *next;
+	bool any = false;
+
+	c->held = NULL;
+	c->held_end = &c->held;
+	for (; t; t = next) {
+		const struct origin *o = t->origin;
+
+		next = t->next;
+		if (o->one_at_a_time || !o->opener || has_room(o)) {
+			start_transfer(c, t);
+			any = true;
+		} else {
+			hold(c, t);
+		}
+	}
+	return any;
+}
+
+/* Take what was queued.  Returns whether the client is to stop. */
 static bool
 admit_queued(struct http_client *c)
 {
@@ -728,8 +940,9 @@ admit_queued(struct http_client *c)
 	pthread_mutex_unlock(&c->lock);
 	for (; t; t = next) {
 		next = t->next;
-		start_transfer(c, t);
+		admit(c, t);
 	}
+	start_held(c);
 	return stopping;
 }
 
@@ -790,22 +1003,11 @@ check_time(struct transfer *t, int64_t now_us)
 	return idle_us < due_us ? idle_us : due_us;
 }
 
-/* After this, *t is its caller's and may be gone. */
-static void
-hand_back(struct http_client *c, struct transfer *t)
-{
-	curl_multi_remove_handle(c->multi, t->easy);
-	pthread_mutex_lock(&c->lock);
-	t->done = true;
-	pthread_cond_signal(&t->cond);
-	pthread_mutex_unlock(&c->lock);
-}
-
 /* Hand back what has ended; returns when the next one is due. */
 static int64_t
-sweep(struct http_client *c)
+sweep_active(struct http_client *c, int64_t now_us)
 {
-	int64_t now_us = clock_mono_us(), next_us = INT64_MAX;
+	int64_t next_us = INT64_MAX;
 	struct transfer *t;
 
 	c->waiting = 0;
@@ -814,7 +1016,7 @@ sweep(struct http_client *c)
 
 		if (t->ended) {
 			*link = t->next;
-			hand_back(c, t);
+			stop_transfer(c, t);
 			continue;
 		}
 		if (due_us < next_us)
@@ -824,6 +1026,48 @@ sweep(struct http_client *c)
 		link = &t->next;
 	}
 	return next_us;
+}
+
+static int64_t
+sweep_held(struct http_client *c, int64_t now_us)
+{
+	int64_t next_us = INT64_MAX;
+	struct transfer *t = c->held, *next;
+
+	c->held = NULL;
+	c->held_end = &c->held;
+	for (; t; t = next) {
+		int64_t due_us = t->ended ? 0 : check_time(t, now_us);
+
+		next = t->next;
+		if (t->ended) {
+			dismiss(c, t);
+			continue;
+		}
+		if (due_us < next_us)
+			next_us = due_us;
+		hold(c, t);
+	}
+	return next_us;
+}
+
+static int64_t
+sweep(struct http_client *c)
+{
+	int64_t now_us = clock_mono_us();
+	int64_t active_us = sweep_active(c, now_us), held_us = sweep_held(c, now_us);
+
+	return active_us < held_us ? active_us : held_us;
+}
+
+static void
+end_all(struct http_client *c, enum err_code code, const char *why)
+{
+	for (struct transfer *t = c->active; t; t = t->next)
+		end_transfer(t, code, why);
+	for (struct transfer *t = c->held; t; t = t->next)
+		end_transfer(t, code, why);
+	sweep(c);
 }
 
 /*
@@ -877,17 +1121,17 @@ client_run(void *arg)
 		int64_t next_us;
 		int running;
 
-		/* A failure is not one of a single transfer; those have their
-		 * own time limits here. */
-		curl_multi_perform(c->multi, &running);
-		reap_ended(c);
-		next_us = sweep(c);
+		do {
+			/* A failure is not one of a single transfer; those
+			 * have their own time limits here. */
+			curl_multi_perform(c->multi, &running);
+			reap_ended(c);
+			next_us = sweep(c);
+		} while (start_held(c));
 		kick_waiting(c);
 		sleep_until(c, next_us);
 	}
-	for (struct transfer *t = c->active; t; t = t->next)
-		end_transfer(t, ERR_STOPPING, "the client was stopped");
-	sweep(c);
+	end_all(c, ERR_STOPPING, "the client was stopped");
 	return NULL;
 }
 
@@ -973,6 +1217,7 @@ http_client_new(const struct http_settings *settings, struct http_client **ret,
 	if (!c)
 		return err_set(err, ERR_NOMEM, "HTTP client");
 	c->queue_end = &c->queue;
+	c->held_end = &c->held;
 	pthread_mutex_init(&c->lock, NULL);
 	pthread_cond_init(&c->unused, NULL);
 	if (!copy_settings(c, settings))
@@ -1021,6 +1266,7 @@ http_client_free(struct http_client **client)
 	if (c->multi)
 		curl_multi_cleanup(c->multi);
 	curl_easy_cleanup(c->kick);
+	free_origins(c, true);		/* not before the last connection is closed */
 	if (c->has_global)
 		http_global_cleanup();
 	pthread_cond_destroy(&c->unused);

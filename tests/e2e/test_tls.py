@@ -18,7 +18,7 @@ rig = stranger = None
 
 def setup():
     global rig, stranger
-    rig = e2e.Rig(tls=True).start()
+    rig = e2e.Rig(tls=True, sim_threads=500).start()
     stranger = Authority(rig.dir, "stranger")
 
 
@@ -61,7 +61,7 @@ def a_picture_arrives_over_http2():
 @test
 def many_at_once_share_connections():
     before = len(requests())
-    rig.faults(delay={"count": -1, "delay_ms": 500, "match": "POST /replicate/v1/predictions"})
+    rig.faults(delay={"count": -1, "delay_ms": 500, "match": "POST /replicate/v1/models"})
     try:
         jobs = [rig.submit(f"number {n}") for n in range(24)]
         for job in jobs:
@@ -71,6 +71,31 @@ def many_at_once_share_connections():
     creates = [row for row in requests()[before:] if row[1:3] == ("POST", "/replicate/v1/models/sim/painter/predictions")]
     equal(len(creates), 24, "creates")
     check(len({row[3] for row in creates}) <= 4, f"connections: {collections.Counter(row[3] for row in creates)}")
+
+
+@test
+def a_burst_opens_no_more_than_it_needs():
+    """libcurl sends a hundred at a time over one connection, and does not wait for one that is being made."""
+    restart(workers=1350, lease="60s")
+    before = len(requests())
+    rig.faults(delay={"count": -1, "delay_ms": 4000, "match": "POST /replicate/v1/"})
+    try:
+        rig.sql("""WITH new AS (
+                INSERT INTO generation_jobs (owner_id, id, model, provider, request, fingerprint, deadline_at)
+                SELECT gen_random_uuid(), gen_random_uuid(), 'painter', 'replicate', '{"prompt": "in a burst"}', sha256('x'),
+                    now() + interval '1 day' FROM generate_series(1, 450) RETURNING owner_id, id)
+            INSERT INTO generation_live (owner_id, slot, job_id, deadline_at)
+            SELECT owner_id, 0, id, now() + interval '1 day' FROM new""")
+        settled = "SELECT count(*) FROM generation_jobs WHERE request->>'prompt' = 'in a burst' AND status = 'succeeded'"
+        stacks.wait_for(lambda: rig.sql_value(settled) == "450", 90, "end of all jobs")
+    finally:
+        rig.faults(delay=0)
+        restart(workers=16, lease="4s")
+    equal(rig.sql_value("SELECT count(*) FROM generation_events WHERE event IN ('unknown', 'deferred')"), "0", "not accepted at once")
+    creates = [row for row in requests()[before:] if row[1:3] == ("POST", "/replicate/v1/models/sim/painter/predictions")]
+    equal(len(creates), 450, "creates")
+    used = collections.Counter(row[3] for row in creates)
+    check(len(used) <= 7, f"connections: {used}")
 
 
 # -- Whom we trust

@@ -20,7 +20,7 @@
 #include "tests/sim/sim.h"
 #include "tests/sim/webhooks.h"
 
-#define MAX_THREADS 256
+#define MAX_THREADS 2048
 #define STOP_GRACE_US 1000000
 
 struct options {
