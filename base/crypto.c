@@ -3,11 +3,9 @@
 #include "base/crypto.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
-#include <openssl/rand.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -22,18 +20,20 @@ crypto_failed(struct err *err, const char *what)
 	return err_set(err, ERR_INTERNAL, "%s: %s", what, why ? why : "failed");
 }
 
+/* The kernel's: OpenSSL keeps generators of its own for each thread, which is
+ * kilobytes for each worker. */
 enum err_code
 crypto_random(void *out, size_t len, struct err *err)
 {
 	unsigned char *p = out;
 
 	while (len > 0) {
-		int n = len > INT_MAX ? INT_MAX : (int)len;
+		size_t n = len > 256 ? 256 : len;	/* its limit */
 
-		if (RAND_bytes(p, n) != 1)
-			return crypto_failed(err, "random bytes");
+		if (getentropy(p, n))
+			return err_set(err, ERR_INTERNAL, "random bytes: %s", strerror(errno));
 		p += n;
-		len -= (size_t)n;
+		len -= n;
 	}
 	return ERR_OK;
 }
