@@ -388,7 +388,7 @@ schedule_backlog(struct workers *w)
 static void
 renew_leases(struct workers *w, struct lane *lane)
 {
-	struct doing jobs[1000];	/* more threads than `workers` allows */
+	struct doing jobs[1000];	/* more threads than a lane may have */
 	size_t n = 0;
 
 	pthread_mutex_lock(&lane->lock);

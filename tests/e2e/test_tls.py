@@ -76,7 +76,7 @@ def many_at_once_share_connections():
 @test
 def a_burst_opens_no_more_than_it_needs():
     """libcurl sends a hundred at a time over one connection, and does not wait for one that is being made."""
-    restart(workers=1350, lease="60s")
+    restart(workers=900, lease="60s")
     before = len(requests())
     rig.faults(delay={"count": -1, "delay_ms": 4000, "match": "POST /replicate/v1/"})
     try:
