@@ -38,6 +38,9 @@ def names():
     yield "POST /generate while workers submit: gengate"
     yield "whole jobs"
     yield from (f"whole jobs: cpu of {part}" for part in ("gengate", "nginx", "postgres", "simulator"))
+    yield from ("a video of 200 MB, fetched and stored", "memory: a video of 200 MB, growth of VmHWM")
+    yield from ("creates in flight", "creates in flight: connections to the provider", "creates in flight: memory before",
+                "creates in flight: memory", "creates in flight: until all are accepted")
 
 
 def bench(*words):
