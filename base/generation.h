@@ -6,13 +6,13 @@
 #ifndef GENGATE_BASE_GENERATION_H
 #define GENGATE_BASE_GENERATION_H
 
-#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "base/err.h"
 #include "base/id.h"
+#include "base/json.h"
 
 /* What the owner sees; the words are Replicate's, who was first. */
 enum gen_status {

@@ -9,57 +9,10 @@
 #include <string.h>
 
 #ifdef GENGATE_TEST_HOOKS
-#include <stdatomic.h>
+#include "base/mem_fault.h"
 
-static atomic_long outstanding;
-static atomic_long countdown = -1;	/* negative: nothing fails */
-static atomic_int failing;		/* from here on, everything fails */
-static atomic_int failed;
-static atomic_int once;
-
-void
-mem_fail_after(long n)
-{
-	atomic_store(&once, 0);
-	atomic_store(&failed, 0);
-	atomic_store(&failing, 0);
-	atomic_store(&countdown, n);
-}
-
-void
-mem_fail_once(long n)
-{
-	mem_fail_after(n);
-	atomic_store(&once, 1);
-}
-
-int
-mem_fail_reset(void)
-{
-	atomic_store(&countdown, -1);
-	atomic_store(&failing, 0);
-	return atomic_exchange(&failed, 0);
-}
-
-long
-mem_outstanding(void)
-{
-	return atomic_load(&outstanding);
-}
-
-static int
-must_fail(void)
-{
-	if (atomic_load(&failing))
-		return 1;
-	if (atomic_load(&countdown) < 0 || atomic_fetch_sub(&countdown, 1) != 0)
-		return 0;
-	atomic_store(&failed, 1);
-	atomic_store(&failing, !atomic_load(&once));
-	return 1;
-}
-
-#define COUNT(p, by) ((p) ? (void)atomic_fetch_add(&outstanding, (by)) : (void)0)
+#define must_fail() mem_must_fail()
+#define COUNT(p, by) ((p) ? mem_count(by) : (void)0)
 #else
 #define must_fail() 0
 #define COUNT(p, by) ((void)0)

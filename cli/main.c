@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "base/json.h"
 #include "cli/app.h"
 #include "cli/commands.h"
 
@@ -116,6 +117,7 @@ main(int argc, char **argv)
 	static char serve_name[] = "serve";
 	static char *serve_argv[] = { serve_name, NULL };
 
+	json_use_mem();
 	/* Started by spawn-fcgi, systemd or a web server; or for one request.  A
 	 * CGI program's arguments are the client's: a query without "=" is handed
 	 * over as words (RFC 3875 section 4.4). */

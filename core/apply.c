@@ -149,12 +149,15 @@ schedule(const struct service *svc, const struct job *job, const struct apply *h
 	}
 }
 
-/* What the trail keeps besides the event: borrowed texts, a new object. */
+/* What the trail keeps besides the event: borrowed texts, a new object.  What it
+ * has no memory for is noticed when it is written (base/json.h). */
 static json_t *
 trail_detail(const struct job_event *ev, const struct apply *how)
 {
-	json_t *detail = json_object();
+	json_t *detail;
 
+	json_begin();
+	detail = json_object();
 	if (how->road)
 		json_object_set_new(detail, "road", json_string(how->road));
 	if (how->by)
@@ -203,6 +206,8 @@ move_job(struct service *svc, struct job *job, const struct job_event *ev,
 	char account[ACCOUNT_SIZE];
 	enum err_code rc;
 
+	if (!detail)
+		return err_set(err, ERR_NOMEM, "job's trail");
 	schedule(svc, job, how, &move);
 	if (move.state == GEN_SUBMITTING && service_account(svc, job->provider, account) == ERR_OK)
 		move.sent_as = account;

@@ -349,7 +349,7 @@ send_webhook(struct trial *t, size_t bytes, struct http_response *rs, struct err
 static bool
 was_probed(const struct http_response *rs)
 {
-	json_t *body = json_loadb(buf_str(&rs->body), rs->body.len, 0, NULL);
+	json_t *body = json_read(buf_str(&rs->body), rs->body.len, 0, NULL);
 	const char *result = json_string_value(json_object_get(body, "result"));
 	bool ret = rs->status == 200 && result && strcmp(result, "probed") == 0;
 

@@ -16,7 +16,8 @@ note(struct service *svc, const struct uuid *owner, const struct uuid *id,
 {
 	json_t *detail = json_pack("{ss, ss}", "prediction", obs->prediction_id,
 		"provider_status", obs->status_text);
-	enum err_code rc = jobs_note(svc->db, owner, id, "webhook", delivery, detail, err);
+	enum err_code rc = detail ? jobs_note(svc->db, owner, id, "webhook", delivery, detail, err)
+		: err_set(err, ERR_NOMEM, "job's trail");
 
 	json_decref(detail);
 	return rc;

@@ -245,12 +245,12 @@ check_object(struct check *c, const char *pointer, const json_t *v)
 			"nor be nested deeper than 64");
 		return;
 	}
-	text = json_dumps(v, JSON_COMPACT);
+	text = json_write(v, JSON_COMPACT);
 	if (!text)
 		c->nomem = true;
 	else if (strlen(text) > METADATA_MAX_BYTES)
 		mistake(c, pointer, "is %zu bytes of JSON; at most %d are taken", strlen(text), METADATA_MAX_BYTES);
-	free(text);
+	mem_free(text);
 }
 
 static void
@@ -335,13 +335,13 @@ check_body(struct check *c)
 static enum err_code
 fingerprint(const json_t *body, uint8_t out[SHA256_BYTES], struct err *err)
 {
-	char *text = json_dumps(body, JSON_COMPACT | JSON_SORT_KEYS);
+	char *text = json_write(body, JSON_COMPACT | JSON_SORT_KEYS);
 	enum err_code rc;
 
 	if (!text)
 		return err_set(err, ERR_NOMEM, "fingerprint");
 	rc = sha256(text, strlen(text), out, err);
-	free(text);
+	mem_free(text);
 	return rc;
 }
 
@@ -354,21 +354,23 @@ request_clear(struct request *rq)
 }
 
 /* A NUL in a member's name would hide the rest of it; Jansson refuses that. */
-static json_t *
-parse(const char *text, size_t len, struct err *err)
+static enum err_code
+parse(const char *text, size_t len, json_t **ret, struct err *err)
 {
 	json_error_t where;
-	json_t *body = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &where);
+	json_t *body = json_read(text, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &where);
 
+	if (!body && json_error_code(&where) == json_error_out_of_memory)
+		return err_set(err, ERR_NOMEM, "reading the request");
 	if (!body)
-		err_set(err, ERR_BAD_REQUEST, "the body is not JSON: line %d, column %d: %s",
+		return err_set(err, ERR_BAD_REQUEST, "the body is not JSON: line %d, column %d: %s",
 			where.line, where.column, where.text);
-	else if (!json_is_object(body))
-		err_set(err, ERR_BAD_REQUEST, "the body has to be a JSON object");
-	if (json_is_object(body))
-		return body;
-	json_decref(body);
-	return NULL;
+	if (!json_is_object(body)) {
+		json_decref(body);
+		return err_set(err, ERR_BAD_REQUEST, "the body has to be a JSON object");
+	}
+	*ret = body;
+	return ERR_OK;
 }
 
 enum err_code
@@ -377,11 +379,10 @@ request_parse(const char *text, size_t len, const struct models *models,
 {
 	struct check c = { .models = models, .default_model = default_model };
 	struct request rq = { .body = NULL };
-	enum err_code rc = ERR_OK;
+	enum err_code rc = parse(text, len, &c.body, err);
 
-	c.body = parse(text, len, err);
-	if (!c.body)
-		return ERR_BAD_REQUEST;
+	if (rc)
+		return rc;
 	c.errors = json_array();
 	if (c.errors)
 		check_body(&c);

@@ -5,9 +5,8 @@
 #ifndef GENGATE_CORE_REQUEST_H
 #define GENGATE_CORE_REQUEST_H
 
-#include <jansson.h>
-
 #include "base/crypto.h"
+#include "base/json.h"
 #include "core/models.h"
 
 #define PROMPT_MAX_BYTES 32768

@@ -29,13 +29,13 @@ parse_again(struct service *svc, const char *model, const json_t *body, struct r
 
 	if (!models_find(svc->models, model, &found))
 		return err_set(err, ERR_CONFLICT, "Its model \"%s\" is not offered any more.", model);
-	text = json_dumps(body, JSON_COMPACT);
+	text = json_write(body, JSON_COMPACT);
 	if (!text)
 		return err_set(err, ERR_NOMEM, "request of a retry");
 	rc = request_parse(text, strlen(text), svc->models, model, ret, ret_errors, err);
 	if (rc == ERR_INVALID || rc == ERR_BAD_REQUEST)
 		rc = err_set(err, ERR_CONFLICT, "What it asks for is not offered any more.");
-	free(text);
+	mem_free(text);
 	return rc;
 }
 

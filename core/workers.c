@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "core/find.h"
 #include "core/pause.h"
@@ -234,6 +235,7 @@ do_item(struct lane *lane, struct item *item)
 	struct service *svc = lane->workers->svc;
 	struct err err = ERR_INIT;
 
+	json_begin();
 	if (!item->claimed) {
 		struct job named = item->job;
 		enum err_code rc = jobs_claim(svc->db, &named.owner, &named.id,

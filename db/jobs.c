@@ -24,11 +24,17 @@ id(struct text *t, const struct uuid *u)
 	return t->s;
 }
 
-/* JSON as text, owned by the caller (free()); NULL for NULL and for no memory. */
+/* JSON as text, owned by the caller (mem_free()); NULL for NULL and for no memory. */
 static char *
 dump(const json_t *json)
 {
-	return json ? json_dumps(json, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
+	return json ? json_write(json, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
+}
+
+static json_t *
+read_json(const char *s, size_t flags, json_error_t *why)
+{
+	return json_read(s, strlen(s), flags, why);
 }
 
 #define N(params) (sizeof(params) / sizeof *(params))
@@ -92,7 +98,7 @@ job_from_row(const PGresult *res, int row, int64_t asked_boot_us, struct job *re
 	job.unsure_age_ms = row_i64(res, row, "unsure_age_ms", -1);
 	snprintf(job.sent_as, sizeof job.sent_as, "%s", sent_as ? sent_as : "");
 	job.loaded_boot_us = asked_boot_us;
-	job.request = json_loads(row_text(res, row, "request"), 0, &json_err);
+	job.request = read_json(row_text(res, row, "request"), 0, &json_err);
 	if (!job.request && json_error_code(&json_err) != json_error_out_of_memory)
 		return err_set(err, ERR_INTERNAL, "job %s: request: %s", job_id, json_err.text);
 	if (!dup_into(&job.prediction_id, row_text(res, row, "prediction_id")) ||
@@ -152,8 +158,8 @@ jobs_create_timed(struct db *db, const struct job_new *job, enum create_outcome 
 		*ret_created_us = row_i64(res, 0, "created_us", 0);
 	}
 	PQclear(res);
-	free(request);
-	free(metadata);
+	mem_free(request);
+	mem_free(metadata);
 	return rc;
 }
 
@@ -392,7 +398,7 @@ move_live(struct db *db, struct job *job, const struct job_move *move, const cha
 	num(&by, nonce);
 	if (!rc)
 		rc = db_query(db, SQL_job_move, params, N(params), ret, err);
-	free(outputs);
+	mem_free(outputs);
 	return rc;
 }
 
@@ -436,7 +442,7 @@ jobs_move(struct db *db, struct job *job, const struct job_move *move, struct er
 	}
 	mem_free(prediction_id);
 	PQclear(res);
-	free(detail);
+	mem_free(detail);
 	return rc;
 }
 
@@ -486,7 +492,7 @@ jobs_note(struct db *db, const struct uuid *owner, const struct uuid *job_id,
 		return err_set(err, ERR_NOMEM, "job's trail");
 	rc = db_query(db, SQL_job_note, params, N(params), &res, err);
 	PQclear(res);
-	free(text);
+	mem_free(text);
 	return rc;
 }
 
@@ -496,7 +502,7 @@ column_json(const PGresult *res, int row, const char *column)
 {
 	const char *s = row_text(res, row, column);
 
-	return s ? json_loads(s, JSON_DECODE_ANY, NULL) : json_null();
+	return s ? read_json(s, JSON_DECODE_ANY, NULL) : json_null();
 }
 
 static json_t *

@@ -5,10 +5,9 @@
 #ifndef GENGATE_DB_JOBS_H
 #define GENGATE_DB_JOBS_H
 
-#include <jansson.h>
-
 #include "base/crypto.h"
 #include "base/generation.h"
+#include "base/json.h"
 #include "base/media.h"
 #include "base/trace.h"
 #include "db/db.h"

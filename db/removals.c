@@ -39,10 +39,11 @@ removal_from_row(const PGresult *res, struct removal *ret, struct err *err)
 {
 	struct removal removal = { .attempts = (int32_t)row_i64(res, 0, "attempts", 0) };
 	const char *owner = row_text(res, 0, "owner_id"), *job = row_text(res, 0, "job_id");
+	const char *keys = row_text(res, 0, "keys");
 
 	if (uuid_parse(owner, strlen(owner), &removal.owner) || uuid_parse(job, strlen(job), &removal.job))
 		return err_set(err, ERR_INTERNAL, "removal of job %s", job);
-	removal.keys = json_loads(row_text(res, 0, "keys"), 0, NULL);
+	removal.keys = json_read(keys, strlen(keys), 0, NULL);
 	if (!removal.keys)
 		return err_set(err, ERR_NOMEM, "removal of job %s", job);
 	*ret = removal;

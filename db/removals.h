@@ -5,10 +5,9 @@
 #ifndef GENGATE_DB_REMOVALS_H
 #define GENGATE_DB_REMOVALS_H
 
-#include <jansson.h>
-
-#include "db/db.h"
 #include "base/id.h"
+#include "base/json.h"
+#include "db/db.h"
 
 /* Delete a settled job with its outputs and its trail; a removal of its files is
  * committed with it.  ERR_CONFLICT: it is live.  ERR_NOT_FOUND. */

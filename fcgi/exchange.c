@@ -47,6 +47,7 @@ exchange_init(struct exchange *x, struct service *svc, const struct transport *i
 		.svc = svc, .io = io, .conn = conn, .began_us = clock_mono_us(),
 		.body = BUF_INIT(0), .headers = BUF_INIT(32768), .out = BUF_INIT(ANSWER_MAX),
 	};
+	json_begin();
 	take_request_id(x);
 	x->method = exchange_param(x, "REQUEST_METHOD");
 	if (!x->method)
@@ -71,6 +72,7 @@ exchange_resume(struct exchange *x, enum watch_news news)
 	void (*resume)(struct exchange *x, enum watch_news news) = x->resume;
 
 	x->resume = NULL;
+	json_begin();
 	resume(x, news);
 }
 
@@ -364,7 +366,7 @@ answer_bare(struct exchange *x)
 static void
 answer(struct exchange *x, int status, const char *type, json_t *body)
 {
-	char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+	char *text = json_write(body, JSON_COMPACT);
 
 	json_decref(body);
 	x->status = status;
@@ -374,7 +376,7 @@ answer(struct exchange *x, int status, const char *type, json_t *body)
 		buf_puts(&x->out, text);
 	if (!text || x->out.err || x->headers.err)
 		answer_bare(x);
-	free(text);
+	mem_free(text);
 }
 
 void

@@ -9,8 +9,7 @@
 #ifndef GENGATE_FCGI_EXCHANGE_H
 #define GENGATE_FCGI_EXCHANGE_H
 
-#include <jansson.h>
-
+#include "base/json.h"
 #include "core/service.h"
 #include "core/watch.h"
 

@@ -31,13 +31,13 @@ stream_wanted(const struct exchange *x)
 static void
 put_event(struct buf *piece, struct shown *shown)
 {
-	char *text = json_dumps(shown->job, JSON_COMPACT);
+	char *text = json_write(shown->job, JSON_COMPACT);
 
 	if (text)
 		buf_printf(piece, "id: %d\nevent: status\ndata: %s\n\n", (int)shown->version, text);
 	else
 		piece->err = ERR_NOMEM;
-	free(text);
+	mem_free(text);
 }
 
 static void resume(struct exchange *x, enum watch_news news);

@@ -158,7 +158,7 @@ submit_request(const void *settings, const struct gen_spec *spec, struct http_re
 	if (!json_is_object(json_object_get(spec->on, "input")))
 		return err_set(err, ERR_CONFIG, "the model's profile has no input for Replicate");
 	body = create_body(spec);
-	text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+	text = json_write(body, JSON_COMPACT);
 	uuid_format(&spec->job_id, key);
 	put_api_url(&url, r);
 	put_create_path(&url, spec->on);
@@ -184,7 +184,7 @@ submit_request(const void *settings, const struct gen_spec *spec, struct http_re
 	buf_clear(&url);
 	buf_clear(&after);
 	json_decref(body);
-	free(text);
+	mem_free(text);
 	return rc ? err_set(err, rc, "Replicate's create request") : ERR_OK;
 }
 
@@ -273,9 +273,9 @@ read_problem(const struct http_response *rs, const json_t *doc)
 		return read_no_prediction(rs);
 	if (json_string_length(detail) > 0)
 		return reply_text(json_string_value(detail), json_string_length(detail));
-	if (json_is_array(detail) && (list = json_dumps(detail, JSON_COMPACT))) {
+	if (json_is_array(detail) && (list = json_write(detail, JSON_COMPACT))) {
 		ret = reply_text(list, strlen(list));
-		free(list);
+		mem_free(list);
 		return ret;
 	}
 	/* invalid_fields says more than the title above it. */

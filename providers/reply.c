@@ -88,7 +88,7 @@ load_clamped(const char *p, size_t len)
 	memcpy(copy, p, len);
 	copy[len] = '\0';
 	clamp_numbers(copy, copy + len);
-	doc = json_loadb(copy, len, JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, NULL);
+	doc = json_read(copy, len, JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, NULL);
 	mem_free(copy);
 	return doc;
 }
@@ -103,7 +103,7 @@ json_t *
 reply_json(const char *p, size_t len)
 {
 	json_error_t why;
-	json_t *doc = json_loadb(p, len, JSON_ALLOW_NUL, &why);
+	json_t *doc = json_read(p, len, JSON_ALLOW_NUL, &why);
 
 	if (!doc && is_overflow(&why))
 		doc = load_clamped(p, len);

@@ -4,9 +4,8 @@
 #ifndef GENGATE_PROVIDERS_REPLY_H
 #define GENGATE_PROVIDERS_REPLY_H
 
-#include <jansson.h>
-
 #include "base/http.h"
+#include "base/json.h"
 
 /*
  * A document from outside.  NUL in strings and numbers of any size are let pass

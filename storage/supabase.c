@@ -5,9 +5,8 @@
  */
 #include "config.h"
 
+#include "base/json.h"
 #include "storage/storage.h"
-
-#include <jansson.h>
 
 /* The service's own statements may take 30 s; a video takes its time. */
 #define PUT_TIMEOUT_MS (15 * 60 * 1000)
@@ -166,7 +165,7 @@ find_code(const char *code)
 static void
 read_refusal(const struct http_response *rs, struct refusal *ret)
 {
-	json_t *body = json_loadb(buf_str(&rs->body), rs->body.len, JSON_ALLOW_NUL, NULL);
+	json_t *body = json_read(buf_str(&rs->body), rs->body.len, JSON_ALLOW_NUL, NULL);
 	const char *code = json_string_value(json_object_get(body, "code"));
 	const char *message = json_string_value(json_object_get(body, "message"));
 	const struct known_code *known = find_code(code);
@@ -213,7 +212,7 @@ already_there(const struct supabase *s, struct http_client *http,
 			"looking at %s, which is there already: %s", file->key, refusal.text);
 		goto out;
 	}
-	info = json_loadb(buf_str(&rs.body), rs.body.len, JSON_ALLOW_NUL, NULL);
+	info = json_read(buf_str(&rs.body), rs.body.len, JSON_ALLOW_NUL, NULL);
 	member = json_object_get(info, "size");
 	size = json_integer_value(member);
 	if (!json_is_integer(member))	/* a proxy's page, or no memory */
@@ -302,7 +301,7 @@ static enum err_code
 read_signed(const struct supabase *s, const struct http_response *rs, struct buf *out, struct err *err)
 {
 	static const char route[] = "/object/sign/";
-	json_t *body = json_loadb(buf_str(&rs->body), rs->body.len, JSON_ALLOW_NUL, NULL);
+	json_t *body = json_read(buf_str(&rs->body), rs->body.len, JSON_ALLOW_NUL, NULL);
 	const char *path = json_string_value(json_object_get(body, "signedURL"));
 	size_t len = strlen(s->url);
 	enum err_code rc;

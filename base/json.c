@@ -1,0 +1,77 @@
+#include "config.h"
+
+#include "base/json.h"
+
+#include <stdint.h>
+#include <string.h>
+
+#include "base/buf.h"
+
+static _Thread_local bool short_of_memory;
+
+static void *
+allocate(size_t bytes)
+{
+	void *p = short_of_memory ? NULL : mem_alloc(bytes);
+
+	short_of_memory = !p;
+	return p;
+}
+
+void
+json_use_mem(void)
+{
+	json_set_alloc_funcs(allocate, mem_free);
+}
+
+void
+json_begin(void)
+{
+	short_of_memory = false;
+}
+
+/* Did memory last?  What comes next is another document. */
+static bool
+memory_lasted(void)
+{
+	bool lasted = !short_of_memory;
+
+	short_of_memory = false;
+	return lasted;
+}
+
+json_t *
+json_read(const char *p, size_t len, size_t flags, json_error_t *why)
+{
+	json_t *v = json_loadb(p, len, flags, why);
+
+	if (memory_lasted())
+		return v;
+	json_decref(v);
+	if (why) {
+		snprintf(why->text, sizeof why->text, "out of memory");
+		why->text[sizeof why->text - 1] = json_error_out_of_memory;
+	}
+	return NULL;
+}
+
+static int
+put(const char *p, size_t len, void *arg)
+{
+	struct buf *out = arg;
+
+	buf_put(out, p, len);
+	return out->err ? -1 : 0;
+}
+
+char *
+json_write(const json_t *v, size_t flags)
+{
+	struct buf out = BUF_INIT(SIZE_MAX / 4);
+	bool written = v && json_dump_callback(v, put, &out, flags) == 0;
+
+	if (memory_lasted() && written)
+		return buf_take(&out);
+	buf_clear(&out);
+	return NULL;
+}
