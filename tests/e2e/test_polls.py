@@ -47,6 +47,9 @@ def jobs_that_are_due_together():
         list(pool.map(lambda n: rig.submit(f"[endless] {n}"), range(JOBS)))
     stacks.wait_for(lambda: rig.sql_value("SELECT count(*) FROM generation_live WHERE state = 'running'"
                                           " AND lease_until IS NULL") == str(JOBS), 60, "running jobs")
+    # A webhook that comes later would put a poll off.
+    stacks.wait_for(lambda: rig.sql_value("SELECT count(*) FROM generation_jobs WHERE status = 'processing'")
+                    == str(JOBS), 60, "webhooks")
     rig.faults(delay={"count": -1, "delay_ms": ANSWER_MS, "match": "GET /replicate"})
     before, count = memory_kb(), len(polls())
     due = float(rig.sql_value("UPDATE generation_live SET due_at = now() + interval '1 s';"
