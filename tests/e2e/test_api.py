@@ -285,7 +285,7 @@ def ends_canceled(user, job, answer, status=200):
 @test
 def cancel_queued():
     user, before = new_user(), counters()
-    faults(create_429={"count": -1, "retry_after": 600})
+    faults(create_429={"count": -1, "retry_after": 20})
     job = generate(user, headers={"Prefer": "respond-async"})["id"]
     stacks.wait_for(lambda: stack.sql(f"SELECT 1 FROM generation_events WHERE job_id = '{job}' AND event = 'deferred'"),
                     10, "429")

@@ -33,6 +33,8 @@
 	X(FAULT_SECRET_401, "secret_401", 0, "the webhooks' secret is not told") \
 	X(FAULT_GET_500, "get_500", 0, "500 on reading a prediction") \
 	X(FAULT_LIST_500, "list_500", 0, "500 on listing predictions") \
+	X(FAULT_LIST_CUT, "list_cut", 0, "the next page is on a host that nobody may ask") \
+	X(FAULT_GET_NO_WEBHOOK, "get_no_webhook", 0, "a prediction does not echo its webhook URL") \
 	X(FAULT_LIST_NO_WEBHOOK, "list_no_webhook", 0, "the list does not echo webhook URLs") \
 	X(FAULT_CANCEL_500, "cancel_500", 0, "500 on a cancel, which is not done") \
 	X(FAULT_CANCEL_DROP_AFTER, "cancel_drop_after", 0, "canceled, then connection closed") \

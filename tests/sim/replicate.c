@@ -70,7 +70,7 @@ too_large(struct sim_reply *rp)
 }
 
 static void
-reply_found(struct sim_rq *rq, bool cancel, struct sim_reply *rp)
+reply_found(struct sim_rq *rq, bool cancel, bool echo, struct sim_reply *rp)
 {
 	struct sim *sim = rq->sim;
 	struct pred *p;
@@ -80,7 +80,7 @@ reply_found(struct sim_rq *rq, bool cancel, struct sim_reply *rp)
 	if (p && cancel)
 		pred_cancel(sim, p);
 	if (p)
-		reply_json(rp, 200, pred_json(sim, p, true));
+		reply_json(rp, 200, pred_json(sim, p, echo));
 	pthread_mutex_unlock(&sim->lock);
 	if (!p)
 		not_found(rq, rp);
@@ -99,7 +99,7 @@ get_prediction(struct sim_rq *rq, struct sim_reply *rp)
 	else if (fault_take(rq->sim, FAULT_GET_404, subject, NULL))
 		not_found(rq, rp);
 	else
-		reply_found(rq, false, rp);
+		reply_found(rq, false, !fault_take(rq->sim, FAULT_GET_NO_WEBHOOK, subject, NULL), rp);
 }
 
 static void
@@ -111,7 +111,7 @@ cancel_prediction(struct sim_rq *rq, struct sim_reply *rp)
 		reply_problem(rp, 500, "Internal Server Error", "The simulator was asked to fail");
 		return;
 	}
-	reply_found(rq, true, rp);
+	reply_found(rq, true, true, rp);
 	if (fault_take(rq->sim, FAULT_CANCEL_DROP_AFTER, subject, NULL))
 		reply_drop(rp);
 }
@@ -201,7 +201,7 @@ page_top(const struct sim *sim, const struct page *page)
 }
 
 static json_t *
-list_json(const struct sim *sim, const struct page *page, bool echo)
+list_json(const struct sim *sim, const struct page *page, bool echo, bool cut)
 {
 	json_t *results = json_array(), *next = json_null(), *previous = json_null();
 	size_t top = page_top(sim, page), i = top;
@@ -216,6 +216,10 @@ list_json(const struct sim *sim, const struct page *page, bool echo)
 		next = link_json(sim, page, 'o', i);
 	if (any_between(sim, page, top, preds_count(sim)))
 		previous = link_json(sim, page, 'n', top - 1);
+	if (cut) {
+		json_decref(next);
+		next = json_string("https://192.0.2.1/replicate/v1/predictions?cursor=o1");
+	}
 	return json_pack("{s:o,s:o,s:o}", "next", next, "previous", previous,
 		"results", results);
 }
@@ -226,6 +230,7 @@ list_predictions(struct sim_rq *rq, struct sim_reply *rp)
 	struct page page = { .before_us = INT64_MAX, .filters = BUF_INIT(1024) };
 	struct sim *sim = rq->sim;
 	bool echo = !fault_take(sim, FAULT_LIST_NO_WEBHOOK, buf_str(&rq->subject), NULL);
+	bool cut = fault_take(sim, FAULT_LIST_CUT, buf_str(&rq->subject), NULL);
 
 	if (fault_take(sim, FAULT_LIST_500, buf_str(&rq->subject), NULL)) {
 		reply_problem(rp, 500, "Internal Server Error", "The simulator was asked to fail");
@@ -237,7 +242,7 @@ list_predictions(struct sim_rq *rq, struct sim_reply *rp)
 		pthread_mutex_lock(&sim->lock);
 		sim->n.lists++;
 		preds_advance(sim);
-		reply_json(rp, 200, list_json(sim, &page, echo));
+		reply_json(rp, 200, list_json(sim, &page, echo, cut));
 		pthread_mutex_unlock(&sim->lock);
 	}
 	buf_clear(&page.filters);
