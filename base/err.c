@@ -38,6 +38,7 @@ err_set(struct err *err, enum err_code code, const char *fmt, ...)
 		return code;
 	va_start(ap, fmt);
 	err->code = code;
+	err->wait_ms = 0;
 	format(err->text, sizeof err->text, fmt, ap);
 	va_end(ap);
 	return code;
@@ -65,6 +66,13 @@ err_prefix(struct err *err, enum err_code code, const char *fmt, ...)
 	}
 	err->code = code;
 	return code;
+}
+
+void
+err_wait(struct err *err, uint64_t wait_ms)
+{
+	if (err)
+		err->wait_ms = wait_ms;
 }
 
 int

@@ -9,6 +9,7 @@
 #define GENGATE_BASE_ERR_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/mem.h"
 
@@ -91,6 +92,7 @@ enum err_code {
 struct err {
 	enum err_code code;
 	char text[512];		/* for the log; a longer one ends in "..." */
+	uint64_t wait_ms;	/* the other side said for how long to stay away; 0: it did not */
 };
 
 #define ERR_INIT { .code = ERR_OK, .text = "" }
@@ -102,6 +104,9 @@ enum err_code err_set(struct err *err, enum err_code code, const char *fmt, ...)
 /* Put "prefix: " before a text that is already there; returns err's code. */
 enum err_code err_prefix(struct err *err, enum err_code code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+
+/* After err_set(): when the other side wants to hear from us again. */
+void err_wait(struct err *err, uint64_t wait_ms);
 
 int err_http_status(enum err_code code);
 bool err_retryable(enum err_code code);

@@ -91,6 +91,11 @@ void http_response_clear(struct http_response *rs);
 /* The first header of that (lower-case) name, or NULL.  Borrowed. */
 const char *http_response_header(const struct http_response *rs, const char *name);
 
+/* Its Retry-After in milliseconds (RFC 9110 section 10.2.3: seconds, or a date, for
+ * which `Date` is the clock); 0: it has none that can be read.  At most an hour. */
+#define HTTP_RETRY_AFTER_MAX_MS (3600 * 1000)
+uint64_t http_retry_after_ms(const struct http_response *rs);
+
 struct http_settings {
 	const char *ca_file;		/* NULL: the system's */
 	const char *user_agent;

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/clock.h"
+
 static enum err_code
 fail(struct http_request *rq, enum err_code code)
 {
@@ -142,4 +144,23 @@ http_response_header(const struct http_response *rs, const char *name)
 		if (strcmp(rs->headers[i].name, name) == 0)
 			return rs->headers[i].value;
 	return NULL;
+}
+
+uint64_t
+http_retry_after_ms(const struct http_response *rs)
+{
+	const char *after = http_response_header(rs, "retry-after");
+	const char *date = http_response_header(rs, "date");
+	int64_t then, now;
+	uint64_t n;
+
+	if (!after)
+		return 0;
+	if (parse_u64(after, strlen(after), 0, UINT64_MAX, &n)) {
+		if (http_date_parse(after, strlen(after), &then) || !date ||
+		    http_date_parse(date, strlen(date), &now) || then <= now)
+			return 0;
+		n = (uint64_t)(then - now);
+	}
+	return n >= HTTP_RETRY_AFTER_MAX_MS / 1000 ? HTTP_RETRY_AFTER_MAX_MS : n * 1000;
 }

@@ -211,7 +211,9 @@ judge(const struct http_response *rs, const char *url, uint64_t *ret_bytes, char
 		rc = ERR_UPSTREAM;
 	else
 		rc = ERR_OUTPUTS_LOST;
-	return err_set(err, rc, "fetching the output: HTTP %ld", rs->status);
+	err_set(err, rc, "fetching the output: HTTP %ld", rs->status);
+	err_wait(err, http_retry_after_ms(rs));
+	return rc;
 }
 
 /* One hop: *ret_next is where a redirect leads, else NULL. */

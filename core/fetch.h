@@ -11,7 +11,7 @@
  * url: https, data:, or plain http where output_hosts allows it.  The provider's
  * credentials go to its API's own host only, and there only when it wants them.
  * *ret_fd: an unlinked temporary file, the caller closes it.
- * ERR_NOT_SENT, ERR_NO_ANSWER, ERR_UPSTREAM: try again.
+ * ERR_NOT_SENT, ERR_NO_ANSWER, ERR_UPSTREAM: try again; err->wait_ms may say when.
  * ERR_NOT_FOUND: its host says that it is not there, or not for us, which may
  * pass: 401, 403, 404, 410.
  * ERR_OUTPUTS_LOST: it is gone, or may not be fetched, for good.

@@ -32,6 +32,7 @@ later_ms(const struct service *svc, const struct job *job, uint64_t asked_ms)
 
 	if (!asked_ms)
 		return poll_delay_ms(svc, job, job->tries);
+	asked_ms = after_ms(asked_ms);
 	return end_ms > 0 && (uint64_t)end_ms < asked_ms ? (uint64_t)end_ms : asked_ms;
 }
 
@@ -53,9 +54,10 @@ take_reply(struct service *svc, struct job *job, const char *road, enum err_code
 	}
 }
 
-/* true: the provider has answered; how the job stands then is applied. */
+/* true: the provider has answered; how the job stands then is applied.
+ * *ret_wait_ms: as it wants; 0: it did not say. */
 static bool
-cancel(struct service *svc, struct job *job)
+cancel(struct service *svc, struct job *job, uint64_t *ret_wait_ms)
 {
 	struct status_reply reply = { .obs = GEN_OBSERVATION_INIT };
 	struct err err = ERR_INIT;
@@ -64,6 +66,7 @@ cancel(struct service *svc, struct job *job)
 
 	PAUSE_POINT("cancel.answered");
 	take_reply(svc, job, "cancel", rc, &reply, &err);
+	*ret_wait_ms = reply.retry_after_ms;
 	status_reply_clear(&reply);
 	return answered;
 }
@@ -100,7 +103,7 @@ poll_step(struct service *svc, struct job *job)
 	uint64_t wait_ms = 0;
 
 	/* Who cannot cancel, or did not hear us, is asked how it stands. */
-	if (!wants_cancel(svc, job) || !cancel(svc, job))
+	if (!wants_cancel(svc, job) || (!cancel(svc, job, &wait_ms) && !wait_ms))
 		look(svc, job, &wait_ms);
 	if (job->state == GEN_RUNNING && job->time_left_ms < -DEADLINE_MARGIN_MS)
 		step_apply(svc, job, &deadline, &how);

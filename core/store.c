@@ -106,8 +106,19 @@ struct keeping {
 	const struct asset *assets;
 	size_t n;
 	enum err_code *results;		/* of each */
+	atomic_uint_least64_t wait_ms;	/* the longest that storage or host asked for */
 	atomic_size_t next;
 };
+
+/* The longest counts. */
+static void
+wait_for(struct keeping *k, uint64_t wait_ms)
+{
+	uint_least64_t longest = atomic_load(&k->wait_ms);
+
+	while (wait_ms > longest && !atomic_compare_exchange_weak(&k->wait_ms, &longest, wait_ms))
+		;
+}
 
 static void *
 keep_some(void *arg)
@@ -119,8 +130,10 @@ keep_some(void *arg)
 		struct err why = ERR_INIT;
 
 		k->results[i] = keep(k->svc, k->job, &k->assets[i], &why);
-		if (k->results[i])
-			step_failed(k->job, "store", why.text);
+		if (!k->results[i])
+			continue;
+		step_failed(k->job, "store", why.text);
+		wait_for(k, why.wait_ms);
 	}
 	return NULL;
 }
@@ -160,9 +173,10 @@ count_misses(struct job *job, const struct keeping *k)
 	return job->misses > NOT_THERE_PAUSES;
 }
 
-/* *ret_open: how many are to be tried again. */
+/* *ret_open: how many are to be tried again; *ret_wait_ms: not before, as those
+ * asked that were tried; 0: nobody did. */
 static enum err_code
-keep_all(struct service *svc, struct job *job, size_t *ret_open, struct err *err)
+keep_all(struct service *svc, struct job *job, size_t *ret_open, uint64_t *ret_wait_ms, struct err *err)
 {
 	struct asset *assets = NULL;
 	struct keeping k = { .svc = svc, .job = job };
@@ -188,6 +202,7 @@ keep_all(struct service *svc, struct job *job, size_t *ret_open, struct err *err
 		else if (kept)
 			++*ret_open;
 	}
+	*ret_wait_ms = atomic_load(&k.wait_ms);
 	mem_free(k.results);
 	assets_free(&assets, k.n);
 	return rc;
@@ -208,6 +223,21 @@ find_end(struct service *svc, const struct job *job, struct job_event *ev, struc
 	return rc;
 }
 
+/* Not earlier than was asked for, and not after its own end, when it is given up. */
+static uint64_t
+pause_ms(const struct job *job, uint64_t asked_ms)
+{
+	uint64_t ms = backoff_ms(job->tries), left_ms;
+
+	if (!asked_ms)
+		return ms;
+	asked_ms = after_ms(asked_ms);
+	left_ms = job->time_left_ms > 0 ? (uint64_t)job->time_left_ms : 0;
+	if (asked_ms > left_ms)
+		asked_ms = left_ms;
+	return asked_ms > ms ? asked_ms : ms;
+}
+
 void
 store_step(struct service *svc, struct job *job)
 {
@@ -215,15 +245,16 @@ store_step(struct service *svc, struct job *job)
 	const struct apply how = { .road = NULL };
 	struct err err = ERR_INIT;
 	size_t open = 0;
+	uint64_t wait_ms = 0;
 	enum err_code rc;
 
-	rc = keep_all(svc, job, &open, &err);
+	rc = keep_all(svc, job, &open, &wait_ms, &err);
 	if (!rc && open == 0)
 		rc = find_end(svc, job, &ev, &err);
 	if (rc)
 		step_failed(job, "store", err.text);
 	if (rc || open > 0) {
-		step_later(svc, job, backoff_ms(job->tries));
+		step_later(svc, job, pause_ms(job, wait_ms));
 	} else {
 		PAUSE_POINT("job.settling");
 		step_apply(svc, job, &ev, &how);

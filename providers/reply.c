@@ -8,7 +8,6 @@
 
 #include "base/clock.h"
 
-#define RETRY_AFTER_MAX_MS (3600 * 1000)
 #define TEXT_MAX 2000
 #define DEPTH_MAX 32
 #define URLS_MAX 100	/* no model makes more; the rest would be somebody's joke */
@@ -147,25 +146,7 @@ reply_text(const char *s, size_t len)
 static uint64_t
 bounded_ms(uint64_t seconds)
 {
-	return seconds >= RETRY_AFTER_MAX_MS / 1000 ? RETRY_AFTER_MAX_MS : seconds * 1000;
-}
-
-static uint64_t
-header_ms(const struct http_response *rs)
-{
-	const char *after = http_response_header(rs, "retry-after");
-	const char *date = http_response_header(rs, "date");
-	int64_t then, now;
-	uint64_t n;
-
-	if (!after)
-		return 0;
-	if (!parse_u64(after, strlen(after), 0, UINT64_MAX, &n))
-		return bounded_ms(n);
-	if (http_date_parse(after, strlen(after), &then) || !date ||
-	    http_date_parse(date, strlen(date), &now) || then <= now)
-		return 0;
-	return bounded_ms((uint64_t)(then - now));
+	return seconds >= HTTP_RETRY_AFTER_MAX_MS / 1000 ? HTTP_RETRY_AFTER_MAX_MS : seconds * 1000;
 }
 
 /* "... Your rate limit resets in ~30s." */
@@ -185,14 +166,14 @@ uint64_t
 reply_retry_after_ms(const struct http_response *rs, const json_t *body)
 {
 	const json_t *member = json_object_get(body, "retry_after");
-	uint64_t ms = header_ms(rs);
+	uint64_t ms = http_retry_after_ms(rs);
 
 	if (ms)
 		return ms;
 	if (json_is_number(member) && json_number_value(member) > 0) {
 		double s = json_number_value(member);
 
-		return s >= RETRY_AFTER_MAX_MS / 1000 ? RETRY_AFTER_MAX_MS : (uint64_t)(s * 1000);
+		return s >= HTTP_RETRY_AFTER_MAX_MS / 1000 ? HTTP_RETRY_AFTER_MAX_MS : (uint64_t)(s * 1000);
 	}
 	return sentence_ms(reply_string(body, "detail"));
 }

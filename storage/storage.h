@@ -32,7 +32,7 @@ struct storage {
 	/*
 	 * Keep a file.  Already there with the same size is success.
 	 * ERR_UPSTREAM, ERR_NOT_SENT, ERR_NO_ANSWER: try again later, repeating
-	 * is safe.  ERR_REFUSED: it will not take this file, ever.
+	 * is safe; err->wait_ms may say when.  ERR_REFUSED: it will not take this file, ever.
 	 */
 	enum err_code (*put)(const void *settings, struct http_client *http,
 		const struct storage_file *file, struct err *err);

@@ -258,6 +258,8 @@ put(const void *settings, struct http_client *http, const struct storage_file *f
 		else
 			rc = err_set(err, refusal.again ? ERR_UPSTREAM : ERR_REFUSED,
 				"storing %s: %s", file->key, refusal.text);
+		if (!refusal.exists)
+			err_wait(err, http_retry_after_ms(&rs));
 	}
 	http_request_clear(&rq);
 	http_response_clear(&rs);

@@ -254,7 +254,7 @@ read_cancel_after(struct sim_rq *rq, struct pred *p, struct sim_reply *rp)
 
 /* ---- Switches that refuse, before anything is created. ---- */
 
-static void
+void
 reply_throttled(struct sim_reply *rp, const struct fault_hit *hit)
 {
 	long s = hit->retry_after_s;
@@ -271,8 +271,7 @@ reply_throttled(struct sim_reply *rp, const struct fault_hit *hit)
 	} else if (strcmp(hit->variant, "bare") == 0) {
 		json_object_set_new(body, "detail", json_string("Request was throttled."));
 	} else if (strcmp(hit->variant, "detail") != 0) {
-		snprintf(date, sizeof(date), "%ld", s);
-		reply_header(rp, "Retry-After", date);
+		reply_retry_after(rp, s);
 	}
 	reply_json(rp, 429, body);
 	rp->type = "application/problem+json";

@@ -57,6 +57,13 @@ reply_gone(struct sim_rq *rq, struct sim_reply *rp)
 	reply_bytes(rp, 404, "text/plain", "Not Found\n", 10);
 }
 
+static void
+reply_busy(struct sim_reply *rp, long retry_after_s)
+{
+	reply_retry_after(rp, retry_after_s);
+	reply_bytes(rp, 503, "text/plain", "Service Unavailable\n", 20);
+}
+
 /* The first bytes of an MP4 file, and filling. */
 static void
 reply_video(struct sim_reply *rp)
@@ -134,6 +141,8 @@ deliver(struct sim_rq *rq, struct sim_reply *rp, const char *suffix)
 		sim_sleep(rq->sim, hit.delay_ms);
 	if (pic.wishes & WISH_404 || fault_take(rq->sim, FAULT_DELIVERY_404, subject, NULL))
 		reply_gone(rq, rp);
+	else if (fault_take(rq->sim, FAULT_DELIVERY_503, subject, &hit))
+		reply_busy(rp, hit.retry_after_s);
 	else if (fault_take(rq->sim, FAULT_DELIVERY_500, subject, NULL))
 		reply_bytes(rp, 500, "text/plain", "Internal Server Error\n", 22);
 	else if (fault_take(rq->sim, FAULT_DELIVERY_HTML, subject, NULL))

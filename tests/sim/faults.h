@@ -31,6 +31,8 @@
 	X(FAULT_API_CUT, "api_cut", 0, "done, the answer ends half-way") \
 	X(FAULT_API_RESET, "api_reset", 0, "done, then connection reset") \
 	X(FAULT_SECRET_401, "secret_401", 0, "the webhooks' secret is not told") \
+	X(FAULT_GET_429, "get_429", 0, "429 on reading a prediction, as create_429") \
+	X(FAULT_CANCEL_429, "cancel_429", 0, "429 on a cancel, which is not done, as create_429") \
 	X(FAULT_GET_500, "get_500", 0, "500 on reading a prediction") \
 	X(FAULT_LIST_500, "list_500", 0, "500 on listing predictions") \
 	X(FAULT_LIST_CUT, "list_cut", 0, "the next page is on a host that nobody may ask") \
@@ -46,6 +48,7 @@
 	X(FAULT_WEBHOOK_BAD_SIGNATURE, "webhook_bad_signature", 0, "signed with another key") \
 	X(FAULT_WEBHOOK_STALE, "webhook_stale", 600000, "timestamp lies delay_ms back") \
 	X(FAULT_DELIVERY_404, "delivery_404", 0, "the output is gone") \
+	X(FAULT_DELIVERY_503, "delivery_503", 0, "503 instead of the output; retry_after in seconds") \
 	X(FAULT_DELIVERY_500, "delivery_500", 0, "500 instead of the output") \
 	X(FAULT_DELIVERY_SLOW, "delivery_slow", 1000, "the output comes late") \
 	X(FAULT_DELIVERY_HTML, "delivery_html", 0, "a web page instead of the output") \
@@ -54,7 +57,7 @@
 	X(FAULT_DELIVERY_CUT, "delivery_cut", 0, "the output ends half-way") \
 	X(FAULT_STORAGE_500, "storage_500", 0, "InternalError") \
 	X(FAULT_STORAGE_403, "storage_403", 0, "AccessDenied by row level security") \
-	X(FAULT_STORAGE_429, "storage_429", 0, "SlowDown") \
+	X(FAULT_STORAGE_429, "storage_429", 0, "SlowDown; with variant header retry_after in seconds") \
 	X(FAULT_STORAGE_544, "storage_544", 0, "DatabaseTimeout") \
 	X(FAULT_STORAGE_HTML_502, "storage_html_502", 0, "a proxy's 502 page") \
 	X(FAULT_STORAGE_SLOW, "storage_slow", 1000, "late") \

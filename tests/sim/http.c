@@ -2,6 +2,8 @@
 
 #include "tests/sim/http.h"
 
+#include <stdio.h>
+
 #include <string.h>
 
 #include "tests/sim/control.h"
@@ -75,6 +77,15 @@ void
 reply_header(struct sim_reply *rp, const char *name, const char *value)
 {
 	buf_printf(&rp->head, "%s: %s\r\n", name, value);
+}
+
+void
+reply_retry_after(struct sim_reply *rp, long s)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%ld", s);
+	reply_header(rp, "Retry-After", text);
 }
 
 void

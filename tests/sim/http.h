@@ -76,6 +76,8 @@ bool rq_query(const struct sim_rq *rq, const char *name, struct buf *ret);
 /* The body as JSON; NULL if it is none.  New. */
 json_t *rq_json(const struct sim_rq *rq);
 
+/* Retry-After in seconds. */
+void reply_retry_after(struct sim_reply *rp, long s);
 void reply_header(struct sim_reply *rp, const char *name, const char *value);
 void reply_json(struct sim_reply *rp, int status, json_t *json);	/* steals json */
 void reply_bytes(struct sim_reply *rp, int status, const char *type,

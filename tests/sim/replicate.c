@@ -90,11 +90,14 @@ static void
 get_prediction(struct sim_rq *rq, struct sim_reply *rp)
 {
 	const char *subject = buf_str(&rq->subject);
+	struct fault_hit hit;
 
 	pthread_mutex_lock(&rq->sim->lock);
 	rq->sim->n.reads++;
 	pthread_mutex_unlock(&rq->sim->lock);
-	if (fault_take(rq->sim, FAULT_GET_500, subject, NULL))
+	if (fault_take(rq->sim, FAULT_GET_429, subject, &hit))
+		reply_throttled(rp, &hit);
+	else if (fault_take(rq->sim, FAULT_GET_500, subject, NULL))
 		reply_problem(rp, 500, "Internal Server Error", "The simulator was asked to fail");
 	else if (fault_take(rq->sim, FAULT_GET_404, subject, NULL))
 		not_found(rq, rp);
@@ -106,7 +109,12 @@ static void
 cancel_prediction(struct sim_rq *rq, struct sim_reply *rp)
 {
 	const char *subject = buf_str(&rq->subject);
+	struct fault_hit hit;
 
+	if (fault_take(rq->sim, FAULT_CANCEL_429, subject, &hit)) {
+		reply_throttled(rp, &hit);
+		return;
+	}
 	if (fault_take(rq->sim, FAULT_CANCEL_500, subject, NULL)) {
 		reply_problem(rp, 500, "Internal Server Error", "The simulator was asked to fail");
 		return;

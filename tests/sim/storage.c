@@ -148,7 +148,9 @@ go_wrong(struct sim_rq *rq, struct sim_reply *rp)
 	if (fault_take(rq->sim, FAULT_STORAGE_SLOW, subject, &hit))
 		sim_sleep(rq->sim, hit.delay_ms);
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
-		if (fault_take(rq->sim, table[i].fault, subject, NULL)) {
+		if (fault_take(rq->sim, table[i].fault, subject, &hit)) {
+			if (strcmp(hit.variant, "header") == 0)
+				reply_retry_after(rp, hit.retry_after_s);
 			refuse(rp, table[i].why);
 			return true;
 		}

@@ -567,6 +567,14 @@ def t_read_faults(s):
     s.create(webhook=s.receiver.url())
     eq(s.api("GET", "/predictions").status, 500)
     assert "webhook" not in s.api("GET", "/predictions").json()["results"][0]
+    s.faults(get_429={"retry_after": 7})
+    a = s.api("GET", url)
+    eq((a.status, a.headers["Retry-After"]), (429, "7"))
+    id = s.create("x [endless]").json()["id"]
+    s.faults(cancel_429={"variant": "body", "retry_after": 9})
+    a = s.api("POST", "/predictions/%s/cancel" % id)
+    eq((a.status, a.json()["retry_after"], s.api("GET", "/predictions/" + id).json()["status"] == "canceled"),
+       (429, 9, False))
     s.faults(cancel_500=1)
     id = s.create("x [endless]").json()["id"]
     eq(s.api("POST", "/predictions/%s/cancel" % id).status, 500)
@@ -629,6 +637,9 @@ def t_delivery_faults(s):
     for name, status in (("delivery_404", 404), ("delivery_500", 500)):
         s.faults(**{name: 1})
         eq(s.call("GET", url).status, status)
+    s.faults(delivery_503={"retry_after": 5})
+    a = s.call("GET", url)
+    eq((a.status, a.headers["Retry-After"]), (503, "5"))
     s.faults(delivery_html=1)
     a = s.call("GET", url)
     eq((a.status, a.headers["Content-Type"]), (200, "text/html"))
