@@ -74,7 +74,7 @@ def refused_by_all():
             taken.append({**answer.json, "user": f"late-{len(taken)}-{refused}"})
             refused = 0
         else:
-            check_refused(answer, 2)
+            check_refused(answer)
             refused += 1
         check(time.monotonic() < end, "one goes on taking jobs")
         time.sleep(0.05)
