@@ -21,6 +21,7 @@ CONFIG = {"lease": f"{LEASE_S}s", "poll_interval": "100ms", "db_timeout": "2s", 
           "job_timeout": "60s", "workers": 24, "output_timeout": "5s"}
 # A good client asks again: after these, and when nobody answers at all.
 NOT_NOW = (502, 503, 504)
+CLIENTS_MAX = 100       # of a row that posts for itself
 STATUS_ENDS = ", ".join(f"'{status}'" for status in stacks.SETTLED)
 
 # How a job may end while the provider's prediction ended so; None: there was none.
@@ -40,7 +41,7 @@ AGREES = {
 @dataclasses.dataclass
 class Row:
     name: str
-    jobs: int = 4
+    jobs: int = 4           # that are posted; 0: the row posts for itself
     prompt: str = "a lighthouse"
     members: dict = dataclasses.field(default_factory=dict)     # of the request
     end: typing.Any = "succeeded"       # what each job comes to; a function of its number
@@ -351,7 +352,7 @@ class Run:
         if row.before:
             row.before(self)
         began = time.monotonic()
-        with concurrent.futures.ThreadPoolExecutor(4 * len(self.jobs)) as self.pool:
+        with concurrent.futures.ThreadPoolExecutor(4 * len(self.jobs) or CLIENTS_MAX) as self.pool:
             for job in self.jobs:
                 self.spawn(self._post, job)
             try:

@@ -5,10 +5,11 @@ import random
 import signal
 import time
 
+import alloc_rows
 from clusters import OnSmallDisk, WithStandby
 from fault import LEASE_S, Rig, Row, stacks
 
-ROWS = []
+ROWS = [*alloc_rows.ROWS]
 
 # What a row may run on; started when the first row wants it.
 STACKS = {
@@ -19,6 +20,7 @@ STACKS = {
     "a small disk": OnSmallDisk,
     "clocks ten minutes ahead": lambda: Rig(wrong_clock_s=600),
     "clocks ten minutes behind": lambda: Rig(wrong_clock_s=-600),
+    **alloc_rows.STACKS,
 }
 
 
