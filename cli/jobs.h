@@ -2,7 +2,7 @@
 #ifndef GENGATE_CLI_JOBS_H
 #define GENGATE_CLI_JOBS_H
 
-#include <jansson.h>
+#include "base/json.h"
 
 /* As operator_list() and operator_show() give them. */
 void jobs_print_list(const json_t *doc);

@@ -46,9 +46,9 @@ put_value(struct buf *out, const json_t *value, size_t max)
 	} else if (!value || json_is_null(value)) {
 		buf_putc(out, '-');
 	} else {
-		text = json_dumps(value, JSON_ENCODE_ANY);
+		text = json_write(value, JSON_ENCODE_ANY);
 		put_safe(out, text ? text : "?", max);
-		free(text);
+		mem_free(text);
 	}
 }
 

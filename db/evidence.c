@@ -51,7 +51,9 @@ evidence_find(struct db *db, const struct uuid *first, const struct uuid *last,
 static json_t *
 column_json(const PGresult *res, int row, const char *column)
 {
-	return json_loads(row_text(res, row, column), 0, NULL);
+	const char *text = row_text(res, row, column);
+
+	return json_read(text, strlen(text), 0, NULL);
 }
 
 enum err_code
@@ -105,7 +107,7 @@ evidence_resume(struct db *db, const struct job_name *job, const char *event,
 	const json_t *detail, bool *ret_leased, struct err *err)
 {
 	struct text o, j;
-	char *text = json_dumps(detail, JSON_COMPACT);
+	char *text = json_write(detail, JSON_COMPACT);
 	const char *params[] = { id(&o, &job->owner), id(&j, &job->id), event, text };
 	PGresult *res = NULL;
 	enum err_code rc = text ? db_query(db, SQL_job_resume, params, N(params), &res, err)
@@ -116,6 +118,6 @@ evidence_resume(struct db *db, const struct job_name *job, const char *event,
 	if (!rc)
 		*ret_leased = row_text(res, 0, "is_leased")[0] == 't';
 	PQclear(res);
-	free(text);
+	mem_free(text);
 	return rc;
 }

@@ -5,9 +5,8 @@
 #ifndef GENGATE_DB_EVIDENCE_H
 #define GENGATE_DB_EVIDENCE_H
 
-#include <jansson.h>
-
 #include "base/generation.h"
+#include "base/json.h"
 #include "db/db.h"
 
 struct job_name {

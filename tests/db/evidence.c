@@ -98,6 +98,8 @@ shows_all_of_one(void **state)
 	json_t *doc = NULL, *live, *trail;
 	struct err err = ERR_INIT;
 
+	sql_do(f->pg, "insert into public.generation_strays (owner_id, job_id, prediction_id, provider, road)"
+		" values ('%s', '%s', 'p2', 'replicate', 'webhook')", text_of(&job.owner), text_of(&job.id));
 	WANT(ERR_NOT_FOUND, evidence_show(f->db, &other, &doc, &err));
 	WANT(ERR_OK, evidence_show(f->db, &name, &doc, &err));
 	live = json_object_get(doc, "live");
@@ -108,6 +110,9 @@ shows_all_of_one(void **state)
 	assert_string_equal(json_string_value(json_object_get(json_array_get(trail, 0), "event")), "created");
 	assert_string_equal(json_string_value(json_object_get(json_array_get(trail, 1), "to")), "running");
 	assert_int_equal(json_array_size(json_object_get(doc, "outputs")), 0);
+	assert_int_equal(json_array_size(json_object_get(doc, "strays")), 1);
+	assert_string_equal(json_string_value(json_object_get(json_array_get(json_object_get(doc, "strays"), 0),
+		"prediction")), "p2");
 	assert_string_equal(json_string_value(json_object_get(json_object_get(json_object_get(doc, "job"),
 		"request"), "prompt")), "a \"cat\"");
 	json_decref(doc);

@@ -157,10 +157,12 @@ def shows_what_is_live():
     try:
         job = rig.submit("[endless]")
         rig.wait_state(job, "running")
+        rig.sql("INSERT INTO generation_strays (owner_id, job_id, prediction_id, provider, road, ended_at, verdict) SELECT"
+                f" owner_id, id, 'another', provider, 'webhook', now(), 'foreign' FROM generation_jobs WHERE id = '{job['id']}'")
         live = run_json("show", job["id"])["live"]
         equal((live["state"], live["prediction"], live["cancel"]), ("running", rig.one_prediction(job)["id"], None), "live row")
         text = run("show", job["id"])
-        for wanted in (r"(?m)^live$", r"(?m)^  state +running$", r"(?m)^  next step +\S+Z   ", r"(?m)^  deadline .*Z   in \d+m \d+s$"):
+        for wanted in (r"(?m)^  another  foreign  road=webhook created=\S+Z ended=\S+Z$", r"(?m)^live$", r"(?m)^  state +running$", r"(?m)^  next step +\S+Z   ", r"(?m)^  deadline .*Z   in \d+m \d+s$"):
             check(re.search(wanted, text), f"no {wanted} in\n{text}")
     finally:
         rig.set_sim(processing_ms=100)
