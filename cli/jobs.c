@@ -12,7 +12,6 @@
 
 /* These commands' own: 0 done, 1 not possible, 2 not said rightly. */
 #define EXIT_IMPOSSIBLE 1
-#define EXIT_WORDS 2
 
 #define LIMIT_DEFAULT 50
 #define LIMIT_MAX 10000
@@ -238,7 +237,7 @@ refuse(const struct options *opt, const struct err *err)
 	if (doc)
 		(void)print_json(doc);
 	json_decref(doc);
-	return err->code == ERR_INVALID ? EXIT_WORDS : EXIT_IMPOSSIBLE;
+	return err->code == ERR_INVALID ? EXIT_USAGE : EXIT_IMPOSSIBLE;
 }
 
 static int
@@ -286,7 +285,7 @@ cmd_jobs(int argc, char **argv)
 
 	if (!cmd || !parse_options(cmd, argc - 1, argv + 1, &opt)) {
 		fputs(usage, stderr);
-		return EXIT_WORDS;
+		return EXIT_USAGE;
 	}
 	app = app_new();
 	if (!app)

@@ -327,7 +327,7 @@ def what_is_not_said_rightly():
                   ("settle", an_id), ("settle", an_id, "--as", "failed"), ("settle", an_id, "--reason", "x"),
                   ("settle", an_id, "--as", "succeeded", "--reason", "x"), ("settle", an_id, "--as", "failed", "--reason", ""),
                   ("resume", an_id, "--as", "failed")):
-        run(*words, status=2)
+        run(*words, status=64)
     text = rig.run([rig.gengate_program, "--help"]).stdout
     check("gengate jobs list" in text, "gengate --help")
 
