@@ -267,6 +267,16 @@ read_file(int fd, void *to, size_t len, uint64_t at)
 	return n;
 }
 
+/* Was the process stopped for so long, after it began to send, that somebody else
+ * may have sent it meanwhile?  Else the transfer's own timeout comes before this. */
+static bool
+is_too_late(const struct transfer *t)
+{
+	int64_t not_after = t->rq->not_after_boot_us;
+
+	return not_after && clock_boot_us() > not_after + (int64_t)t->timeout_ms * 1000;
+}
+
 /* No seek callback goes with this, so that libcurl cannot start over. */
 static size_t
 on_read(char *to, size_t size, size_t n, void *arg)
@@ -282,6 +292,10 @@ on_read(char *to, size_t size, size_t n, void *arg)
 	/* The head is out.  Only a create has a not-after. */
 	if (t->body_read == 0 && t->rq->not_after_boot_us)
 		PAUSE_POINT("submit.first_byte");
+	if (is_too_late(t)) {
+		transfer_fail(t, ERR_NO_ANSWER, "too late to send the rest of it");
+		return CURL_READFUNC_ABORT;
+	}
 	if (t->rq->body_fd >= 0) {
 		ssize_t got = read_file(t->rq->body_fd, to, len, t->body_read);
 

@@ -48,7 +48,8 @@ struct http_request {
 	uint32_t timeout_ms;		/* for all of it; 0: the default, 30 s */
 	uint32_t idle_timeout_ms;	/* no byte for that long; 0: no such limit */
 	uint64_t max_response_bytes;	/* 0: the default, 8 MB; in a file too */
-	int64_t not_after_boot_us;	/* 0: none; else not sent after clock_boot_us() */
+	int64_t not_after_boot_us;	/* 0: none; else not begun after clock_boot_us(),
+					 * nor gone on with a timeout later */
 
 	/* The resolved address has to be public: no loopback, private, link-local,
 	 * CGNAT, multicast or reserved one, in IPv4, IPv6 or one inside the other.
