@@ -18,7 +18,8 @@ from pipe import Pipe
 PROGRAM = os.path.join(stacks.BUILDDIR, "tests/fault/gengate")
 LEASE_S = 2
 CONFIG = {"lease": f"{LEASE_S}s", "poll_interval": "100ms", "db_timeout": "2s", "max_output_bytes": "20MB",
-          "job_timeout": "60s", "workers": 24, "output_timeout": "5s"}
+          "job_timeout": "60s", "workers": 24, "output_timeout": "5s",
+          "uncertain_grace": "1500ms"}
 # A good client asks again: after these, and when nobody answers at all.
 NOT_NOW = (502, 503, 504)
 CLIENTS_MAX = 100       # of a row that posts for itself

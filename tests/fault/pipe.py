@@ -120,9 +120,11 @@ class Pipe:
             pair.flows.clear()
 
     def speak(self):
+        """To who comes now.  What was said meanwhile never arrives."""
         self.silent = False
         for pair in list(self.pairs):
-            pair.flows.set()
+            if not pair.flows.is_set():
+                pair.close(reset=True)
 
     def cut(self, *words):
         """The next message that holds all of these is handed on; its answer is thrown away, and

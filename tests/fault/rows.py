@@ -16,6 +16,8 @@ STACKS = {
     "two gengates": lambda: Rig(),
     "a database that can be cut off": lambda: Rig(database_pipe=True),
     "a storage that can be cut off": lambda: Rig(storage_pipe=True),
+    "a provider that can be cut off": lambda: Rig(provider_pipe=True),
+    "three gengates": lambda: Rig(gengates=3),
     "a synchronous standby": WithStandby,
     "a small disk": OnSmallDisk,
     "clocks ten minutes ahead": lambda: Rig(wrong_clock_s=600),
@@ -66,6 +68,11 @@ def cancel_all(run):
 
 at_point("create.committed", "after the create's commit")
 at_point("submitting.uncommitted", "before submitting is committed")
+# No webhook says that there is a prediction: it has to be looked for.
+NO_WEBHOOKS = {"webhook_lost": -1}
+at_point("submitting.committed", "after submitting is committed", faults=NO_WEBHOOKS)
+at_point("submit.first_byte", "after the call's first byte", faults=NO_WEBHOOKS)
+at_point("submit.answered", "after the call's answer", faults=NO_WEBHOOKS)
 at_point("webhook.committed", "after a webhook's commit")
 at_point("output.fetched", "between fetching and storing", members={"count": 2})
 at_point("output.stored", "between storing and recording", members={"count": 2})
@@ -143,9 +150,38 @@ BULKY = {"metadata": {"bulk": base64.b64encode(random.Random(1).randbytes(6000))
 row("Postgres: disk full", jobs=10, apart_s=0.25, members=BULKY, stack="a small disk", during=fill_disk, look=was_full)
 
 
+# -- nginx: between clients and us, us and the provider, us and the storage
+
+def reload_nginx(run):
+    for _ in range(5):
+        time.sleep(0.25)
+        run.rig.nginx.signal(signal.SIGHUP)
+
+
+def restart_nginx(run):
+    for _ in range(3):
+        time.sleep(0.4)
+        run.rig.nginx.restart()
+
+
+row("nginx reloaded", jobs=10, apart_s=0.15, during=reload_nginx)
+row("nginx restarted", jobs=10, apart_s=0.15, during=restart_nginx)
+
+
+# -- Several processes
+
+def kill_each(run):
+    for part in 2 * run.rig.gengates:
+        time.sleep(0.35)
+        part.kill()
+        part.start()
+
+
+row("three gengates, each killed twice", jobs=24, apart_s=0.1, stack="three gengates", during=kill_each)
+
+
 # -- The provider
 
-NO_WEBHOOKS = {"webhook_lost": -1}
 row("provider: 429 with Retry-After", faults={"create_429": {"count": 6, "retry_after": 1}})
 row("provider: 429 without Retry-After", faults={"create_429": {"count": 6, "variant": "bare"}})
 
@@ -159,6 +195,33 @@ def one_failed(run):
 # All processes know of the pause before the second job comes, and one job tries when it is over.
 row("provider: 402", apart_s=1.5, faults={"create_402": 1}, end="succeeded|failed provider_unavailable", look=one_failed,
     timeout=75)
+# Creates whose outcome is not known: looked for, found or not there, and never sent twice.
+CREATE = "POST /replicate/v1"
+row("provider: 500 before creating", faults={"create_500_before": 4})
+row("provider: 500 after creating", faults={**NO_WEBHOOKS, "create_500_after": 4})
+row("provider: 500 after creating, with webhooks", faults={"create_500_after": 4})
+row("provider: hang before creating", faults={"create_hang": {"count": 4, "delay_ms": 3000}})
+row("provider: hang after creating", faults={**NO_WEBHOOKS, "create_late": {"count": 4, "delay_ms": 3000}})
+row("provider: closed before creating", faults={"create_drop_before": 4})
+row("provider: reset after creating", faults={**NO_WEBHOOKS, "api_reset": {"count": 4, "match": CREATE}})
+row("provider: a truncated body", faults={**NO_WEBHOOKS, "create_cut": 4})
+row("provider: HTML", faults={**NO_WEBHOOKS, "api_html": {"count": 4, "match": CREATE}})
+row("provider: 200 MB of JSON", faults={**NO_WEBHOOKS, "api_huge": {"count": 4, "match": CREATE}})
+
+
+def speak_again(run):
+    time.sleep(3.5)
+    run.rig.provider.speak()
+
+
+row("provider: a silent connection", stack="a provider that can be cut off",
+    before=lambda run: run.rig.provider.silence(), during=speak_again)
+row("provider: a list in pages", jobs=8, sim={"page_size": 2}, faults={**NO_WEBHOOKS, "create_drop_after": 8})
+row("provider: a list that lags", sim={"list_lag_ms": 1000}, faults={**NO_WEBHOOKS, "create_drop_after": 4})
+# The first prediction's first webhook comes when there is a second one.
+row("provider: a list that lags longer than the grace", jobs=1, prompt="[slow]", strays=1,
+    sim={"list_lag_ms": 60000, "slow_ms": 8000},
+    faults={"create_drop_after": 1, "webhook_late": {"count": 1, "delay_ms": 5000, "match": '"status":"processing"'}})
 row("provider: polls answered late", faults={**NO_WEBHOOKS, "delay": {"count": 6, "delay_ms": 1500, "match": "GET /replicate/v1"}})
 row("provider: polls reset", faults={**NO_WEBHOOKS, "api_reset": {"count": 6, "match": "GET"}})
 row("provider: polls answered 500", faults={**NO_WEBHOOKS, "get_500": 6})
@@ -232,12 +295,14 @@ row("webhooks forged", sim=SLOWER, faults={"webhook_bad_signature": -1}, during=
 row("webhooks at another job's URL", sim=SLOWER, during=misdirect)
 
 
-# -- Clocks
+# -- Clocks, with creates that have to be looked for
 
-row("our clocks ten minutes ahead", stack="clocks ten minutes ahead")
-row("our clocks ten minutes behind", stack="clocks ten minutes behind")
-row("the provider's clock ten minutes ahead", sim={"clock_offset_ms": 600000})
-row("the provider's clock ten minutes behind", sim={"clock_offset_ms": -600000})
+LOST_ANSWERS = {"create_drop_before": 2, "create_drop_after": 2}
+
+row("our clocks ten minutes ahead", faults=LOST_ANSWERS, stack="clocks ten minutes ahead")
+row("our clocks ten minutes behind", faults=LOST_ANSWERS, stack="clocks ten minutes behind")
+row("the provider's clock ten minutes ahead", faults=LOST_ANSWERS, sim={"clock_offset_ms": 600000})
+row("the provider's clock ten minutes behind", faults=LOST_ANSWERS, sim={"clock_offset_ms": -600000})
 
 
 # -- Storage
