@@ -1,6 +1,7 @@
 """Jobs that go well: what is asked of the provider, what is kept, who sees it."""
 
 import os
+import re
 import sys
 import uuid
 
@@ -69,6 +70,8 @@ def a_picture_arrives_in_the_bucket():
           "object")
     equal((stored[0]["content_type"], stored[0]["cache_control"]), ("image/png", "max-age=31536000"), "headers")
     equal(stored[0]["name"].split("/")[2], f"0-{asset['sha256'][:16]}.png", "name")
+    # Of the few characters that no storage, proxy or client takes for something else.
+    check(re.fullmatch("[0-9a-f-]{36}/[0-9a-f-]{36}/[0-9a-z.-]+", stored[0]["name"]), stored[0]["name"])
 
 
 @test

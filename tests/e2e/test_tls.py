@@ -155,6 +155,8 @@ def uncertain_after(act, certificate=None):
         of_this = [body for body in provider.created if b"second" in body]
         equal(len(of_this), 1, f"creates after {act!r}")
         equal(rig.state(job), "uncertain", "state")
+        # A storage's gateway refuses its secret key to what calls itself a browser.
+        check(all(re.fullmatch(r"gengate/[\w.~+-]+", agent) for agent in provider.agents), f"{provider.agents}")
     finally:
         provider.close()
 

@@ -22,11 +22,12 @@ def prediction(number):
 
 
 class Provider:
-    """created: bodies of the creates that were read to their end.  act: what happens then."""
+    """created: bodies of the creates that were read to their end.  act: what happens then.
+    agents: who sent them, over HTTP/1.1."""
 
     def __init__(self, act="answer", certificate=None):
         self.act = act
-        self.created = []
+        self.created, self.agents = [], []
         self.connections = 0
         self.lock = threading.Lock()
         self.tls = None
@@ -86,6 +87,7 @@ class Http1(http.server.BaseHTTPRequestHandler):
         if not body:
             self.answer(503, b"{}")
             return
+        self.provider.agents.append(self.headers["User-Agent"])
         number, act = self.provider.take(body)
         if act == "answer":
             self.answer(201, prediction(number))

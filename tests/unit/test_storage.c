@@ -740,6 +740,31 @@ answers(void **state)
 	}
 }
 
+/* Each code that we know, without a status that would say the same. */
+static void
+codes_alone(void **state)
+{
+	static const struct { enum err_code want; const char *codes[11]; } rows[] = {
+		{ ERR_REFUSED, { "EntityTooLarge", "InvalidKey", "InvalidMimeType" } },
+		{ ERR_UPSTREAM, { "AccessDenied", "InvalidBucketName", "InvalidJWT", "InvalidRequest", "NoSuchBucket" } },
+		{ ERR_UPSTREAM, { "Aborted", "DatabaseReadOnly", "DatabaseSchemaMismatch", "DatabaseTimeout", "InternalError",
+			"LockTimeout", "NoSuchKey", "ResourceLocked", "SlowDown" } },
+	};
+	struct upstream *up = *state;
+
+	for (size_t i = 0; i < N(rows); i++) {
+		/* The status line and statusCode say the opposite. */
+		int status = rows[i].want == ERR_REFUSED ? 500 : 400;
+
+		for (const char *const *code = rows[i].codes; *code; code++) {
+			char text[200];
+
+			snprintf(text, sizeof text, "%d {\"statusCode\":\"%d\",\"code\":\"%s\"}", status, status, *code);
+			ASSERT_ROW(*code, put_upstream(up, "GENGATE_SUPABASE_KEY=" SECRET, text, NULL, "RIFFx", NULL) == rows[i].want);
+		}
+	}
+}
+
 static void
 removals(void **state)
 {
@@ -873,6 +898,7 @@ main(void)
 		LOCAL(local_short_of_memory),
 		SUPABASE(what_is_sent),
 		SUPABASE(answers),
+		SUPABASE(codes_alone),
 		SUPABASE(removals),
 		SUPABASE(signed_urls),
 		SUPABASE(nobody_there),
