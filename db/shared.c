@@ -38,3 +38,19 @@ shared_put(struct db *db, const char *name, const char *text, struct err *err)
 	PQclear(res);
 	return rc;
 }
+
+enum err_code
+shared_claim(struct db *db, const char *name, uint64_t pause_ms, struct err *err)
+{
+	char pause[24];
+	const char *params[] = { name, pause };
+	PGresult *res = NULL;
+	enum err_code rc;
+
+	snprintf(pause, sizeof pause, "%llu", (unsigned long long)pause_ms);
+	rc = db_query(db, SQL_shared_claim, params, N(params), &res, err);
+	if (!rc && PQntuples(res) == 0)
+		rc = err_set(err, ERR_LOST_RACE, "another process has begun %s", name);
+	PQclear(res);
+	return rc;
+}

@@ -15,4 +15,9 @@ enum err_code shared_get(struct db *db, const char *name, struct buf *out,
 enum err_code shared_put(struct db *db, const char *name, const char *text,
 	struct err *err) MUST_CHECK;
 
+/* Be the one process that does what has that name, unless one has begun it less
+ * than pause_ms ago: ERR_LOST_RACE.  shared_get() then tells how long ago. */
+enum err_code shared_claim(struct db *db, const char *name, uint64_t pause_ms,
+	struct err *err) MUST_CHECK;
+
 #endif

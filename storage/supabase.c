@@ -5,6 +5,8 @@
  */
 #include "config.h"
 
+#include "storage/supabase.h"
+
 #include "base/json.h"
 #include "storage/storage.h"
 
@@ -49,6 +51,14 @@ check(const void *settings, struct buf *mistakes)
 		cfg_mistake(mistakes, "supabase_bucket", "has to be set with storage = supabase");
 }
 
+const char *
+supabase_url(const void *settings)
+{
+	const struct supabase *s = settings;
+
+	return s->url;
+}
+
 /* <url>/storage/v1/<route>/<bucket>/<key> */
 static void
 put_url(struct buf *out, const struct supabase *s, const char *route, const char *key)
@@ -76,6 +86,14 @@ add_key(const struct supabase *s, struct http_request *rq)
 	rc = bearer.err ? bearer.err : http_request_add_header(rq, "Authorization", buf_str(&bearer));
 	buf_wipe(&bearer);
 	return rc;
+}
+
+enum err_code
+supabase_add_key(const void *settings, struct http_request *rq)
+{
+	const struct supabase *s = settings;
+
+	return s->key ? add_key(s, rq) : ERR_OK;
 }
 
 static enum err_code

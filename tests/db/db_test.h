@@ -95,6 +95,7 @@ int test_evidence(void);
 int test_prune(void);
 int test_remove(void);
 int test_strays(void);
+int test_shared(void);
 int test_constraints(void);
 int test_pauses(void);
 int test_pool(void);
