@@ -30,6 +30,8 @@
  * before that, so that a create seldom meets one that is being closed. */
 #define MAX_IDLE_S 50L
 
+static const char stopped[] = "the client was stopped";
+
 #define KICK_US 100000
 #define SLEEP_MS 60000	/* with nothing to do; a wake-up ends it */
 
@@ -107,7 +109,7 @@ struct http_client {
 	pthread_cond_t unused;		/* n_callers fell to 0 */
 	struct transfer *queue, **queue_end;
 	size_t n_callers;		/* inside http_perform() */
-	bool stopping;
+	enum stopping { STOP_NOTHING, STOP_READING, STOP_ALL } stopping;
 };
 
 /* ---- how a transfer ends ---- */
@@ -208,14 +210,19 @@ on_close_socket(void *arg, curl_socket_t fd)
 	return close(fd);
 }
 
+static bool
+only_reads(const struct http_request *rq)
+{
+	return rq->method == HTTP_GET || rq->method == HTTP_HEAD;
+}
+
 /* libcurl may repeat a request when a kept connection ends without an answer.
  * Where that is not harmless it is not done; nor for public_address_only, so
  * that the address of an earlier try cannot stand for that of the next. */
 static bool
 may_send_again(const struct http_request *rq)
 {
-	return (rq->method == HTTP_GET || rq->method == HTTP_HEAD) &&
-	       !rq->public_address_only;
+	return only_reads(rq) && !rq->public_address_only;
 }
 
 static void
@@ -939,12 +946,12 @@ start_held(struct http_client *c)
 	return any;
 }
 
-/* Take what was queued.  Returns whether the client is to stop. */
-static bool
+/* Take what was queued.  Returns what is to stop. */
+static enum stopping
 admit_queued(struct http_client *c)
 {
 	struct transfer *t, *next;
-	bool stopping;
+	enum stopping stopping;
 
 	pthread_mutex_lock(&c->lock);
 	t = c->queue;
@@ -1074,16 +1081,6 @@ sweep(struct http_client *c)
 	return active_us < held_us ? active_us : held_us;
 }
 
-static void
-end_all(struct http_client *c, enum err_code code, const char *why)
-{
-	for (struct transfer *t = c->active; t; t = t->next)
-		end_transfer(t, code, why);
-	for (struct transfer *t = c->held; t; t = t->next)
-		end_transfer(t, code, why);
-	sweep(c);
-}
-
 /*
  * libcurl 7.88 looks at one of the transfers that wait for a connection each
  * time another ends.  If that one waits for a busy host it goes back to the end
@@ -1126,15 +1123,34 @@ sleep_until(struct http_client *c, int64_t next_us)
 	}
 }
 
+static bool
+is_stopped(enum stopping stopping, const struct http_request *rq)
+{
+	return stopping == STOP_ALL || (stopping == STOP_READING && only_reads(rq));
+}
+
+static void
+end_stopped(struct http_client *c, enum stopping stopping)
+{
+	for (struct transfer *t = c->active; t; t = t->next)
+		if (is_stopped(stopping, t->rq))
+			end_transfer(t, ERR_STOPPING, stopped);
+	for (struct transfer *t = c->held; t; t = t->next)
+		if (is_stopped(stopping, t->rq))
+			end_transfer(t, ERR_STOPPING, stopped);
+}
+
 static void *
 client_run(void *arg)
 {
 	struct http_client *c = arg;
+	enum stopping stopping;
 
-	while (!admit_queued(c)) {
+	while ((stopping = admit_queued(c)) != STOP_ALL) {
 		int64_t next_us;
 		int running;
 
+		end_stopped(c, stopping);
 		do {
 			/* A failure is not one of a single transfer; those
 			 * have their own time limits here. */
@@ -1145,7 +1161,8 @@ client_run(void *arg)
 		kick_waiting(c);
 		sleep_until(c, next_us);
 	}
-	end_all(c, ERR_STOPPING, "the client was stopped");
+	end_stopped(c, STOP_ALL);
+	sweep(c);
 	return NULL;
 }
 
@@ -1245,14 +1262,27 @@ http_client_new(const struct http_settings *settings, struct http_client **ret,
 	return rc;
 }
 
-void
-http_client_stop(struct http_client *c)
+static void
+stop(struct http_client *c, enum stopping stopping)
 {
 	pthread_mutex_lock(&c->lock);
-	c->stopping = true;
+	if (c->stopping < stopping)
+		c->stopping = stopping;
 	if (c->has_thread)
 		curl_multi_wakeup(c->multi);
 	pthread_mutex_unlock(&c->lock);
+}
+
+void
+http_client_stop(struct http_client *c)
+{
+	stop(c, STOP_ALL);
+}
+
+void
+http_client_stop_reading(struct http_client *c)
+{
+	stop(c, STOP_READING);
 }
 
 static void
@@ -1310,8 +1340,8 @@ enter(struct http_client *c, const struct http_request *rq, struct err *err)
 	enum err_code rc = ERR_OK;
 
 	pthread_mutex_lock(&c->lock);
-	if (c->stopping)
-		rc = err_set(err, ERR_STOPPING, "%s: the client was stopped", method_name(rq->method));
+	if (is_stopped(c->stopping, rq))
+		rc = err_set(err, ERR_STOPPING, "%s: %s", method_name(rq->method), stopped);
 	else if (!c->has_thread)
 		rc = start_late(c, err);
 	if (!rc)
@@ -1335,8 +1365,8 @@ transfer_run(struct http_client *c, struct transfer *t)
 {
 	pthread_cond_init(&t->cond, NULL);
 	pthread_mutex_lock(&c->lock);
-	if (c->stopping) {
-		transfer_fail(t, ERR_STOPPING, "the client was stopped");
+	if (is_stopped(c->stopping, t->rq)) {
+		transfer_fail(t, ERR_STOPPING, stopped);
 		t->done = true;
 	} else {
 		*c->queue_end = t;

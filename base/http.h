@@ -119,8 +119,10 @@ enum err_code http_client_new(const struct http_settings *settings,
  * return, ends the thread, frees.  Nobody may begin to use the client then. */
 void http_client_free(struct http_client **client);
 
-/* From any thread: ends running transfers and refuses new ones, ERR_STOPPING. */
+/* From any thread: ends running transfers and refuses new ones, ERR_STOPPING.
+ * stop_reading: only those that change nothing, GET and HEAD. */
 void http_client_stop(struct http_client *client);
+void http_client_stop_reading(struct http_client *client);
 
 /*
  * Send and wait.  Blocks for at most timeout_ms and a little; any thread.

@@ -113,22 +113,33 @@ config_path(const char *path)
 	return access(DEFAULT_CONFIG, F_OK) == 0 ? DEFAULT_CONFIG : NULL;
 }
 
+/* ERR_OK, and no mistakes: it can be used. */
+static enum err_code
+load(struct app *app, const char *path, bool all, struct buf *mistakes, struct err *err)
+{
+	enum err_code rc = cfg_load(&app->cfg, path, environ, mistakes, err);
+
+	if (all && rc != ERR_NOMEM) {
+		struct service_parts parts = app_parts(app);
+
+		service_check(&parts, mistakes);
+	}
+	if (!rc && mistakes->err)
+		rc = err_set(err, mistakes->err, "configuration");
+	if (!rc && mistakes->len > 0)
+		rc = err_set(err, ERR_CONFIG, "configuration");
+	return rc;
+}
+
 int
 app_load(struct app *app, const char *path, bool all)
 {
 	struct buf mistakes = BUF_INIT(MISTAKES_MAX);
 	struct err err = ERR_INIT;
-	enum err_code rc;
 	int status = 0;
 
 	path = config_path(path);
-	rc = cfg_load(&app->cfg, path, environ, &mistakes, &err);
-	if (all && rc != ERR_NOMEM) {
-		struct service_parts parts = app_parts(app);
-
-		service_check(&parts, &mistakes);
-	}
-	if (rc || mistakes.len > 0 || mistakes.err) {
+	if (load(app, path, all, &mistakes, &err)) {
 		fprintf(stderr, "%sgengate: the configuration is not usable%s%s; nothing was started\n",
 			buf_str(&mistakes), path ? " with " : "", path ? path : "");
 		if (!mistakes.len)
@@ -141,20 +152,29 @@ app_load(struct app *app, const char *path, bool all)
 	return status;
 }
 
+static enum err_code
+open_log(const struct app *app, struct err *err)
+{
+	int fd = -1;
+
+	if (app->log.file) {
+		fd = open(app->log.file, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+		if (fd < 0)
+			return err_set(err, ERR_CONFIG, "log_file: %s: %s", app->log.file, strerror(errno));
+	}
+	log_set_file(fd);
+	return ERR_OK;
+}
+
 int
 app_open_log(const struct app *app)
 {
-	int fd;
+	struct err err = ERR_INIT;
 
-	if (!app->log.file)
+	if (open_log(app, &err) == ERR_OK)
 		return 0;
-	fd = open(app->log.file, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
-	if (fd < 0) {
-		fprintf(stderr, "gengate: log_file: %s: %s\n", app->log.file, strerror(errno));
-		return EXIT_CONFIG;
-	}
-	log_set_file(fd);
-	return 0;
+	fprintf(stderr, "gengate: %s\n", err.text);
+	return EXIT_CONFIG;
 }
 
 struct service_parts
@@ -166,4 +186,78 @@ app_parts(const struct app *app)
 		.provider_settings = (const void *const *)app->provider_settings,
 		.storage_settings = app->storage_settings[app->core.storage],
 	};
+}
+
+static void
+let_go(void *arg)
+{
+	struct app *app = arg;
+
+	app_free(&app);
+}
+
+struct service_parts
+app_parts_given(struct app *app)
+{
+	struct service_parts parts = app_parts(app);
+
+	parts.let_go = let_go;
+	parts.let_go_arg = app;
+	return parts;
+}
+
+/* ---- once more, while it runs ---- */
+
+/* Lines, as one. */
+static const char *
+in_one_line(struct buf *lines)
+{
+	for (size_t i = 0; i < lines->len; i++)
+		if (lines->p[i] == '\n')
+			lines->p[i] = i + 1 < lines->len ? ';' : '\0';
+	return buf_str(lines);
+}
+
+/* next: filled, and freed if this fails. */
+static enum err_code
+replace(struct app *app, struct app *next, struct service **svc, struct err *err)
+{
+	struct buf changed = BUF_INIT(MISTAKES_MAX), kept = BUF_INIT(MISTAKES_MAX);
+	struct service_parts parts = app_parts_given(next);
+	enum err_code rc = cfg_follow(&app->cfg, &next->cfg, &changed, &kept, err);
+
+	if (!rc)
+		rc = open_log(next, err);
+	if (!rc)
+		rc = service_reload(svc, &parts, err);
+	if (!rc) {
+		log_set_level((enum log_level)next->log.level);
+		log_event(LOG_INFO, "config.reloaded", KV_STR("changed", buf_str(&changed)));
+	}
+	if (!rc && kept.len > 0)
+		log_event(LOG_WARN, "config.needs_restart", KV_STR("rows", buf_str(&kept)));
+	buf_clear(&changed);
+	buf_clear(&kept);
+	return rc;
+}
+
+void
+app_reload(struct app **app, const char *path, struct service **svc)
+{
+	struct buf mistakes = BUF_INIT(MISTAKES_MAX);
+	struct err err = ERR_INIT;
+	struct app *next = app_new();
+	enum err_code rc = next ? load(next, config_path(path), true, &mistakes, &err)
+		: err_set(&err, ERR_NOMEM, "configuration");
+
+	if (!rc)
+		rc = replace(*app, next, svc, &err);
+	if (!rc) {
+		*app = next;
+	} else {
+		log_event(LOG_ERROR, "config.rejected",
+			KV_STR("mistakes", mistakes.len ? in_one_line(&mistakes) : err.text));
+		app_free(&next);
+	}
+	buf_clear(&mistakes);
 }

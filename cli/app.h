@@ -44,4 +44,14 @@ int app_open_log(const struct app *app);
 /* What service_new() takes; borrowed from app. */
 struct service_parts app_parts(const struct app *app);
 
+/* The same, and app goes with the service that is made of it. */
+struct service_parts app_parts_given(struct app *app);
+
+/*
+ * Load everything anew and put it in use: another app, which is the service's,
+ * and another service.  If anything is wrong with it, it is logged, and both stay
+ * as they are.  The log's file is opened anew, too.
+ */
+void app_reload(struct app **app, const char *path, struct service **svc);
+
 #endif

@@ -20,7 +20,21 @@ stop_block(sigset_t *set)
 	signal(SIGPIPE, SIG_IGN);
 }
 
-bool
+/* Not SIGHUP: a reload that comes too late is none. */
+static void
+let_the_next_end_us(void)
+{
+	sigset_t ending;
+
+	signal(SIGTERM, SIG_DFL);
+	signal(SIGINT, SIG_DFL);
+	sigemptyset(&ending);
+	sigaddset(&ending, SIGTERM);
+	sigaddset(&ending, SIGINT);
+	pthread_sigmask(SIG_UNBLOCK, &ending, NULL);
+}
+
+enum stop_wish
 stop_wait(const sigset_t *set, int timeout_ms)
 {
 	const struct timespec timeout = {
@@ -31,11 +45,11 @@ stop_wait(const sigset_t *set, int timeout_ms)
 	while (sig != SIGTERM && sig != SIGINT) {
 		sig = timeout_ms < 0 ? sigwaitinfo(set, NULL) : sigtimedwait(set, NULL, &timeout);
 		if (sig < 0 && errno != EINTR)
-			return false;
+			return STOP_NOT;
+		if (sig == SIGHUP)
+			return STOP_RELOAD;
 	}
 	log_event(LOG_INFO, "server.stopping", KV_INT("signal", sig));
-	signal(SIGTERM, SIG_DFL);
-	signal(SIGINT, SIG_DFL);
-	pthread_sigmask(SIG_UNBLOCK, set, NULL);
-	return true;
+	let_the_next_end_us();
+	return STOP_NOW;
 }

@@ -45,37 +45,43 @@ parse_options(int argc, char **argv, struct options *ret)
 }
 
 static void
-work(struct service *svc, const struct options *opt, const sigset_t *signals)
+work(struct app **app, struct service **svc, const struct options *opt, const sigset_t *signals)
 {
 	int64_t until_us = clock_mono_us() + (int64_t)opt->for_ms * 1000;
 
 	while (!(opt->for_ms && clock_mono_us() >= until_us) &&
-	       !(opt->once && workers_are_dry(svc->workers)))
-		if (stop_wait(signals, LOOK_EVERY_MS))
+	       !(opt->once && workers_are_dry((*svc)->workers))) {
+		enum stop_wish wish = stop_wait(signals, LOOK_EVERY_MS);
+
+		if (wish == STOP_NOW)
 			return;
+		if (wish == STOP_RELOAD)
+			app_reload(app, opt->config, svc);
+	}
 }
 
+/* *app is the service's from when there is one, and goes with it. */
 static enum err_code
-run(const struct app *app, const struct options *opt, struct err *err)
+run(struct app **app, const struct options *opt, const sigset_t *signals, struct err *err)
 {
-	struct service_parts parts = app_parts(app);
+	struct service_parts parts = app_parts_given(*app);
 	struct service *svc = NULL;
-	sigset_t signals;
 	enum err_code rc;
 
 	rc = http_global_init(err);
 	if (rc)
 		return rc;
-	stop_block(&signals);
 	rc = service_new(&parts, &svc, err);
 	if (!rc && opt->once)	/* cron's mail says so; without --once it is waited for */
 		rc = db_ready(svc->db, err);
 	if (!rc)
 		rc = workers_start(svc, err);
 	if (!rc)
-		work(svc, opt, &signals);
-	if (svc)
+		work(app, &svc, opt, signals);
+	if (svc) {
 		workers_stop(svc, STOP_GRACE_MS);
+		*app = NULL;
+	}
 	service_free(&svc);
 	http_global_cleanup();
 	return rc;
@@ -87,19 +93,21 @@ cmd_work(int argc, char **argv)
 	struct options opt = { .config = NULL };
 	struct err err = ERR_INIT;
 	struct app *app;
+	sigset_t signals;
 	int status;
 
 	if (!parse_options(argc, argv, &opt)) {
 		fputs("usage: gengate work [--once] [--for DURATION] [--config FILE]\n", stderr);
 		return EXIT_USAGE;
 	}
+	stop_block(&signals);
 	app = app_new();
 	if (!app)
 		return 1;
 	status = app_load(app, opt.config, true);
 	if (status == 0)
 		status = app_open_log(app);
-	if (status == 0 && run(app, &opt, &err)) {
+	if (status == 0 && run(&app, &opt, &signals, &err)) {
 		log_event(LOG_ERROR, "work.failed", KV_STR("error", err.text));
 		status = err.code == ERR_CONFIG ? EXIT_CONFIG : 1;
 	}

@@ -50,6 +50,20 @@ secrets_free(struct secrets **secrets)
 	*secrets = NULL;
 }
 
+enum err_code
+secrets_inherit(struct service *svc, const struct service *before, struct err *err)
+{
+	struct secrets *s = svc->secrets;
+
+	if (strcmp(svc->settings->provider, before->settings->provider) != 0)
+		return ERR_OK;
+	pthread_mutex_lock(&before->secrets->lock);
+	buf_put(&s->value, buf_str(&before->secrets->value), before->secrets->value.len);
+	pthread_mutex_unlock(&before->secrets->lock);
+	s->doubted = s->value.len > 0;
+	return s->value.err ? err_set(err, s->value.err, "webhook secret") : ERR_OK;
+}
+
 /* Only the provider in use has its token for sure. */
 static bool
 is_fetched(const struct service *svc, const struct provider *p, const void *settings)

@@ -11,6 +11,10 @@
 enum err_code secrets_new(struct secrets **ret, struct err *err) MUST_CHECK;
 void secrets_free(struct secrets **secrets);
 
+/* What the service before knew, where the provider is the same; to be fetched anew
+ * soon, since its account may be another. */
+enum err_code secrets_inherit(struct service *svc, const struct service *before, struct err *err) MUST_CHECK;
+
 /* Can webhooks of that provider be verified now?  Does not wait. */
 bool secret_is_ready(const struct service *svc, const struct provider *p, const void *settings);
 

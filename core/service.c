@@ -2,10 +2,19 @@
 
 #include "core/service.h"
 
+#include <pthread.h>
+
 #include "base/metrics.h"
 #include "core/pause.h"
 #include "core/secret.h"
+#include "core/sign.h"
 #include "core/workers.h"
+
+/* Which service is in use. */
+struct current {
+	pthread_mutex_t lock;		/* guards it, and the pins of all that follow one another */
+	struct service *service;
+};
 
 static const char webhook_purpose[] = "webhook";
 
@@ -48,6 +57,72 @@ service_check(const struct service_parts *parts, struct buf *mistakes)
 	models_free(&models);
 }
 
+/* What a service has of its own. */
+static enum err_code
+fill(struct service *svc, const struct service_parts *parts, struct err *err)
+{
+	struct buf mistakes = BUF_INIT(65536);
+	enum err_code rc;
+
+	svc->settings = parts->settings;
+	svc->provider_settings = parts->provider_settings;
+	svc->storage_settings = parts->storage_settings;
+	svc->storage = storages[parts->settings->storage];
+	svc->models = NULL;
+	svc->keys = NULL;
+	svc->secrets = NULL;
+	svc->here = (struct url){ .scheme = NULL };
+	rc = models_load(svc->settings->models_file, svc->settings->provider, &svc->models, &mistakes, err);
+	if (!rc && url_parse(svc->settings->public_url, &svc->here))
+		rc = err_set(err, ERR_CONFIG, "public_url");
+	if (!rc)
+		rc = keyring_new(svc->settings->secret_key, &svc->keys, err);
+	if (!rc)
+		rc = secrets_new(&svc->secrets, err);
+	buf_clear(&mistakes);
+	if (rc)
+		return rc;
+	svc->let_go = parts->let_go;
+	svc->let_go_arg = parts->let_go_arg;
+	svc->pins = 1;
+	/* Shown from the start: an alert on a rate needs the 0 before the 1. */
+	metric_add(METRIC_OUTPUT_BYTES, 0, svc->settings->provider);
+	metric_add(METRIC_STORAGE_BYTES, 0, svc->storage->name);
+	return ERR_OK;
+}
+
+static void
+empty(struct service *svc)
+{
+	secrets_free(&svc->secrets);
+	keyring_free(&svc->keys);
+	models_free(&svc->models);
+	url_clear(&svc->here);
+	if (svc->let_go)
+		svc->let_go(svc->let_go_arg);
+}
+
+static enum err_code
+current_new(struct service *svc, struct err *err)
+{
+	struct current *c = mem_calloc(1, sizeof *c);
+
+	if (!c)
+		return err_set(err, ERR_NOMEM, "service");
+	pthread_mutex_init(&c->lock, NULL);
+	c->service = svc;
+	svc->current = c;
+	return ERR_OK;
+}
+
+static void
+current_free(struct current *c)
+{
+	if (c)
+		pthread_mutex_destroy(&c->lock);
+	mem_free(c);
+}
+
 enum err_code
 service_new(const struct service_parts *parts, struct service **ret, struct err *err)
 {
@@ -62,37 +137,24 @@ service_new(const struct service_parts *parts, struct service **ret, struct err 
 		.user_agent = PACKAGE_NAME "/" PACKAGE_VERSION,
 		.lazy = parts->lazy_http,
 	};
-	struct buf mistakes = BUF_INIT(65536);
 	struct service *svc = mem_calloc(1, sizeof *svc);
 	enum err_code rc;
 
 	if (!svc)
 		return err_set(err, ERR_NOMEM, "service");
-	svc->settings = parts->settings;
-	svc->provider_settings = parts->provider_settings;
-	svc->storage_settings = parts->storage_settings;
-	svc->storage = storages[parts->settings->storage];
-	rc = models_load(svc->settings->models_file, svc->settings->provider, &svc->models, &mistakes, err);
-	if (!rc && url_parse(svc->settings->public_url, &svc->here))
-		rc = err_set(err, ERR_CONFIG, "public_url");
-	if (!rc)
-		rc = keyring_new(svc->settings->secret_key, &svc->keys, err);
-	if (!rc)
-		rc = secrets_new(&svc->secrets, err);
+	rc = current_new(svc, err);
 	if (!rc)
 		rc = paused_new(&svc->paused, err);
 	if (!rc)
 		rc = db_new(parts->db, &svc->db, err);
 	if (!rc)
 		rc = http_client_new(&http, &svc->http, err);
-	buf_clear(&mistakes);
+	if (!rc)
+		rc = fill(svc, parts, err);
 	if (rc) {
 		service_free(&svc);
 		return rc;
 	}
-	/* Shown from the start: an alert on a rate needs the 0 before the 1. */
-	metric_add(METRIC_OUTPUT_BYTES, 0, svc->settings->provider);
-	metric_add(METRIC_STORAGE_BYTES, 0, svc->storage->name);
 	*ret = svc;
 	return ERR_OK;
 }
@@ -107,12 +169,87 @@ service_free(struct service **psvc)
 	http_client_free(&svc->http);
 	db_free(&svc->db);
 	paused_free(&svc->paused);
-	secrets_free(&svc->secrets);
-	keyring_free(&svc->keys);
-	models_free(&svc->models);
-	url_clear(&svc->here);
+	current_free(svc->current);
+	empty(svc);
 	mem_free(svc);
 	*psvc = NULL;
+}
+
+/* ---- one after another ---- */
+
+struct service *
+service_pin(struct current *c)
+{
+	struct service *svc;
+
+	pthread_mutex_lock(&c->lock);
+	svc = c->service;
+	svc->pins++;
+	pthread_mutex_unlock(&c->lock);
+	return svc;
+}
+
+void
+service_unpin(struct service **psvc)
+{
+	struct service *svc = *psvc;
+	bool last;
+
+	*psvc = NULL;
+	if (!svc)
+		return;
+	pthread_mutex_lock(&svc->current->lock);
+	last = --svc->pins == 0;
+	pthread_mutex_unlock(&svc->current->lock);
+	if (!last)
+		return;
+	empty(svc);
+	mem_free(svc);
+}
+
+/* Everything as the one in use has it.  A member that this file does not know is
+ * shared. */
+static struct service *
+copy(const struct service *svc)
+{
+	struct service *next = mem_alloc(sizeof *next);
+
+	if (!next)
+		return NULL;
+	pthread_mutex_lock(&svc->current->lock);
+	*next = *svc;
+	pthread_mutex_unlock(&svc->current->lock);
+	next->let_go = NULL;
+	return next;
+}
+
+enum err_code
+service_reload(struct service **psvc, const struct service_parts *parts, struct err *err)
+{
+	struct service *before = *psvc, *next = copy(before);
+	struct current *c = before->current;
+	enum err_code rc;
+
+	if (!next)
+		return err_set(err, ERR_NOMEM, "service");
+	rc = fill(next, parts, err);
+	if (!rc)
+		rc = secrets_inherit(next, before, err);
+	if (!rc && next->workers && !next->signer)
+		rc = signer_start(next, err);
+	if (rc) {
+		next->let_go = NULL;
+		empty(next);
+		mem_free(next);
+		return rc;
+	}
+	db_set_timeout(next->db, parts->db->timeout_ms);
+	pthread_mutex_lock(&c->lock);
+	c->service = next;
+	pthread_mutex_unlock(&c->lock);
+	*psvc = next;
+	service_unpin(&before);		/* the pin of being in use */
+	return ERR_OK;
 }
 
 const struct provider *

@@ -2,6 +2,10 @@
  * The service: everything a request or a worker needs, const after start.
  * Its verbs are in create.c, observe.c, show.c (for request threads, which wait
  * for Postgres only) and submit.c, poll.c, store.c (for workers).
+ *
+ * A reload does not change it: it puts another in use (service_reload()), with
+ * other settings and over the same database and threads.  Who uses one for a
+ * while, such as a request or a step, pins it; it goes with its last pin.
  */
 #ifndef GENGATE_CORE_SERVICE_H
 #define GENGATE_CORE_SERVICE_H
@@ -15,6 +19,7 @@
 #include "providers/provider.h"
 #include "storage/storage.h"
 
+struct current;
 struct paused;
 struct secrets;
 struct signer;
@@ -22,16 +27,23 @@ struct watches;
 struct workers;
 
 struct service {
+	/* Its own. */
 	const struct settings *settings;
 	const void *const *provider_settings;	/* in the order of provider_at() */
 	const void *storage_settings;
 	const struct storage *storage;
 	struct url here;			/* public_url */
-	struct db *db;
-	struct http_client *http;
 	struct models *models;
 	struct keyring *keys;
 	struct secrets *secrets;		/* that webhooks are verified by, fetched */
+	void (*let_go)(void *arg);		/* of the settings; NULL: nothing to be done */
+	void *let_go_arg;
+	size_t pins;				/* guarded by current's lock */
+
+	/* What it shares with those before and after it. */
+	struct current *current;
+	struct db *db;
+	struct http_client *http;
 	struct paused *paused;			/* providers, as this process knows them */
 	struct workers *workers;		/* NULL: none run in this process */
 	struct signer *signer;			/* NULL: nobody signs in this process */
@@ -42,10 +54,14 @@ struct service {
 /* What the joined configuration amounts to; all borrowed, and outlives it. */
 struct service_parts {
 	const struct settings *settings;
-	const struct db_settings *db;
+	const struct db_settings *db;	/* copied */
 	const void *const *provider_settings;
 	const void *storage_settings;
 	bool lazy_http;			/* the HTTP client starts with its first request */
+	/* NULL, or called when a service made of these has gone, by whichever
+	 * thread was the last to use it. */
+	void (*let_go)(void *arg);
+	void *let_go_arg;
 };
 
 /* Checks what only the parts together show: the provider's token, the models'
@@ -55,7 +71,20 @@ void service_check(const struct service_parts *parts, struct buf *mistakes);
 /* No thread is started but the HTTP client's; none with lazy_http. */
 enum err_code service_new(const struct service_parts *parts, struct service **ret,
 	struct err *err) MUST_CHECK;
-void service_free(struct service **svc);
+void service_free(struct service **svc);	/* the one in use; nobody has a pin any more */
+
+/*
+ * Put another in use, made of those parts, and let *svc, the one before, go with
+ * its last pin.  After a failure nothing has changed, and let_go is not called.
+ * By the thread that started and will stop what is shared.
+ */
+enum err_code service_reload(struct service **svc, const struct service_parts *parts,
+	struct err *err) MUST_CHECK;
+
+/* The service that is in use now, which stays as it is until it is unpinned.  Any
+ * thread.  current: of any service that is pinned, and it outlives that one. */
+struct service *service_pin(struct current *current);
+void service_unpin(struct service **svc);
 
 /* A provider and its settings by name; NULL: this program does not have it. */
 const struct provider *service_provider(const struct service *svc, const char *name,

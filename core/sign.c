@@ -16,7 +16,7 @@ struct wanted {
 };
 
 struct signer {
-	struct service *svc;
+	struct current *current;
 	pthread_t thread;
 	pthread_mutex_t lock;		/* guards all below */
 	pthread_cond_t work;
@@ -111,13 +111,15 @@ run(void *arg)
 	struct wanted wanted;
 
 	while (next(s, &wanted)) {
+		struct service *svc = service_pin(s->current);
 		struct err err = ERR_INIT;
 		char id[UUID_TEXT_SIZE];
 
-		if (sign_job(s->svc, &wanted.owner, &wanted.job, &err)) {
+		if (sign_job(svc, &wanted.owner, &wanted.job, &err)) {
 			uuid_format(&wanted.job, id);
 			log_event(LOG_WARN, "sign.failed", KV_STR("job", id), KV_STR("error", err.text));
 		}
+		service_unpin(&svc);
 		done(s);
 	}
 	return NULL;
@@ -157,7 +159,7 @@ signer_start(struct service *svc, struct err *err)
 	s = mem_calloc(1, sizeof *s);
 	if (!s)
 		return err_set(err, ERR_NOMEM, "signer");
-	s->svc = svc;
+	s->current = svc->current;
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_cond_init(&s->work, NULL);
 	if (pthread_create(&s->thread, NULL, run, s)) {

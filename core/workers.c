@@ -21,6 +21,7 @@
 #define REMOVE_TICK_MS 5000	/* and what is to be removed, without a hint */
 #define QUEUE_MAX 256		/* hints kept in memory, per lane */
 #define CLAIM_MAX 128		/* jobs that are claimed at once */
+#define QUICK_MS 1500		/* a stop waits that long for what another process could do as well */
 /* Jansson takes 2,048 levels, and writing those takes over half of this. */
 #define STACK_BYTES (1024 * 1024)
 
@@ -56,7 +57,9 @@ struct lane {
 };
 
 struct workers {
-	struct service *svc;
+	struct current *current;
+	struct db *db;
+	struct http_client *http;
 	struct lane lanes[LANES];
 	size_t started;			/* lanes whose lock exists */
 	pthread_t scheduler;
@@ -216,12 +219,15 @@ static void
 do_step(struct lane *lane, struct job *job)
 {
 	struct doing me = { .owner = job->owner, .job = job->id, .leased_by = job->leased_by }, **link;
+	struct service *svc;
 
 	pthread_mutex_lock(&lane->lock);
 	me.next = lane->doing;
 	lane->doing = &me;
 	pthread_mutex_unlock(&lane->lock);
-	lane->step(lane->workers->svc, job);
+	svc = service_pin(lane->workers->current);
+	lane->step(svc, job);
+	service_unpin(&svc);
 	pthread_mutex_lock(&lane->lock);
 	for (link = &lane->doing; *link != &me; link = &(*link)->next)
 		;
@@ -229,17 +235,27 @@ do_step(struct lane *lane, struct job *job)
 	pthread_mutex_unlock(&lane->lock);
 }
 
+static uint64_t
+lease_ms(struct workers *w)
+{
+	struct service *svc = service_pin(w->current);
+	uint64_t ms = svc->settings->lease_ms;
+
+	service_unpin(&svc);
+	return ms;
+}
+
 static void
 do_item(struct lane *lane, struct item *item)
 {
-	struct service *svc = lane->workers->svc;
+	struct workers *w = lane->workers;
 	struct err err = ERR_INIT;
 
 	json_begin();
 	if (!item->claimed) {
 		struct job named = item->job;
-		enum err_code rc = jobs_claim(svc->db, &named.owner, &named.id,
-			svc->settings->lease_ms, &item->job, &err);
+		enum err_code rc = jobs_claim(w->db, &named.owner, &named.id, lease_ms(w),
+			&item->job, &err);
 
 		if (rc && rc != ERR_LOST_RACE)
 			log_event(LOG_WARN, "worker.claim_failed", KV_STR("lane", lane->name),
@@ -251,8 +267,8 @@ do_item(struct lane *lane, struct item *item)
 	/* It may have moved on between the hint and the claim. */
 	if (lane->states & 1u << item->job.state)
 		do_step(lane, &item->job);
-	else if (jobs_defer(svc->db, &item->job, 0, &err) == ERR_OK)
-		workers_hint(lane->workers, item->job.state, &item->job.owner, &item->job.id);
+	else if (jobs_defer(w->db, &item->job, 0, &err) == ERR_OK)
+		workers_hint(w, item->job.state, &item->job.owner, &item->job.id);
 	job_clear(&item->job);
 }
 
@@ -307,7 +323,7 @@ schedule_lane(struct workers *w, struct lane *lane)
 	pthread_mutex_unlock(&lane->lock);
 	if (want > sizeof jobs / sizeof *jobs)
 		want = sizeof jobs / sizeof *jobs;
-	if (want > 0 && jobs_claim_due(w->svc->db, lane->states, want, w->svc->settings->lease_ms, jobs, &n, &err)) {
+	if (want > 0 && jobs_claim_due(w->db, lane->states, want, lease_ms(w), jobs, &n, &err)) {
 		log_event(LOG_WARN, "worker.claim_failed", KV_STR("lane", lane->name),
 			KV_STR("error", err.text));
 		(void)lane_claimed(lane, want, 0);	/* the next tick asks again */
@@ -344,7 +360,7 @@ schedule_only(struct workers *w)
 
 	if (!all_empty(w))
 		return false;
-	rc = service_claim(w->svc, &w->owner, &w->job, &job, &err);
+	rc = jobs_claim_if_due(w->db, &w->owner, &w->job, lease_ms(w), &job, &err);
 	if (rc == ERR_LOST_RACE)
 		return true;
 	if (rc)
@@ -400,8 +416,8 @@ renew_leases(struct workers *w, struct lane *lane)
 	while (n-- > 0) {
 		struct err err = ERR_INIT;
 
-		if (jobs_renew(w->svc->db, &jobs[n].owner, &jobs[n].job, jobs[n].leased_by,
-				w->svc->settings->lease_ms, &err))
+		if (jobs_renew(w->db, &jobs[n].owner, &jobs[n].job, jobs[n].leased_by,
+				lease_ms(w), &err))
 			log_event(LOG_WARN, "worker.renew_failed", KV_STR("lane", lane->name),
 				KV_STR("error", err.text));
 	}
@@ -412,7 +428,7 @@ renew_sometimes(struct workers *w)
 {
 	int64_t now_us = clock_mono_us();
 
-	if (now_us - w->renewed_us < (int64_t)w->svc->settings->lease_ms * 1000 / 3)
+	if (now_us - w->renewed_us < (int64_t)lease_ms(w) * 1000 / 3)
 		return;
 	w->renewed_us = now_us;
 	for (size_t i = 0; i < LANES; i++)
@@ -436,6 +452,85 @@ sleep_on(struct workers *w, pthread_cond_t *wake, bool *woken, int64_t until_us)
 	pthread_mutex_unlock(&w->lock);
 }
 
+static bool
+all_idle(struct workers *w)
+{
+	bool idle;
+
+	pthread_mutex_lock(&w->lock);
+	idle = !w->removing;
+	pthread_mutex_unlock(&w->lock);
+	for (size_t i = 0; i < w->started; i++) {
+		pthread_mutex_lock(&w->lanes[i].lock);
+		idle = idle && w->lanes[i].busy == 0;
+		pthread_mutex_unlock(&w->lanes[i].lock);
+	}
+	return idle;
+}
+
+/* false: the queue is empty. */
+static bool
+lane_take_back(struct lane *lane, struct item *ret)
+{
+	bool any;
+
+	pthread_mutex_lock(&lane->lock);
+	any = lane->n > 0;
+	if (any) {
+		*ret = lane->queue[lane->first];
+		lane->first = (lane->first + 1) % QUEUE_MAX;
+		lane->n--;
+	}
+	pthread_mutex_unlock(&lane->lock);
+	return any;
+}
+
+/* What was claimed and not begun is another process's at once.  While the database
+ * is away its leases have to run out. */
+static void
+give_back(struct workers *w)
+{
+	struct err err = ERR_INIT;
+	enum err_code rc = ERR_OK;
+	struct item item;
+
+	for (size_t i = 0; i < w->started; i++)
+		while (lane_take_back(&w->lanes[i], &item)) {
+			if (item.claimed && rc != ERR_UNAVAILABLE)
+				rc = jobs_defer(w->db, &item.job, 0, &err);
+			job_clear(&item.job);
+		}
+}
+
+static void
+wait_idle(struct workers *w, int64_t until_us)
+{
+	while (!all_idle(w) && clock_mono_us() < until_us && clock_mono_us() < atomic_load(&w->until_us))
+		nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);
+}
+
+/* The end of the scheduler's thread, beside whatever else stops. */
+static void
+wind_down(struct workers *w)
+{
+	give_back(w);
+	wait_idle(w, clock_mono_us() + QUICK_MS * 1000);
+	http_client_stop_reading(w->http);
+	wait_idle(w, INT64_MAX);
+	http_client_stop(w->http);
+}
+
+static void
+tick(struct workers *w)
+{
+	struct service *svc = service_pin(w->current);
+
+	renew_sometimes(w);
+	pause_refresh(svc);
+	schedule_all(w);
+	service_unpin(&svc);
+}
+
 static void *
 schedule_run(void *arg)
 {
@@ -446,13 +541,12 @@ schedule_run(void *arg)
 
 		if (now_us >= w->tick_us) {
 			w->tick_us = now_us + TICK_MS * 1000;
-			renew_sometimes(w);
-			pause_refresh(w->svc);
-			schedule_all(w);
+			tick(w);
 		}
 		if (!schedule_backlog(w))
 			sleep_on(w, &w->wake, &w->woken, w->tick_us);
 	}
+	wind_down(w);
 	return NULL;
 }
 
@@ -472,14 +566,16 @@ remove_run(void *arg)
 	struct pruning pruning = { .under_way = false };
 
 	while (!atomic_load(&w->stopping)) {
+		struct service *svc = service_pin(w->current);
 		bool more, prunes;
 
 		set_removing(w, true, false);
-		secret_step(w->svc);
-		more = stray_step(w->svc);
-		more |= remove_step(w->svc);
+		secret_step(svc);
+		more = stray_step(svc);
+		more |= remove_step(svc);
 		/* Files may go with what is pruned: no faster than they are removed. */
-		prunes = !more && retain_step(w->svc, &pruning);
+		prunes = !more && retain_step(svc, &pruning);
+		service_unpin(&svc);
 		set_removing(w, false, !more && !prunes);
 		if (!more)
 			sleep_on(w, &w->wake_remover, &w->woken_remover, clock_mono_us() +
@@ -575,7 +671,9 @@ start(struct service *svc, const size_t max_threads[LANES], struct job *job, str
 
 	if (!w)
 		return err_set(err, ERR_NOMEM, "workers");
-	w->svc = svc;
+	w->current = svc->current;
+	w->db = svc->db;
+	w->http = svc->http;
 	if (job) {
 		w->one_job = true;
 		w->owner = job->owner;
@@ -636,27 +734,9 @@ workers_pause(const struct workers *w, uint64_t ms)
 	return clock_mono_us() < atomic_load(&w->until_us);
 }
 
-static bool
-all_idle(struct workers *w)
-{
-	bool idle;
-
-	pthread_mutex_lock(&w->lock);
-	idle = !w->removing;
-	pthread_mutex_unlock(&w->lock);
-	for (size_t i = 0; i < w->started; i++) {
-		pthread_mutex_lock(&w->lanes[i].lock);
-		idle = idle && w->lanes[i].busy == 0;
-		pthread_mutex_unlock(&w->lanes[i].lock);
-	}
-	return idle;
-}
-
 static void
-lane_stop(struct lane *lane)
+lane_end(struct lane *lane)
 {
-	struct err err = ERR_INIT;
-
 	size_t n;
 
 	/* It grows no more. */
@@ -665,29 +745,19 @@ lane_stop(struct lane *lane)
 	pthread_mutex_unlock(&lane->lock);
 	for (size_t i = 0; i < n; i++)
 		pthread_join(lane->threads[i], NULL);
-	/* Give back what was claimed and not begun. */
-	for (; lane->n > 0; lane->n--, lane->first = (lane->first + 1) % QUEUE_MAX) {
-		struct item *item = &lane->queue[lane->first];
-
-		if (item->claimed)
-			(void)!jobs_defer(lane->workers->svc->db, &item->job, 0, &err);
-		job_clear(&item->job);
-	}
 	pthread_cond_destroy(&lane->work);
 	pthread_mutex_destroy(&lane->lock);
 	mem_free(lane->threads);
 }
 
 void
-workers_stop(struct service *svc, uint64_t grace_ms)
+workers_wind_down(struct service *svc, uint64_t grace_ms)
 {
 	struct workers *w = svc->workers;
-	int64_t until_us = clock_mono_us() + (int64_t)grace_ms * 1000;
 
-	if (!w)
+	if (!w || atomic_exchange(&w->stopping, true))
 		return;
-	atomic_store(&w->until_us, until_us);
-	atomic_store(&w->stopping, true);
+	atomic_store(&w->until_us, clock_mono_us() + (int64_t)grace_ms * 1000);
 	wake_scheduler(w);
 	workers_hint_removal(w);
 	for (size_t i = 0; i < w->started; i++) {
@@ -695,16 +765,26 @@ workers_stop(struct service *svc, uint64_t grace_ms)
 		pthread_cond_broadcast(&w->lanes[i].work);
 		pthread_mutex_unlock(&w->lanes[i].lock);
 	}
-	while (!all_idle(w) && clock_mono_us() < until_us)
-		nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);
-	http_client_stop(svc->http);
-	signer_stop(svc);
+}
+
+void
+workers_stop(struct service *svc, uint64_t grace_ms)
+{
+	struct workers *w = svc->workers;
+
+	if (!w)
+		return;
+	workers_wind_down(svc, grace_ms);
 	if (w->has_scheduler)
 		pthread_join(w->scheduler, NULL);
+	else
+		wind_down(w);
+	signer_stop(svc);
 	if (w->has_remover)
 		pthread_join(w->remover, NULL);
 	for (size_t i = 0; i < w->started; i++)
-		lane_stop(&w->lanes[i]);
+		lane_end(&w->lanes[i]);
+	give_back(w);
 	pthread_cond_destroy(&w->wake);
 	pthread_cond_destroy(&w->wake_remover);
 	pthread_mutex_destroy(&w->lock);

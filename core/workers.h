@@ -20,9 +20,15 @@ enum err_code workers_start(struct service *svc, struct err *err) MUST_CHECK;
 enum err_code workers_start_for(struct service *svc, struct job *job, struct err *err) MUST_CHECK;
 
 /*
- * Takes no more work, lets running steps finish for at most grace_ms, cuts off
- * what is left, joins the threads, clears svc->workers.
+ * Take no more work and give back what was not begun, without waiting for it.
+ * Steps finish, for at most grace_ms; but those that only read from the internet
+ * are cut off much earlier, since another process can do that as well.  NULL
+ * workers are fine, and so is calling it again.
  */
+void workers_wind_down(struct service *svc, uint64_t grace_ms);
+
+/* The same if that was not done, then cuts off what is left after grace_ms, joins
+ * the threads, clears svc->workers. */
 void workers_stop(struct service *svc, uint64_t grace_ms);
 
 /* A job is in that state and may be due now.  Any thread; never blocks; NULL is

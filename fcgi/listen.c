@@ -4,9 +4,11 @@
 
 #include <errno.h>
 #include <netdb.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #define BACKLOG 511
 
@@ -38,12 +40,53 @@ is_leftover(const struct sockaddr_un *addr)
 	return ret;
 }
 
+static bool
+is_socket(const char *path)
+{
+	struct stat st;
+
+	return lstat(path, &st) == 0 && S_ISSOCK(st.st_mode);
+}
+
+/* Nobody connects before the mode is right. */
+static bool
+bind_with_mode(int fd, const struct sockaddr_un *addr, unsigned mode)
+{
+	mode_t old = umask(0777 & ~mode);
+	int rc = bind(fd, (const struct sockaddr *)addr, sizeof *addr);
+
+	umask(old);
+	return rc == 0;
+}
+
+/* Listen beside a socket's place, then take it: at any time somebody is there. */
+static bool
+listen_over(int fd, const char *path, unsigned mode)
+{
+	struct sockaddr_un beside = { .sun_family = AF_UNIX };
+	int len = snprintf(beside.sun_path, sizeof beside.sun_path, "%s.%ld", path, (long)getpid());
+
+	if (len < 0 || (size_t)len >= sizeof beside.sun_path) {
+		errno = ENAMETOOLONG;
+		return false;
+	}
+	unlink(beside.sun_path);	/* of a dead one that had our number */
+	if (!bind_with_mode(fd, &beside, mode))
+		return false;
+	if (listen(fd, BACKLOG) == 0 && rename(beside.sun_path, path) == 0)
+		return true;
+	unlink(beside.sun_path);
+	return false;
+}
+
 static enum err_code
-listen_unix(const char *path, unsigned mode, int *ret, struct err *err)
+listen_unix(const char *path, unsigned mode, bool replace, struct listening *ret, struct err *err)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	mode_t old;
-	int fd, rc;
+	struct stat st;
+	enum err_code rc;
+	bool over = replace && is_socket(path);
+	int fd;
 
 	if (strlen(path) >= sizeof addr.sun_path)
 		return err_set(err, ERR_CONFIG, "the socket's path %s is longer than %zu bytes", path,
@@ -52,18 +95,15 @@ listen_unix(const char *path, unsigned mode, int *ret, struct err *err)
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return system_error(err, "socket", path);
-	if (is_leftover(&addr))
+	if (!over && is_leftover(&addr))
 		unlink(path);
-	/* Nobody connects before the mode is right. */
-	old = umask(0777 & ~mode);
-	rc = bind(fd, (const struct sockaddr *)&addr, sizeof addr);
-	umask(old);
-	if (rc || listen(fd, BACKLOG)) {
-		rc = (int)system_error(err, "listening on", path);
+	if (!(over ? listen_over(fd, path, mode) : bind_with_mode(fd, &addr, mode) && !listen(fd, BACKLOG)) ||
+	    lstat(path, &st)) {
+		rc = system_error(err, "listening on", path);
 		close(fd);
-		return (enum err_code)rc;
+		return rc;
 	}
-	*ret = fd;
+	*ret = (struct listening){ .fd = fd, .path = path, .dev = st.st_dev, .ino = st.st_ino };
 	return ERR_OK;
 }
 
@@ -103,9 +143,27 @@ listen_tcp(const char *where, int *ret, struct err *err)
 }
 
 enum err_code
-listen_open(const char *where, unsigned mode, int *ret_fd, struct err *err)
+listen_open(const char *where, unsigned mode, bool replace, struct listening *ret, struct err *err)
 {
+	*ret = (struct listening){ .fd = -1 };
 	if (strncmp(where, "unix:", 5) == 0)
-		return listen_unix(where + 5, mode, ret_fd, err);
-	return listen_tcp(where, ret_fd, err);
+		return listen_unix(where + 5, mode, replace, ret, err);
+	return listen_tcp(where, &ret->fd, err);
+}
+
+void
+listen_leave(const struct listening *l)
+{
+	struct stat st;
+
+	if (l->path && !lstat(l->path, &st) && st.st_dev == l->dev && st.st_ino == l->ino)
+		unlink(l->path);
+}
+
+void
+listen_close(struct listening *l)
+{
+	if (l->fd >= 0)
+		close(l->fd);
+	l->fd = -1;
 }

@@ -11,6 +11,7 @@
 #include <sys/time.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/metrics.h"
 #include "fcgi/exchange.h"
@@ -22,13 +23,17 @@
 #define STACK_BYTES (1024 * 1024)
 #define LISTEN_TOKEN (UINT64_MAX - 1)
 #define ACCEPT_AT_ONCE 16
+#define LAST_MAX 1024		/* more than a backlog holds */
 #define GROW_BY 64
 #define SCRATCH_BYTES 16384
 /* More than any body that nginx lets through (nginx/gengate.conf). */
 #define DRAIN_MAX_BYTES (16 * 1024 * 1024)
 #define CLIENT_GONE 499		/* nginx's number for it, in the log only */
 /* How long server_stop() waits for requests under way. */
-#define STOP_GRACE_S 30
+#define STOP_GRACE_MS 30000
+/* nginx may be about to send on a connection that it used this short a time ago;
+ * if that is closed meanwhile, a POST ends 502. */
+#define LINGER_MS 300
 
 enum conn_state {
 	CONN_FREE,		/* in the list of free ones */
@@ -50,27 +55,28 @@ struct conn {
 	enum conn_state state;
 	bool has_news;			/* came while it was busy parking */
 	enum watch_news news;
+	int64_t idle_us;		/* since when */
 	int fd;
 	FCGX_Request fcgx;		/* its streams point back into it: never moved */
 	struct exchange x;
 };
 
 struct server {
-	struct service *svc;
-	const struct server_settings *settings;
+	struct current *current;
+	atomic_uint_least64_t client_timeout_ms;
 	struct watches *watches;
 	struct poller *poller;
 	int fd;				/* listening; other processes may share it */
 	size_t n_threads;
 	pthread_t *threads;
 
-	pthread_mutex_t lock;		/* guards all below, and each conn's state, generation, news */
-	pthread_cond_t quiet;		/* active fell to 0 */
+	/* Guards all below, and each conn's state, generation, news and idle_us. */
+	pthread_mutex_t lock;
 	struct conn **conns;
 	size_t n_conns;
 	struct conn *free;
 	struct conn *ready, **ready_end;
-	size_t active;			/* busy, parked or ready */
+	size_t accepting;		/* threads */
 	atomic_bool stopping, ending;
 	atomic_bool accept_failed;	/* said once, until it works again */
 };
@@ -147,6 +153,7 @@ conn_new(struct server *s, int fd)
 		c->state = CONN_IDLE;
 		c->fd = fd;
 		c->has_news = false;
+		c->idle_us = clock_mono_us();
 	}
 	pthread_mutex_unlock(&s->lock);
 	if (c) {
@@ -186,15 +193,6 @@ conn_close(struct conn *c)
 	conn_free(c);
 }
 
-static void
-active_done(struct server *s)
-{
-	pthread_mutex_lock(&s->lock);
-	if (--s->active == 0)
-		pthread_cond_signal(&s->quiet);
-	pthread_mutex_unlock(&s->lock);
-}
-
 /* Wait for the next request on a kept connection. */
 static void
 conn_idle(struct conn *c)
@@ -206,6 +204,7 @@ conn_idle(struct conn *c)
 	pthread_mutex_lock(&s->lock);
 	c->state = CONN_IDLE;
 	c->has_news = false;
+	c->idle_us = clock_mono_us();
 	c->generation++;
 	token = conn_token(c);
 	pthread_mutex_unlock(&s->lock);
@@ -290,6 +289,7 @@ finish(struct conn *c, bool gone)
 	struct server *s = c->server;
 
 	exchange_clear(&c->x);
+	service_unpin(&c->x.svc);
 	/* In this order: what cannot be sent any more ends the connection.  Closed
 	 * here, the answer and its end are one write; a flush would make two. */
 	if (!gone)
@@ -306,7 +306,6 @@ finish(struct conn *c, bool gone)
 		conn_idle(c);
 	else
 		conn_free(c);
-	active_done(s);
 }
 
 /* Put a connection with news into the queue and wake a thread.  With the lock. */
@@ -344,6 +343,7 @@ static void
 go_on(struct conn *c)
 {
 	if (c->x.resume) {
+		service_unpin(&c->x.svc);
 		park(c);
 		return;
 	}
@@ -360,13 +360,10 @@ serve(struct conn *c)
 
 	/* nginx closes connections that it does not need any more. */
 	if (n <= 0) {
-		struct server *s = c->server;
-
 		if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
 			conn_idle(c);
 		else
 			conn_close(c);
-		active_done(s);
 		return;
 	}
 	if (FCGX_Accept_r(&c->fcgx) < 0) {
@@ -374,11 +371,19 @@ serve(struct conn *c)
 		 * the descriptor. */
 		log_event(LOG_WARN, "http.broken_request", KV_STR("error", "not a FastCGI request"));
 		conn_free(c);
-		active_done(c->server);
 		return;
 	}
-	exchange_init(&c->x, c->server->svc, &fcgx_transport, c);
+	exchange_init(&c->x, service_pin(c->server->current), &fcgx_transport, c);
 	routes_dispatch(&c->x);
+	go_on(c);
+}
+
+/* What it waited for may be hours ago: by today's settings. */
+static void
+resume(struct conn *c)
+{
+	c->x.svc = service_pin(c->server->current);
+	exchange_resume(&c->x, c->news);
 	go_on(c);
 }
 
@@ -403,8 +408,6 @@ on_event(struct server *s, uint64_t token)
 	if (c && (c->state == CONN_IDLE || c->state == CONN_PARKED)) {
 		was = c->state;
 		c->state = CONN_BUSY;
-		if (was == CONN_IDLE)
-			s->active++;
 	}
 	pthread_mutex_unlock(&s->lock);
 	if (was == CONN_IDLE)
@@ -451,9 +454,10 @@ pop_ready(struct server *s)
 static void
 set_timeouts(const struct server *s, int fd)
 {
+	const uint64_t ms = atomic_load(&s->client_timeout_ms);
 	struct timeval tv = {
-		.tv_sec = (time_t)(s->settings->client_timeout_ms / 1000),
-		.tv_usec = (suseconds_t)(s->settings->client_timeout_ms % 1000 * 1000),
+		.tv_sec = (time_t)(ms / 1000),
+		.tv_usec = (suseconds_t)(ms % 1000 * 1000),
 	};
 
 	fcntl(fd, F_SETFD, FD_CLOEXEC);
@@ -478,31 +482,60 @@ accept_failed(struct server *s, int error)
 	nanosleep(&(struct timespec){ .tv_nsec = 50000000 }, NULL);
 }
 
-static void
-accept_some(struct server *s)
+/* false: nobody is there, or it went wrong. */
+static bool
+accept_one(struct server *s)
 {
-	for (int i = 0; i < ACCEPT_AT_ONCE; i++) {
-		int fd = accept(s->fd, NULL, NULL);
-		struct conn *c;
+	int fd = accept(s->fd, NULL, NULL);
+	struct conn *c;
 
-		if (fd < 0) {
-			accept_failed(s, errno);
-			break;
-		}
-		s->accept_failed = false;
-		set_timeouts(s, fd);
-		c = conn_new(s, fd);
-		if (!c) {
-			close(fd);
-			accept_failed(s, ENOMEM);
-		} else if (poller_arm(s->poller, fd, POLLER_READ, conn_token(c))) {
-			conn_close(c);
-		}
+	if (fd < 0) {
+		accept_failed(s, errno);
+		return false;
 	}
+	s->accept_failed = false;
+	set_timeouts(s, fd);
+	c = conn_new(s, fd);
+	if (!c) {
+		close(fd);
+		accept_failed(s, ENOMEM);
+	} else if (poller_arm(s->poller, fd, POLLER_READ, conn_token(c))) {
+		conn_close(c);
+	}
+	return true;
+}
+
+/* Whoever waits is for the next process, if we are stopping. */
+static bool
+begin_accepting(struct server *s)
+{
+	bool may;
+
 	pthread_mutex_lock(&s->lock);
+	may = !s->stopping;
+	s->accepting += may;
+	pthread_mutex_unlock(&s->lock);
+	return may;
+}
+
+static void
+end_accepting(struct server *s)
+{
+	pthread_mutex_lock(&s->lock);
+	s->accepting--;
 	if (!s->stopping)
 		(void)!poller_arm(s->poller, s->fd, POLLER_READ, LISTEN_TOKEN);
 	pthread_mutex_unlock(&s->lock);
+}
+
+static void
+accept_some(struct server *s)
+{
+	if (!begin_accepting(s))
+		return;
+	for (int i = 0; i < ACCEPT_AT_ONCE && accept_one(s); i++)
+		;
+	end_accepting(s);
 }
 
 static void *
@@ -516,10 +549,8 @@ run(void *arg)
 	while (!s->ending) {
 		if (!poller_wait(s->poller, &token, &events)) {
 			c = pop_ready(s);
-			if (c) {
-				exchange_resume(&c->x, c->news);
-				go_on(c);
-			}
+			if (c)
+				resume(c);
 		} else if (token == LISTEN_TOKEN) {
 			accept_some(s);
 		} else {
@@ -531,18 +562,48 @@ run(void *arg)
 
 /* ---- start and stop ---- */
 
+void
+server_configure(struct server *s, const struct server_settings *settings)
+{
+	atomic_store(&s->client_timeout_ms, settings->client_timeout_ms);
+}
+
+enum err_code
+server_new(struct service *svc, struct server **ret, struct err *err)
+{
+	struct server *s = mem_calloc(1, sizeof *s);
+	enum err_code rc;
+
+	if (!s)
+		return err_set(err, ERR_NOMEM, "server");
+	s->current = svc->current;
+	s->fd = -1;
+	s->ready_end = &s->ready;
+	pthread_mutex_init(&s->lock, NULL);
+	rc = poller_new(&s->poller, err);
+	if (!rc)
+		rc = watches_new(svc->db, on_news, s, &s->watches, err);
+	if (rc) {
+		server_free(&s);
+		return rc;
+	}
+	svc->watches = s->watches;
+	*ret = s;
+	return ERR_OK;
+}
+
 static enum err_code
-start_threads(struct server *s, struct err *err)
+start_threads(struct server *s, size_t n, struct err *err)
 {
 	pthread_attr_t attr;
 	int rc = 0;
 
-	s->threads = mem_calloc(s->settings->threads, sizeof *s->threads);
+	s->threads = mem_calloc(n, sizeof *s->threads);
 	if (!s->threads)
 		return err_set(err, ERR_NOMEM, "request threads");
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, STACK_BYTES);
-	while (s->n_threads < s->settings->threads && rc == 0) {
+	while (s->n_threads < n && rc == 0) {
 		rc = pthread_create(&s->threads[s->n_threads], &attr, run, s);
 		if (rc == 0)
 			s->n_threads++;
@@ -552,48 +613,98 @@ start_threads(struct server *s, struct err *err)
 }
 
 enum err_code
-server_start(const struct server_settings *settings, struct service *svc, int fd,
-	struct server **ret, struct err *err)
+server_run(struct server *s, const struct server_settings *settings, int fd, struct err *err)
 {
-	struct server *s = mem_calloc(1, sizeof *s);
-	enum err_code rc;
-
-	if (!s)
-		return err_set(err, ERR_NOMEM, "server");
-	s->svc = svc;
-	s->settings = settings;
+	server_configure(s, settings);
 	s->fd = fd;
-	s->ready_end = &s->ready;
-	pthread_mutex_init(&s->lock, NULL);
-	pthread_cond_init(&s->quiet, NULL);
 	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
-	rc = poller_new(&s->poller, err);
-	if (!rc)
-		rc = watches_new(svc->db, on_news, s, &s->watches, err);
-	svc->watches = s->watches;
-	if (!rc && poller_arm(s->poller, fd, POLLER_READ, LISTEN_TOKEN))
-		rc = err_set(err, ERR_NOMEM, "listening socket: %s", strerror(errno));
-	if (!rc)
-		rc = start_threads(s, err);
-	if (rc)
-		server_stop(&s);
-	*ret = s;
-	return rc;
+	if (poller_arm(s->poller, fd, POLLER_READ, LISTEN_TOKEN))
+		return err_set(err, ERR_NOMEM, "listening socket: %s", strerror(errno));
+	return start_threads(s, (size_t)settings->threads, err);
 }
 
-/* Answers what is parked, and waits until all that was begun has ended. */
+void
+server_close(struct server *s, bool last)
+{
+	pthread_mutex_lock(&s->lock);
+	s->stopping = true;
+	if (s->fd >= 0)
+		poller_forget(s->poller, s->fd);
+	pthread_mutex_unlock(&s->lock);
+	for (int i = 0; last && s->n_threads > 0 && i < LAST_MAX && accept_one(s); i++)
+		;
+	watches_stop(s->watches);
+}
+
+static bool
+is_readable(int fd)
+{
+	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+
+	return poll(&pfd, 1, 0) != 0;
+}
+
+/* The next connection, from *at on, that nobody will use any more: the caller's
+ * then. */
+static struct conn *
+take_idle(struct server *s, size_t *at)
+{
+	int64_t since_us = clock_mono_us() - LINGER_MS * 1000;
+	struct conn *c = NULL;
+
+	pthread_mutex_lock(&s->lock);
+	while (!c && *at < s->n_conns) {
+		c = s->conns[(*at)++];
+		if (c->state == CONN_IDLE && c->idle_us <= since_us && !is_readable(c->fd))
+			c->state = CONN_BUSY;
+		else
+			c = NULL;
+	}
+	pthread_mutex_unlock(&s->lock);
+	return c;
+}
+
+static bool
+is_quiet(struct server *s)
+{
+	bool quiet;
+
+	pthread_mutex_lock(&s->lock);
+	quiet = s->accepting == 0;
+	for (size_t i = 0; i < s->n_conns; i++)
+		quiet = quiet && s->conns[i]->state == CONN_FREE;
+	pthread_mutex_unlock(&s->lock);
+	return quiet;
+}
+
+/* Until each connection had its last answer, or was not wanted. */
 static void
 wait_until_quiet(struct server *s)
 {
-	struct timespec until;
+	int64_t until_us = clock_mono_us() + STOP_GRACE_MS * 1000LL;
 
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += STOP_GRACE_S;
-	watches_stop(s->watches);
-	pthread_mutex_lock(&s->lock);
-	while (s->active > 0 && pthread_cond_timedwait(&s->quiet, &s->lock, &until) == 0)
-		;
-	pthread_mutex_unlock(&s->lock);
+	while (!is_quiet(s) && clock_mono_us() < until_us) {
+		struct conn *c;
+		size_t at = 0;
+
+		while ((c = take_idle(s, &at)))
+			conn_close(c);
+		nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);
+	}
+}
+
+void
+server_stop(struct server *s)
+{
+	server_close(s, false);
+	if (s->n_threads > 0)
+		wait_until_quiet(s);
+	s->ending = true;
+	for (size_t i = 0; i < s->n_threads; i++)
+		poller_wake(s->poller);
+	for (size_t i = 0; i < s->n_threads; i++)
+		pthread_join(s->threads[i], NULL);
+	s->n_threads = 0;
 }
 
 static void
@@ -604,6 +715,7 @@ free_conns(struct server *s)
 
 		if (c->state != CONN_FREE) {
 			exchange_clear(&c->x);
+			service_unpin(&c->x.svc);
 			FCGX_Free(&c->fcgx, 0);
 			close(c->fd);
 		}
@@ -613,29 +725,15 @@ free_conns(struct server *s)
 }
 
 void
-server_stop(struct server **server)
+server_free(struct server **server)
 {
 	struct server *s = *server;
 
 	if (!s)
 		return;
-	pthread_mutex_lock(&s->lock);
-	s->stopping = true;
-	if (s->poller)
-		poller_forget(s->poller, s->fd);
-	pthread_mutex_unlock(&s->lock);
-	if (s->watches && s->n_threads > 0)
-		wait_until_quiet(s);
-	s->ending = true;
-	for (size_t i = 0; i < s->n_threads; i++)
-		poller_wake(s->poller);
-	for (size_t i = 0; i < s->n_threads; i++)
-		pthread_join(s->threads[i], NULL);
-	s->svc->watches = NULL;
 	watches_free(&s->watches);
 	free_conns(s);
 	poller_free(&s->poller);
-	pthread_cond_destroy(&s->quiet);
 	pthread_mutex_destroy(&s->lock);
 	mem_free(s->threads);
 	mem_free(s);

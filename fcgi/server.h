@@ -25,13 +25,26 @@ struct server;
 /* Before the first thread.  libfcgi installs signal handlers of its own here. */
 enum err_code server_global_init(struct err *err) MUST_CHECK;
 
-/* Starts the threads and sets svc->watches.  fd listens and is borrowed until
- * server_stop(). */
-enum err_code server_start(const struct server_settings *settings, struct service *svc, int fd,
-	struct server **ret, struct err *err) MUST_CHECK;
+/* Sets svc->watches: before the first thread that may use the service.  One
+ * thread calls all of these; server_run() once. */
+enum err_code server_new(struct service *svc, struct server **ret, struct err *err) MUST_CHECK;
 
-/* Accepts no more, answers what is parked, finishes what was begun, joins, frees,
- * clears svc->watches. */
-void server_stop(struct server **server);
+/* Starts the threads.  fd listens and is borrowed until server_close(). */
+enum err_code server_run(struct server *server, const struct server_settings *settings, int fd,
+	struct err *err) MUST_CHECK;
+
+/* Other settings from now on; but for `threads`. */
+void server_configure(struct server *server, const struct server_settings *settings);
+
+/* Accepts no more, and tells what is parked.  last: nobody else will accept on that
+ * socket, so those who have come are let in first. */
+void server_close(struct server *server, bool last);
+
+/* Finishes what was begun, answers what comes on kept connections until they are
+ * not used any more, and joins. */
+void server_stop(struct server *server);
+
+/* Nobody uses the service any more. */
+void server_free(struct server **server);
 
 #endif

@@ -851,6 +851,7 @@ errors_keep_secrets(void **state)
 struct caller {
 	struct fixture *f;
 	pthread_t thread;
+	bool reads;		/* GET instead of POST */
 	const char *path;
 	int n;
 	uint32_t timeout_ms;
@@ -867,10 +868,11 @@ call_once(struct caller *me, int i)
 	enum err_code rc;
 
 	snprintf(text, sizeof text, "%p %d", (void *)me, i);
-	rq.method = HTTP_POST;
+	rq.method = me->reads ? HTTP_GET : HTTP_POST;
 	rq.timeout_ms = me->timeout_ms;
 	set_target(me->f, &rq, "http", me->f->sv.port, me->path);
-	(void)http_request_set_body(&rq, text, strlen(text));
+	if (!me->reads)
+		(void)http_request_set_body(&rq, text, strlen(text));
 	rc = http_perform(me->f->client, &rq, &rs, NULL);
 	if (rc)
 		me->rc = rc;
@@ -981,6 +983,32 @@ waiting_for_a_connection_ends_too(void **state)
 	assert_non_null(strstr(f->err.text, "waiting for a connection"));
 	http_client_stop(f->client);
 	join_callers(slow, 16);
+}
+
+static void
+stop_reading_leaves_what_acts(void **state)
+{
+	struct fixture *f = *state;
+	struct caller reader = { .f = f, .reads = true, .path = "/silence", .n = 3 };
+	struct caller writer = { .f = f, .path = "/late", .n = 1 };
+
+	assert_int_equal(pthread_create(&reader.thread, NULL, call, &reader), 0);
+	wait_for_requests(f, 1);
+	assert_int_equal(pthread_create(&writer.thread, NULL, call, &writer), 0);
+	wait_for_requests(f, 2);
+	http_client_stop_reading(f->client);
+	join_callers(&reader, 1);
+	join_callers(&writer, 1);
+	assert_int_equal(reader.rc, ERR_STOPPING);
+	assert_int_equal(writer.rc, ERR_OK);
+	assert_int_equal(get(f, "/ok"), ERR_STOPPING);
+	begin(f, HTTP_POST, "/ok");
+	assert_int_equal(perform(f), ERR_OK);
+	assert_int_equal(f->sv.requests, 3);
+	http_client_stop(f->client);
+	http_client_stop_reading(f->client);
+	begin(f, HTTP_POST, "/ok");
+	assert_int_equal(perform(f), ERR_STOPPING);
 }
 
 static void
@@ -1121,6 +1149,7 @@ main(void)
 		TEST(many_at_once),
 		TEST(a_slow_host_holds_up_nobody_else),
 		TEST(waiting_for_a_connection_ends_too),
+		TEST(stop_reading_leaves_what_acts),
 		TEST(stop_ends_what_runs_and_refuses_the_rest),
 		TEST(free_waits_for_its_callers),
 		cmocka_unit_test(building_without_memory),
