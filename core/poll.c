@@ -71,8 +71,9 @@ cancel(struct service *svc, struct job *job, uint64_t *ret_wait_ms)
 	return answered;
 }
 
-/* How does it stand?  *ret_wait_ms: as the provider wants; 0: it did not say. */
-static void
+/* How does it stand?  *ret_wait_ms: as the provider wants; 0: it did not say.
+ * ERR_STOPPING: nobody was asked. */
+static enum err_code
 look(struct service *svc, struct job *job, uint64_t *ret_wait_ms)
 {
 	struct status_reply reply = { .obs = GEN_OBSERVATION_INIT };
@@ -92,6 +93,7 @@ look(struct service *svc, struct job *job, uint64_t *ret_wait_ms)
 	}
 	*ret_wait_ms = reply.retry_after_ms;
 	status_reply_clear(&reply);
+	return rc;
 }
 
 void
@@ -101,10 +103,15 @@ poll_step(struct service *svc, struct job *job)
 	const struct apply how = { .road = "poll" };
 	int32_t version = job->version;
 	uint64_t wait_ms = 0;
+	enum err_code rc = ERR_OK;
 
 	/* Who cannot cancel, or did not hear us, is asked how it stands. */
 	if (!wants_cancel(svc, job) || (!cancel(svc, job, &wait_ms) && !wait_ms))
-		look(svc, job, &wait_ms);
+		rc = look(svc, job, &wait_ms);
+	if (rc == ERR_STOPPING) {
+		step_give_back(svc, job);
+		return;
+	}
 	if (job->state == GEN_RUNNING && job->time_left_ms < -DEADLINE_MARGIN_MS)
 		step_apply(svc, job, &deadline, &how);
 	if (job->state == GEN_RUNNING && job->version == version)

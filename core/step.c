@@ -21,16 +21,27 @@ step_failed(const struct job *job, const char *step, const char *why)
 		KV_INT("tries", job->tries), KV_STR("error", why));
 }
 
+static void
+defer(struct service *svc, struct job *job, uint64_t wait_ms)
+{
+	struct err err = ERR_INIT;
+	enum err_code rc = jobs_defer(svc->db, job, wait_ms, &err);
+
+	if (rc && rc != ERR_LOST_RACE)
+		step_failed(job, "defer", err.text);
+}
+
 void
 step_later(struct service *svc, struct job *job, uint64_t wait_ms)
 {
-	struct err err = ERR_INIT;
-	enum err_code rc;
-
 	job->tries++;
-	rc = jobs_defer(svc->db, job, wait_ms, &err);
-	if (rc && rc != ERR_LOST_RACE)
-		step_failed(job, "defer", err.text);
+	defer(svc, job, wait_ms);
+}
+
+void
+step_give_back(struct service *svc, struct job *job)
+{
+	defer(svc, job, 0);
 }
 
 static enum err_code

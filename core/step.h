@@ -10,6 +10,9 @@ void step_failed(const struct job *job, const char *step, const char *why);
 /* Give the job back, due after wait_ms, its tries counted up. */
 void step_later(struct service *svc, struct job *job, uint64_t wait_ms);
 
+/* Give the job back as it was, due at once: the step was cut off by our own stop. */
+void step_give_back(struct service *svc, struct job *job);
+
 /* job_apply() for a worker: logs what fails (the lease brings the job back),
  * and hands a job that moved on to the lane of its new state. */
 void step_apply(struct service *svc, struct job *job, const struct job_event *ev,

@@ -120,6 +120,15 @@ wait_for(struct keeping *k, uint64_t wait_ms)
 		;
 }
 
+static bool
+was_cut_off(const struct keeping *k)
+{
+	for (size_t i = 0; i < k->n; i++)
+		if (k->results[i] == ERR_STOPPING)
+			return true;
+	return false;
+}
+
 static void *
 keep_some(void *arg)
 {
@@ -188,10 +197,12 @@ keep_all(struct service *svc, struct job *job, size_t *ret_open, uint64_t *ret_w
 	k.results = mem_calloc(k.n ? k.n : 1, sizeof *k.results);
 	if (!rc && !k.results)
 		rc = err_set(err, ERR_NOMEM, "outputs");
-	if (!rc) {
+	if (!rc)
 		keep_each(&k);
+	if (!rc && was_cut_off(&k))
+		rc = err_set(err, ERR_STOPPING, "cut off by our own stop");
+	if (!rc)
 		enough = count_misses(job, &k);
-	}
 	for (size_t i = 0; !rc && i < k.n; i++) {
 		enum err_code kept = k.results[i];
 
@@ -249,6 +260,10 @@ store_step(struct service *svc, struct job *job)
 	enum err_code rc;
 
 	rc = keep_all(svc, job, &open, &wait_ms, &err);
+	if (rc == ERR_STOPPING) {
+		step_give_back(svc, job);
+		return;
+	}
 	if (!rc && open == 0)
 		rc = find_end(svc, job, &ev, &err);
 	if (rc)

@@ -62,13 +62,12 @@ struct claimer {
 	enum err_code rc;
 };
 
-static void *
+static void
 claim(void *arg)
 {
 	struct claimer *c = arg;
 
 	c->rc = shared_claim(c->db, NAME, 30000, NULL);
-	return NULL;
 }
 
 static void
