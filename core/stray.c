@@ -42,10 +42,12 @@ static void
 tell(struct service *svc, const struct stray *stray, const char *outcome)
 {
 	const struct provider *p = provider_by_name(stray->provider);
-	json_t *detail = json_pack("{ss}", "prediction", stray->prediction_id);
+	json_t *detail;
 	char id[UUID_TEXT_SIZE], event[32];
 	struct err err = ERR_INIT;
 
+	json_begin();
+	detail = json_pack("{ss}", "prediction", stray->prediction_id);
 	uuid_format(&stray->job, id);
 	snprintf(event, sizeof event, "stray_%s", outcome);
 	log_event(LOG_WARN, "job.stray", KV_STR("job", id), KV_STR("prediction", stray->prediction_id),

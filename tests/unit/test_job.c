@@ -260,6 +260,89 @@ outcomes_of_another_attempt_do_not_count(void **state)
 	json_decref(obs.outputs);
 }
 
+/* What names a prediction that the job does not have, or leaves one behind. */
+static void
+what_goes_astray(void **state)
+{
+	static const struct {
+		const char *name;
+		enum gen_state state;
+		enum job_event_kind kind;
+		int32_t attempt;
+		char *has, *told;
+		const char *stray;
+		bool moves;
+	} cases[] = {
+		{ "a late answer, sent again", GEN_SUBMITTING, EV_ACCEPTED, 0, NULL, ours, "ours", false },
+		{ "a late answer, uncertain again", GEN_UNCERTAIN, EV_ACCEPTED, 0, NULL, ours, "ours", false },
+		{ "a late answer, not there", GEN_QUEUED, EV_ACCEPTED, 1, NULL, ours, NULL, true },
+		{ "a late answer, deferred since", GEN_QUEUED, EV_ACCEPTED, 0, NULL, ours, "ours", false },
+		{ "a late answer, running", GEN_RUNNING, EV_ACCEPTED, 1, other, ours, "ours", false },
+		{ "the same answer, running", GEN_RUNNING, EV_ACCEPTED, 0, ours, ours, NULL, true },
+		{ "a late answer, storing", GEN_STORING, EV_ACCEPTED, 1, other, ours, "ours", false },
+		{ "a late answer, settled", GEN_SETTLED, EV_ACCEPTED, 1, other, ours, "ours", false },
+		{ "settled, none known", GEN_SETTLED, EV_OBSERVED, 1, NULL, ours, "ours", false },
+		{ "settled, its own", GEN_SETTLED, EV_OBSERVED, 1, ours, ours, NULL, false },
+		{ "a webhook, running", GEN_RUNNING, EV_OBSERVED, 1, other, ours, "ours", false },
+		{ "a webhook, queued", GEN_QUEUED, EV_OBSERVED, 1, NULL, ours, "ours", false },
+		{ "a second hint", GEN_UNCERTAIN, EV_OBSERVED, 1, other, ours, "ours", false },
+		{ "the same hint", GEN_UNCERTAIN, EV_OBSERVED, 1, ours, ours, NULL, false },
+		{ "another than the hint", GEN_SUBMITTING, EV_ACCEPTED, 1, other, ours, "another", true },
+		{ "another than the hint is found", GEN_UNCERTAIN, EV_FOUND, 1, other, ours, "another", true },
+		{ "refused, with a hint", GEN_SUBMITTING, EV_REFUSED, 1, other, NULL, "another", true },
+		{ "given up, with a hint", GEN_UNCERTAIN, EV_DEADLINE, 1, other, NULL, "another", true },
+		{ "no id", GEN_RUNNING, EV_OBSERVED, 1, ours, NULL, NULL, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct gen_observation obs;
+		struct job job = job_in(cases[i].state);
+		const struct job_event ev = { .kind = cases[i].kind, .attempt = cases[i].attempt,
+			.obs = &obs, .error = ERR_PROVIDER_REJECTED };
+		struct transition t;
+
+		observe(PROCESSES, &obs);
+		obs.prediction_id = cases[i].told;
+		job.prediction_id = cases[i].has;
+		t = job_next(&job, &ev);
+		ASSERT_ROW(cases[i].name, t.moves == cases[i].moves);
+		ASSERT_ROW(cases[i].name, t.stray && cases[i].stray ? strcmp(t.stray, cases[i].stray) == 0
+			: !t.stray && !cases[i].stray);
+		json_decref(obs.outputs);
+	}
+}
+
+/* The hint that was looked at, and no other; and of the create that is meant. */
+static void
+not_there_is_of_what_was_looked_at(void **state)
+{
+	struct job job = job_in(GEN_UNCERTAIN);
+	struct job_event ev = { .kind = EV_NOT_THERE, .attempt = 1 };
+
+	(void)state;
+	job.prediction_id = ours;
+	assert_false(job_next(&job, &ev).moves);
+	ev.hint = other;
+	assert_false(job_next(&job, &ev).moves);
+	ev.hint = ours;
+	assert_int_equal(job_next(&job, &ev).state, GEN_QUEUED);
+	assert_null(job_next(&job, &ev).stray);
+	ev.attempt = 2;
+	assert_false(job_next(&job, &ev).moves);
+	/* Nor does an answer of "nothing sent" count beside a hint. */
+	ev.attempt = 1;
+	ev.kind = EV_DEFERRED;
+	assert_false(job_next(&job, &ev).moves);
+	job.state = GEN_SUBMITTING;
+	assert_int_equal(job_next(&job, &ev).state, GEN_UNCERTAIN);
+	/* Past its time it is not sent again. */
+	job = job_in(GEN_UNCERTAIN);
+	job.time_left_ms = 0;
+	ev = (struct job_event){ .kind = EV_NOT_THERE, .attempt = 1 };
+	assert_int_equal(job_next(&job, &ev).error, ERR_TIMEOUT);
+}
+
 static void
 another_prediction_says_nothing_of_ours(void **state)
 {
@@ -402,6 +485,8 @@ main(void)
 		cmocka_unit_test(settled_by_force),
 		cmocka_unit_test(settled_never_moves),
 		cmocka_unit_test(outcomes_of_another_attempt_do_not_count),
+		cmocka_unit_test(what_goes_astray),
+		cmocka_unit_test(not_there_is_of_what_was_looked_at),
 		cmocka_unit_test(another_prediction_says_nothing_of_ours),
 		cmocka_unit_test(a_hint_is_kept_once),
 		cmocka_unit_test(status_never_turns_back),
