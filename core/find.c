@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/pause_point.h"
 #include "core/step.h"
 #include "core/workers.h"
 #include "db/strays.h"
@@ -528,6 +529,7 @@ find_step(struct service *svc, struct job *job)
 	int32_t version = job->version;
 	enum outcome outcome = job->prediction_id && !hint ? NO_ANSWER : look(&s);
 
+	PAUSE_POINT("find.looked");
 	not_there.hint = hint;
 	if (outcome == NOT_THERE && grace_left_ms(&s) <= 0)
 		step_apply(svc, job, &not_there, &how);

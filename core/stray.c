@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/metrics.h"
+#include "base/pause_point.h"
 #include "core/find.h"
 #include "core/step.h"
 #include "core/workers.h"
@@ -113,6 +114,7 @@ end_it(struct service *svc, struct job *job, const struct stray *stray, const st
 		return;
 	if (!rc)
 		rc = step_ask_cancel(svc, job, stray->prediction_id, &reply, &err);
+	PAUSE_POINT("stray.answered");
 	if (rc == ERR_CONFIG)	/* cannot cancel: it ends by itself, in its own time */
 		deal_with(svc, stray, "left");
 	else if (rc || reply.outcome != STATUS_SEEN || !has_ended(svc, stray, &reply.obs))

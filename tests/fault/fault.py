@@ -303,6 +303,9 @@ class Run:
                    if index not in assets or not self._is_kept(job, index, assets[index], objects)]
         if missing:
             self.why.append(f"job {job.number}: outputs {missing} are missing or differ: {job.end['assets']}")
+        kept = [key for key in objects if f"/{job.id}/" in key]
+        if len(kept) > wanted:
+            self.why.append(f"job {job.number}: files that nobody knows of among {kept}")
         return len(missing)
 
     def _count_ends(self):
@@ -320,12 +323,20 @@ class Run:
             else:
                 self.counts.missing += self._n_missing(job, objects)
 
-    def _check_jobs(self):
-        """Nobody made a second job of one request."""
+    def _check_books(self):
+        """Nobody made a second job of one request, each ended once, and nothing is left to do."""
         keys = ", ".join(f"'{job.key}'" for job in self.jobs)
         found = self.rig.sql_value(f"SELECT count(*) FROM generation_jobs WHERE idempotency_key IN ({keys})")
         if int(found) != len(self.jobs):
             self.why.append(f"{found} jobs in the database for {len(self.jobs)} requests")
+        for job, n in self.rig.sql("SELECT job_id, count(*) FROM generation_events WHERE state_to = 'settled'"
+                                   " GROUP BY job_id HAVING count(*) > 1"):
+            self.why.append(f"job {job} ended {n} times")
+        left = "SELECT count(*) FROM generation_strays WHERE ended_at IS NULL"
+        try:
+            stacks.wait_for(lambda: self.rig.sql_value(left) == "0", 10, "end of all strays")
+        except stacks.StackError as e:
+            self.why.append(str(e))
 
     def _check_faults(self):
         """A fault that never happened shows nothing."""
@@ -336,7 +347,7 @@ class Run:
     def _count(self):
         self._check_faults()
         self.rig.sim_call("POST", "faults", {name: 0 for name in self.rig.sim_call("GET", "faults")})
-        self._check_jobs()
+        self._check_books()
         self._count_created()
         self._count_ends()
         if self.row.look and not self.counts.lost:

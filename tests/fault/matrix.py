@@ -50,7 +50,8 @@ class Result:
         for name, title in COLUMNS:
             value = getattr(self.counts, name)
             cells.append(f"{value:{len(title)}.1f}" if name == "seconds" else f"{value:{len(title)}d}")
-        return "  ".join(cells) + ("  RED" if self.red else "")
+        stray = f"  {self.row.strays} stray, cancelled" if self.row.strays else ""
+        return "  ".join(cells) + ("  RED" if self.red else stray)
 
 
 class Worker(threading.Thread):

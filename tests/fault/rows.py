@@ -73,6 +73,7 @@ NO_WEBHOOKS = {"webhook_lost": -1}
 at_point("submitting.committed", "after submitting is committed", faults=NO_WEBHOOKS)
 at_point("submit.first_byte", "after the call's first byte", faults=NO_WEBHOOKS)
 at_point("submit.answered", "after the call's answer", faults=NO_WEBHOOKS)
+at_point("find.looked", "after a look for a create", faults={**NO_WEBHOOKS, "create_drop_before": 3, "create_drop_after": 3})
 at_point("webhook.committed", "after a webhook's commit")
 at_point("output.fetched", "between fetching and storing", members={"count": 2})
 at_point("output.stored", "between storing and recording", members={"count": 2})
@@ -219,9 +220,10 @@ row("provider: a silent connection", stack="a provider that can be cut off",
 row("provider: a list in pages", jobs=8, sim={"page_size": 2}, faults={**NO_WEBHOOKS, "create_drop_after": 8})
 row("provider: a list that lags", sim={"list_lag_ms": 1000}, faults={**NO_WEBHOOKS, "create_drop_after": 4})
 # The first prediction's first webhook comes when there is a second one.
-row("provider: a list that lags longer than the grace", jobs=1, prompt="[slow]", strays=1,
-    sim={"list_lag_ms": 60000, "slow_ms": 8000},
-    faults={"create_drop_after": 1, "webhook_late": {"count": 1, "delay_ms": 5000, "match": '"status":"processing"'}})
+STRAY = {"jobs": 1, "prompt": "[slow]", "strays": 1, "sim": {"list_lag_ms": 60000, "slow_ms": 8000}, "faults": {
+    "create_drop_after": 1, "webhook_late": {"count": 1, "delay_ms": 5000, "match": '"status":"processing"'}}}
+row("provider: a list that lags longer than the grace", **STRAY)
+at_point("stray.answered", "while cancelling a stray", **STRAY)
 row("provider: polls answered late", faults={**NO_WEBHOOKS, "delay": {"count": 6, "delay_ms": 1500, "match": "GET /replicate/v1"}})
 row("provider: polls reset", faults={**NO_WEBHOOKS, "api_reset": {"count": 6, "match": "GET"}})
 row("provider: polls answered 500", faults={**NO_WEBHOOKS, "get_500": 6})
