@@ -17,7 +17,9 @@ rigs = {}
 
 
 def setup():
-    rigs["door"] = Stack(storage="local", config={"threads": 2, "client_timeout": "700ms"}).start()
+    # As few workers as there may be: more would be started when they are needed, and threads are counted.
+    rigs["door"] = Stack(storage="local", config={"threads": 2, "workers": 2, "pollers": 1,
+                                                  "client_timeout": "700ms"}).start()
 
 
 def teardown():
