@@ -205,6 +205,15 @@ look_at_one(struct search *s, const struct found_prediction *found)
 	}
 }
 
+/* It said so; the longest counts. */
+static void
+stay_away(struct search *s, uint64_t asked_ms)
+{
+	asked_ms = after_ms(asked_ms);
+	if (asked_ms > s->wait_ms)
+		s->wait_ms = asked_ms;
+}
+
 static enum err_code
 ask_for_page(struct search *s, const struct find_query *query, struct find_reply *ret,
 	struct err *err)
@@ -220,7 +229,7 @@ ask_for_page(struct search *s, const struct find_query *query, struct find_reply
 	http_request_clear(&rq);
 	http_response_clear(&rs);
 	if (!rc && ret->outcome == FIND_LATER) {
-		s->wait_ms = ret->retry_after_ms;
+		stay_away(s, ret->retry_after_ms);
 		rc = err_set(err, ERR_UPSTREAM, "%s", ret->message ? ret->message : "no list");
 	}
 	return rc;
@@ -342,7 +351,7 @@ confirm(struct search *s, const char *prediction_id, bool is_named)
 
 	if (rc || reply.outcome != STATUS_SEEN) {
 		step_failed(s->job, "confirm", rc ? err.text : reply.message);
-		s->wait_ms = reply.retry_after_ms;
+		stay_away(s, reply.retry_after_ms);
 		ret = NO_ANSWER;
 	} else {
 		names = find_naming(s->svc, reply.obs.webhook_url, &s->job->owner, &s->job->id);
@@ -445,7 +454,7 @@ look_at_hint(struct search *s)
 
 	if (rc || reply.outcome != STATUS_SEEN) {
 		step_failed(s->job, "confirm", rc ? err.text : reply.message);
-		s->wait_ms = reply.retry_after_ms;
+		stay_away(s, reply.retry_after_ms);
 		s->job->misses = !rc && reply.outcome == STATUS_GONE ? s->job->misses + 1 : 0;
 		if (s->job->misses >= GONE_AFTER)
 			ret = NOT_THERE;
@@ -477,7 +486,7 @@ look(struct search *s)
 
 	if (s->job->prediction_id)
 		hint = look_at_hint(s);
-	if (hint == TAKEN_OVER)
+	if (hint == TAKEN_OVER || s->wait_ms)
 		return hint;
 	list = search_list(s);
 	return list == NOT_THERE ? hint : list;

@@ -73,6 +73,7 @@ come_back(struct service *svc, const struct stray *stray, uint64_t asked_ms, con
 			KV_STR("prediction", stray->prediction_id),
 			KV_INT("attempts", stray->attempts), KV_STR("error", why));
 	/* If this fails, too, the lease brings it back. */
+	asked_ms = after_ms(asked_ms);
 	(void)!strays_later(svc->db, stray, asked_ms > ms ? asked_ms : ms, &err);
 }
 

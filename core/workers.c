@@ -254,7 +254,9 @@ do_item(struct lane *lane, struct item *item)
 	json_begin();
 	if (!item->claimed) {
 		struct job named = item->job;
-		enum err_code rc = jobs_claim(w->db, &named.owner, &named.id, lease_ms(w),
+		/* Not before it is due: it may have been found in Postgres, sent, and put
+		 * off by the provider since the hint was given. */
+		enum err_code rc = jobs_claim_if_due(w->db, &named.owner, &named.id, lease_ms(w),
 			&item->job, &err);
 
 		if (rc && rc != ERR_LOST_RACE)

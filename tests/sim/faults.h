@@ -34,6 +34,7 @@
 	X(FAULT_GET_429, "get_429", 0, "429 on reading a prediction, as create_429") \
 	X(FAULT_CANCEL_429, "cancel_429", 0, "429 on a cancel, which is not done, as create_429") \
 	X(FAULT_GET_500, "get_500", 0, "500 on reading a prediction") \
+	X(FAULT_LIST_429, "list_429", 0, "429 on listing predictions, as create_429") \
 	X(FAULT_LIST_500, "list_500", 0, "500 on listing predictions") \
 	X(FAULT_LIST_CUT, "list_cut", 0, "the next page is on a host that nobody may ask") \
 	X(FAULT_GET_NO_WEBHOOK, "get_no_webhook", 0, "a prediction does not echo its webhook URL") \

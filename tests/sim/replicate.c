@@ -239,8 +239,11 @@ list_predictions(struct sim_rq *rq, struct sim_reply *rp)
 	struct sim *sim = rq->sim;
 	bool echo = !fault_take(sim, FAULT_LIST_NO_WEBHOOK, buf_str(&rq->subject), NULL);
 	bool cut = fault_take(sim, FAULT_LIST_CUT, buf_str(&rq->subject), NULL);
+	struct fault_hit hit;
 
-	if (fault_take(sim, FAULT_LIST_500, buf_str(&rq->subject), NULL)) {
+	if (fault_take(sim, FAULT_LIST_429, buf_str(&rq->subject), &hit)) {
+		reply_throttled(rp, &hit);
+	} else if (fault_take(sim, FAULT_LIST_500, buf_str(&rq->subject), NULL)) {
 		reply_problem(rp, 500, "Internal Server Error", "The simulator was asked to fail");
 	} else if (!read_date(rq, "created_after", &page.after_us, &page.filters) ||
 		   !read_date(rq, "created_before", &page.before_us, &page.filters) ||
