@@ -570,6 +570,13 @@ def t_read_faults(s):
     s.create(webhook=s.receiver.url())
     eq(s.api("GET", "/predictions").status, 500)
     assert "webhook" not in s.api("GET", "/predictions").json()["results"][0]
+    s.faults(get_no_webhook=1)
+    eq(["webhook" in s.api("GET", url).json() for url in [
+        "/predictions/" + s.create(webhook=s.receiver.url()).json()["id"]] * 2], [False, True])
+    s.settings(page_size=1)
+    s.faults(list_cut=1)
+    pages = [s.api("GET", "/predictions").json()["next"] for _ in range(2)]
+    eq([page.startswith(s.base) for page in pages], [False, True])
     s.faults(get_429={"retry_after": 7})
     a = s.api("GET", url)
     eq((a.status, a.headers["Retry-After"]), (429, "7"))
