@@ -40,11 +40,10 @@ memory_lasted(void)
 	return lasted;
 }
 
-json_t *
-json_read(const char *p, size_t len, size_t flags, json_error_t *why)
+/* v is stolen. */
+static json_t *
+whole(json_t *v, json_error_t *why)
 {
-	json_t *v = json_loadb(p, len, flags, why);
-
 	if (memory_lasted())
 		return v;
 	json_decref(v);
@@ -53,6 +52,18 @@ json_read(const char *p, size_t len, size_t flags, json_error_t *why)
 		why->text[sizeof why->text - 1] = json_error_out_of_memory;
 	}
 	return NULL;
+}
+
+json_t *
+json_read(const char *p, size_t len, size_t flags, json_error_t *why)
+{
+	return whole(json_loadb(p, len, flags, why), why);
+}
+
+json_t *
+json_read_file(const char *path, size_t flags, json_error_t *why)
+{
+	return whole(json_load_file(path, flags, why), why);
 }
 
 static int

@@ -26,6 +26,9 @@ void json_begin(void);
  * why may be NULL. */
 json_t *json_read(const char *p, size_t len, size_t flags, json_error_t *why) MUST_CHECK;
 
+/* The same as json_load_file(). */
+json_t *json_read_file(const char *path, size_t flags, json_error_t *why) MUST_CHECK;
+
 /* As json_dumps(), but for mem_free().  NULL: v is, or no memory for it or for
  * anything that was built before it. */
 char *json_write(const json_t *v, size_t flags) MUST_CHECK;

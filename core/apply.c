@@ -191,6 +191,19 @@ end_road(const struct job *job, const struct job_event *ev, const struct apply *
 	}
 }
 
+/* Without it a create whose answer is lost cannot be looked for. */
+static enum err_code
+name_account(const struct service *svc, const struct job *job, char account[ACCOUNT_SIZE],
+	struct job_move *move, struct err *err)
+{
+	enum err_code rc = service_account(svc, job->provider, account);
+
+	if (rc == ERR_NOMEM)
+		return err_set(err, rc, "the provider's account");
+	move->sent_as = rc ? NULL : account;
+	return ERR_OK;
+}
+
 static enum err_code
 move_job(struct service *svc, struct job *job, const struct job_event *ev,
 	const struct transition *t, const struct apply *how, struct err *err)
@@ -209,9 +222,11 @@ move_job(struct service *svc, struct job *job, const struct job_event *ev,
 	if (!detail)
 		return err_set(err, ERR_NOMEM, "job's trail");
 	schedule(svc, job, how, &move);
-	if (move.state == GEN_SUBMITTING && service_account(svc, job->provider, account) == ERR_OK)
-		move.sent_as = account;
-	rc = jobs_move(svc->db, job, &move, err);
+	rc = detail ? ERR_OK : err_set(err, ERR_NOMEM, "job's trail");
+	if (!rc && move.state == GEN_SUBMITTING)
+		rc = name_account(svc, job, account, &move, err);
+	if (!rc)
+		rc = jobs_move(svc->db, job, &move, err);
 	if (!rc) {
 		char id[UUID_TEXT_SIZE];
 

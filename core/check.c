@@ -437,7 +437,7 @@ try_way_back(struct trial *t)
 	if (!(t->p->caps & PROVIDER_WEBHOOK) || !t->p->webhook_probe) {
 		say(t, "public_url", CHECK_NOTE, NULL, "%s sends no webhooks: jobs are polled", t->p->title);
 		say(t, "body_limit", CHECK_SKIPPED, NULL, polled);
-	} else if (!service_has_way_back(t->svc, t->p, t->provider_settings)) {
+	} else if (!service_has_way_back(t->svc, t->p)) {
 		say(t, "public_url", CHECK_WRONG, "serve it over https, and set public_url to that",
 			"%s is not https (or loopback at one end only): %s sends no webhooks there, jobs are polled",
 			t->svc->settings->public_url, t->p->title);

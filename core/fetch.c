@@ -68,16 +68,16 @@ provider_allows(const struct provider *p, const struct url *url)
 }
 
 /* Scheme, host and port are the API's. */
-static bool
-is_api(const struct source *from, const struct url *url)
+static enum err_code
+is_api(const struct source *from, const struct url *url, bool *ret)
 {
 	struct url api = { .scheme = NULL };
-	bool ret = !url_parse(from->p->api_url(from->settings), &api) &&
-		strcmp(api.scheme, url->scheme) == 0 && strcasecmp(api.host, url->host) == 0 &&
-		api.port == url->port;
+	enum err_code rc = url_parse(from->p->api_url(from->settings), &api);
 
+	*ret = !rc && strcmp(api.scheme, url->scheme) == 0 && strcasecmp(api.host, url->host) == 0 &&
+		api.port == url->port;
 	url_clear(&api);
-	return ret;
+	return rc;
 }
 
 /* *ret_loopback: the operator named this loopback host.  *ret_api: it is the
@@ -96,8 +96,9 @@ check_url(const struct service *svc, const struct source *from, const char *text
 	listed = operator_allows(svc->settings->output_hosts, &url);
 	loopback = listed && url_host_is_loopback(url.host);
 	https = strcmp(url.scheme, "https") == 0;
-	*ret_api = is_api(from, &url);
-	if (!listed && !*ret_api && !provider_allows(p, &url))
+	if (is_api(from, &url, ret_api) == ERR_NOMEM)
+		rc = err_set(err, ERR_NOMEM, "the output's URL");
+	else if (!listed && !*ret_api && !provider_allows(p, &url))
 		rc = err_set(err, ERR_OUTPUTS_LOST, "outputs of %s are not fetched from %s (output_hosts)",
 			p->name, url.host);
 	else if (url.has_userinfo || (!https && !loopback))

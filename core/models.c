@@ -157,7 +157,7 @@ models_load(const char *path, const char *provider, struct models **ret,
 		models_free(&models);
 		return err_set(err, ERR_NOMEM, "%s", path);
 	}
-	models->doc = json_load_file(path, JSON_REJECT_DUPLICATES, &where);
+	models->doc = json_read_file(path, JSON_REJECT_DUPLICATES, &where);
 	if (!models->doc && where.line < 0)
 		cfg_mistake(mistakes, "models_file", "%s", where.text);
 	else if (!models->doc)
@@ -231,7 +231,7 @@ static json_t *
 expand(const json_t *tmpl, const json_t *request, int depth, bool *nomem)
 {
 	const char *s = json_string_value(tmpl), *name;
-	json_t *ret, *member, *value;
+	json_t *ret = NULL, *member, *value;
 	size_t i;
 	int rc = 0;
 
@@ -245,8 +245,8 @@ expand(const json_t *tmpl, const json_t *request, int depth, bool *nomem)
 		ret = json_object();
 	else if (json_is_array(tmpl))
 		ret = json_array();
-	else
-		return json_deep_copy(tmpl);	/* the templates are shared by threads */
+	else if (!(ret = json_deep_copy(tmpl)))		/* the templates are shared by threads */
+		*nomem = true;
 
 	json_object_foreach((json_t *)tmpl, name, member)
 		if ((value = expand(member, request, depth + 1, nomem)))

@@ -18,9 +18,8 @@
 #ifndef GENGATE_CORE_MODELS_H
 #define GENGATE_CORE_MODELS_H
 
-#include <jansson.h>
-
 #include "base/buf.h"
+#include "base/json.h"
 
 struct models;
 

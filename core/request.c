@@ -297,6 +297,7 @@ check_member(struct check *c, const char *name, const json_t *v)
 	struct buf pointer = BUF_INIT(1024);
 
 	put_token(&pointer, name);
+	c->nomem |= pointer.err == ERR_NOMEM;
 	for (size_t i = 0; i < sizeof members / sizeof *members; i++)
 		if (strcmp(name, members[i].name) == 0) {
 			members[i].check(c, buf_str(&pointer), v);

@@ -57,6 +57,37 @@ service_check(const struct service_parts *parts, struct buf *mistakes)
 	models_free(&models);
 }
 
+/* Can a webhook come back?  Vendors send to https only; on one machine, where
+ * the provider is a simulator, plain http will do. */
+static enum err_code
+has_way_back(const struct url *here, const char *api_url, bool *ret)
+{
+	struct url there = { .scheme = NULL };
+	enum err_code rc;
+
+	*ret = strcmp(here->scheme, "https") == 0;
+	if (!url_host_is_loopback(here->host))
+		return ERR_OK;
+	rc = url_parse(api_url, &there);
+	*ret = !rc && url_host_is_loopback(there.host);
+	url_clear(&there);
+	return rc == ERR_NOMEM ? rc : ERR_OK;
+}
+
+static enum err_code
+find_ways_back(struct service *svc, struct err *err)
+{
+	svc->ways_back = 0;
+	for (size_t i = 0; i < provider_count(); i++) {
+		bool has = false;
+
+		if (has_way_back(&svc->here, provider_at(i)->api_url(svc->provider_settings[i]), &has))
+			return err_set(err, ERR_NOMEM, "service");
+		svc->ways_back |= (unsigned)has << i;
+	}
+	return ERR_OK;
+}
+
 /* What a service has of its own. */
 static enum err_code
 fill(struct service *svc, const struct service_parts *parts, struct err *err)
@@ -75,6 +106,8 @@ fill(struct service *svc, const struct service_parts *parts, struct err *err)
 	rc = models_load(svc->settings->models_file, svc->settings->provider, &svc->models, &mistakes, err);
 	if (!rc && url_parse(svc->settings->public_url, &svc->here))
 		rc = err_set(err, ERR_CONFIG, "public_url");
+	if (!rc)
+		rc = find_ways_back(svc, err);
 	if (!rc)
 		rc = keyring_new(svc->settings->secret_key, &svc->keys, err);
 	if (!rc)
@@ -288,32 +321,17 @@ service_account(const struct service *svc, const char *provider, char out[ACCOUN
 	return rc;
 }
 
-/* Can a webhook come back?  Vendors send to https only; on one machine, where
- * the provider is a simulator, plain http will do. */
-static bool
-has_way_back(const struct url *here, const char *api_url)
-{
-	struct url there = { .scheme = NULL };
-	bool ret;
-
-	if (!url_host_is_loopback(here->host))
-		return strcmp(here->scheme, "https") == 0;
-	ret = !url_parse(api_url, &there) && url_host_is_loopback(there.host);
-	url_clear(&there);
-	return ret;
-}
-
 bool
-service_has_way_back(const struct service *svc, const struct provider *p, const void *settings)
+service_has_way_back(const struct service *svc, const struct provider *p)
 {
-	return has_way_back(&svc->here, p->api_url(settings));
+	return svc->ways_back & 1u << provider_index(p->name);
 }
 
 bool
 service_has_webhooks(const struct service *svc, const struct provider *p, const void *settings)
 {
 	return p->caps & PROVIDER_WEBHOOK && secret_is_ready(svc, p, settings) &&
-		service_has_way_back(svc, p, settings);
+		service_has_way_back(svc, p);
 }
 
 static enum err_code

@@ -33,6 +33,7 @@ struct service {
 	const void *storage_settings;
 	const struct storage *storage;
 	struct url here;			/* public_url */
+	unsigned ways_back;			/* mask of 1 << provider_index() */
 	struct models *models;
 	struct keyring *keys;
 	struct secrets *secrets;		/* that webhooks are verified by, fetched */
@@ -106,7 +107,7 @@ enum err_code service_probe_url(const struct service *svc, const struct provider
 	struct buf *out, struct err *err) MUST_CHECK;
 
 /* Can the provider's webhooks come back: is public_url https, or all on loopback? */
-bool service_has_way_back(const struct service *svc, const struct provider *p, const void *settings);
+bool service_has_way_back(const struct service *svc, const struct provider *p);
 
 /* Whose account a provider's calls go to, as a digest of API and credentials: the
  * same text means the same account. */

@@ -72,12 +72,14 @@ put_public_url(const struct service *svc, const json_t *row, json_t *asset)
 {
 	const char *key = json_string_value(json_object_get(row, "key"));
 	struct buf url = BUF_INIT(16384);
-	int rc = 0;
+	int rc = json_object_set_new(asset, "expires_at", json_null());
 
-	if (key && !svc->storage->public_url(svc->storage_settings, key, &url))
-		rc = json_object_set_new(asset, "url", json_string(buf_str(&url)));
+	if (key && svc->storage->public_url(svc->storage_settings, key, &url))
+		rc = -1;
+	else if (key)
+		rc |= json_object_set_new(asset, "url", json_string(buf_str(&url)));
 	buf_clear(&url);
-	return rc | json_object_set_new(asset, "expires_at", json_null());
+	return rc;
 }
 
 static json_t *

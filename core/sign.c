@@ -115,6 +115,7 @@ run(void *arg)
 		struct err err = ERR_INIT;
 		char id[UUID_TEXT_SIZE];
 
+		json_begin();
 		if (sign_job(svc, &wanted.owner, &wanted.job, &err)) {
 			uuid_format(&wanted.job, id);
 			log_event(LOG_WARN, "sign.failed", KV_STR("job", id), KV_STR("error", err.text));

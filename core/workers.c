@@ -571,6 +571,7 @@ remove_run(void *arg)
 		struct service *svc = service_pin(w->current);
 		bool more, prunes;
 
+		json_begin();
 		set_removing(w, true, false);
 		secret_step(svc);
 		more = stray_step(svc);

@@ -185,12 +185,11 @@ hex_value(char c)
 	return -1;
 }
 
-/* Percent-decoded; NULL: broken, a NUL in it, or no memory. */
-static char *
-decode(const char *s, size_t len)
+/* Percent-decoded.  ERR_NOT_FOUND: broken, or a NUL in it. */
+static enum err_code
+decode(const char *s, size_t len, char **ret)
 {
 	struct buf out = BUF_INIT(len + 1);
-	char *ret;
 
 	for (size_t i = 0; i < len; i++) {
 		if (s[i] == '%') {
@@ -199,7 +198,7 @@ decode(const char *s, size_t len)
 
 			if (hi < 0 || lo < 0 || (hi == 0 && lo == 0)) {
 				buf_clear(&out);
-				return NULL;
+				return ERR_NOT_FOUND;
 			}
 			buf_putc(&out, (char)(hi * 16 + lo));
 			i += 2;
@@ -207,9 +206,9 @@ decode(const char *s, size_t len)
 			buf_putc(&out, s[i] == '+' ? ' ' : s[i]);
 		}
 	}
-	ret = buf_take(&out);
+	*ret = buf_take(&out);
 	buf_clear(&out);
-	return ret;
+	return *ret ? ERR_OK : ERR_NOMEM;
 }
 
 /* The member behind the one at p; "&" alone is none. */
@@ -247,19 +246,22 @@ exchange_has_query(const struct exchange *x, const char *name)
 	return false;
 }
 
-char *
-exchange_query(const struct exchange *x, const char *name)
+enum err_code
+exchange_query(const struct exchange *x, const char *name, char **ret, struct err *err)
 {
 	const char *at = NULL, *value = NULL;
+	enum err_code rc = ERR_NOT_FOUND;
 	size_t len;
 
 	while (exchange_query_next(x, &at, &len))
 		if (len == strlen(name) && strncmp(at, name, len) == 0 && at[len] == '=') {
 			if (value)
-				return NULL;
+				return err_set(err, ERR_NOT_FOUND, "\"%s\" is given twice", name);
 			value = at + len + 1;
 		}
-	return value ? decode(value, strcspn(value, "&")) : NULL;
+	if (value)
+		rc = decode(value, strcspn(value, "&"), ret);
+	return rc ? err_set(err, rc, "\"%s\" in the query", name) : ERR_OK;
 }
 
 enum err_code

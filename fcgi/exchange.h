@@ -89,9 +89,10 @@ bool exchange_query_next(const struct exchange *x, const char **at, size_t *ret_
 /* Is there a member of that name, whatever its value? */
 bool exchange_has_query(const struct exchange *x, const char *name);
 
-/* A member of the query string, percent-decoded, or NULL: absent, given twice,
- * or not decodable.  The caller owns it: mem_free(). */
-char *exchange_query(const struct exchange *x, const char *name);
+/* A member of the query string, percent-decoded.  The caller owns it: mem_free().
+ * ERR_NOT_FOUND: absent, given twice, or not decodable.  ERR_NOMEM. */
+enum err_code exchange_query(const struct exchange *x, const char *name, char **ret,
+	struct err *err) MUST_CHECK;
 
 /* Read the body into x->body.  ERR_TOO_BIG, ERR_BAD_REQUEST (cut short, or no
  * usable Content-Length). */

@@ -113,12 +113,15 @@ read_query(const struct exchange *x, struct query *q, struct err *err)
 		return err_set(err, ERR_NOMEM, "reading a query");
 	for (size_t i = 0; i < N_MEMBERS; i++) {
 		const char *name = members[i].name;
-		char *value;
+		char *value = NULL;
+		enum err_code rc;
 
 		if (!exchange_has_query(x, name))
 			continue;
-		value = exchange_query(x, name);
-		if (value)
+		rc = exchange_query(x, name, &value, err);
+		if (rc == ERR_NOMEM)
+			return rc;
+		if (!rc)
 			members[i].read(q, x->svc, value);
 		else
 			mistake(q, name, strlen(name), "is given twice, or cannot be decoded");

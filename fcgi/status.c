@@ -96,13 +96,16 @@ status_get(struct exchange *x)
 void
 status_query(struct exchange *x)
 {
-	char *id;
+	struct err err = ERR_INIT;
+	char *id = NULL;
 
 	if (!exchange_has_query(x, "id")) {
 		list_get(x);
 		return;
 	}
-	id = exchange_query(x, "id");
-	show(x, id);
+	if (exchange_query(x, "id", &id, &err) == ERR_NOMEM)
+		answer_failure(x, ERR_NOMEM, &err);
+	else
+		show(x, id);
 	mem_free(id);
 }

@@ -665,12 +665,11 @@ static enum err_code
 webhook_parse(const void *settings, const struct webhook *wh, struct gen_observation *ret,
 	struct err *err)
 {
-	json_t *doc = reply_json(wh->body, wh->body_len);
-	enum err_code rc;
+	json_t *doc = NULL;
+	enum err_code rc = reply_document(wh->body, wh->body_len, &doc);
 
 	(void)settings;
-	rc = doc ? read_prediction(doc, ret, err)
-		: err_set(err, ERR_BAD_REQUEST, "the webhook's body is not a JSON object");
+	rc = rc ? err_set(err, rc, "the webhook's body is not a JSON object") : read_prediction(doc, ret, err);
 	json_decref(doc);
 	return rc;
 }

@@ -75,42 +75,53 @@ clamp_numbers(char *s, const char *end)
 	}
 }
 
+static enum err_code
+error_of(const json_error_t *why)
+{
+	return json_error_code(why) == json_error_out_of_memory ? ERR_NOMEM : ERR_BAD_REQUEST;
+}
+
 /* Jansson refuses a document with a number in it that no double can hold. */
-static json_t *
-load_clamped(const char *p, size_t len)
+static enum err_code
+load_clamped(const char *p, size_t len, json_t **ret)
 {
 	char *copy = mem_alloc(len + 1);
-	json_t *doc;
+	json_error_t why;
 
 	if (!copy)
-		return NULL;
+		return ERR_NOMEM;
 	memcpy(copy, p, len);
 	copy[len] = '\0';
 	clamp_numbers(copy, copy + len);
-	doc = json_read(copy, len, JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, NULL);
+	*ret = json_read(copy, len, JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, &why);
 	mem_free(copy);
-	return doc;
+	return *ret ? ERR_OK : error_of(&why);
 }
 
-static bool
-is_overflow(const json_error_t *why)
+enum err_code
+reply_document(const char *p, size_t len, json_t **ret)
 {
-	return json_error_code(why) == json_error_numeric_overflow;
+	json_error_t why;
+	json_t *doc = json_read(p, len, JSON_ALLOW_NUL, &why);
+	enum err_code rc = doc ? ERR_OK : error_of(&why);
+
+	if (!doc && json_error_code(&why) == json_error_numeric_overflow)
+		rc = load_clamped(p, len, &doc);
+	if (!rc && !json_is_object(doc)) {
+		json_decref(doc);
+		rc = ERR_BAD_REQUEST;
+	}
+	if (!rc)
+		*ret = doc;
+	return rc;
 }
 
 json_t *
 reply_json(const char *p, size_t len)
 {
-	json_error_t why;
-	json_t *doc = json_read(p, len, JSON_ALLOW_NUL, &why);
+	json_t *doc = NULL;
 
-	if (!doc && is_overflow(&why))
-		doc = load_clamped(p, len);
-	if (doc && !json_is_object(doc)) {
-		json_decref(doc);
-		doc = NULL;
-	}
-	return doc;
+	return reply_document(p, len, &doc) ? NULL : doc;
 }
 
 const char *

@@ -10,8 +10,12 @@
 /*
  * A document from outside.  NUL in strings and numbers of any size are let pass
  * (the whole document would be refused otherwise; integers beyond int64 lose
- * digits, and what no double holds becomes 1e308).  NULL: not JSON, or no object.  The caller owns it.
+ * digits, and what no double holds becomes 1e308).  The caller owns it.
+ * ERR_BAD_REQUEST: not JSON, or no object.  ERR_NOMEM.
  */
+enum err_code reply_document(const char *p, size_t len, json_t **ret) MUST_CHECK;
+
+/* The same where all that is to be known is whether it can be read; else NULL. */
 json_t *reply_json(const char *p, size_t len);
 
 /* A string member, or NULL: absent, null, another type, or one with a NUL

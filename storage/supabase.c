@@ -183,7 +183,9 @@ find_code(const char *code)
 static void
 read_refusal(const struct http_response *rs, struct refusal *ret)
 {
-	json_t *body = json_read(buf_str(&rs->body), rs->body.len, JSON_ALLOW_NUL, NULL);
+	json_error_t why;
+	json_t *body = json_read(buf_str(&rs->body), rs->body.len, JSON_ALLOW_NUL, &why);
+	bool unread = !body && json_error_code(&why) == json_error_out_of_memory;
 	const char *code = json_string_value(json_object_get(body, "code"));
 	const char *message = json_string_value(json_object_get(body, "message"));
 	const struct known_code *known = find_code(code);
@@ -195,10 +197,10 @@ read_refusal(const struct http_response *rs, struct refusal *ret)
 	/* The service's own 400 is a string; a number without a code is what its
 	 * framework says when the body ended early. */
 	cut_short = !code && status == 400 && json_is_integer(json_object_get(body, "statusCode"));
-	ret->exists = known ? known->meaning == EXISTS : !code && status == 409;
+	ret->exists = known ? known->meaning == EXISTS : !unread && !code && status == 409;
 	ret->gone = known && known->meaning == GONE;
 	ret->again = known ? known->meaning == AGAIN || known->meaning == GONE
-		: is_operators(status) || cut_short || status == 408 || status == 423 ||
+		: unread || is_operators(status) || cut_short || status == 408 || status == 423 ||
 		status == 429 || status >= 500 || rs->status >= 500 || rs->status == 429;
 	snprintf(ret->text, sizeof ret->text, "HTTP %ld, %s: %s", rs->status,
 		code ? code : "no code", message ? message : "no message");

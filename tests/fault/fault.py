@@ -13,6 +13,7 @@ SRCDIR = os.path.abspath(os.environ.get("srcdir") or os.path.join(os.path.dirnam
 sys.path[:0] = [os.path.join(SRCDIR, "tests/e2e"), os.path.join(SRCDIR, "tests/stack")]
 import e2e
 import stack as stacks
+from memory import Memory
 from pipe import Pipe
 
 PROGRAM = os.path.join(stacks.BUILDDIR, "tests/fault/gengate")
@@ -79,6 +80,7 @@ class Rig(e2e.Rig):
         super().__init__(gengates=gengates, gengate_program=PROGRAM, config={**CONFIG, **(config or {})}, **options)
         self.records = False
         self.point_file = os.path.join(self.dir, "pause-point")
+        self.memory_file = os.path.join(self.dir, "memory")
         self.pipes = []
         self.database = self.provider = self.storage = None
         here = (stacks.HOST, self.port)
@@ -102,6 +104,7 @@ class Rig(e2e.Rig):
 
     def gengate_environment(self, **more):
         return {**super().gengate_environment(**more), "PAUSE_POINT_FILE": self.point_file,
+                "MEM_FAULT_FILE": self.memory_file,
                 "CLOCK_WRONG_BY_S": str(self.wrong_clock_s)}
 
     def stop(self):
@@ -121,6 +124,9 @@ class Rig(e2e.Rig):
         self.sim_call("POST", "reset", {"settings": True})
         self.sim_call("POST", "buckets", {"id": "outputs", "public": True, "file_size_limit": 0})
         self.set_sim(starting_ms=50, processing_ms=200, webhook_retries=8)
+
+    def memory(self, part):
+        return Memory(f"{self.memory_file}.{part.pid}")
 
     # -- Pause points
 

@@ -1,7 +1,6 @@
 """A gengate's allocations, seen and made to fail from outside: the page that base/mem_fault.h describes."""
 
 import mmap
-import os
 import struct
 
 FIELDS = ("outstanding", "allocations", "failures", "countdown", "once", "failing", "each_place", "spacing_us",
@@ -38,6 +37,3 @@ class Memory:
         self["each_place"] = self["failing"] = 0
         self["countdown"] = -1
 
-
-def memory_of(prefix, part):
-    return Memory(f"{prefix}.{part.pid}") if os.path.exists(f"{prefix}.{part.pid}") else None
