@@ -168,6 +168,7 @@ struct search {
 	struct candidates alike;	/* without a URL, and the input may be ours */
 	bool echoes;			/* the list has URLs */
 	bool cut;			/* not all could be seen, or read */
+	bool cut_off;			/* by our own stop: nobody was asked */
 	uint64_t wait_ms;		/* the provider said when to come back */
 };
 
@@ -228,6 +229,7 @@ ask_for_page(struct search *s, const struct find_query *query, struct find_reply
 		rc = s->p->find.reply(s->settings, &rs, ret, err);
 	http_request_clear(&rq);
 	http_response_clear(&rs);
+	s->cut_off |= rc == ERR_STOPPING;
 	if (!rc && ret->outcome == FIND_LATER) {
 		stay_away(s, ret->retry_after_ms);
 		rc = err_set(err, ERR_UPSTREAM, "%s", ret->message ? ret->message : "no list");
@@ -349,6 +351,7 @@ confirm(struct search *s, const char *prediction_id, bool is_named)
 	enum outcome ret = CANNOT_TELL;
 	enum naming names = NAMES_ANOTHER;
 
+	s->cut_off |= rc == ERR_STOPPING;
 	if (rc || reply.outcome != STATUS_SEEN) {
 		step_failed(s->job, "confirm", rc ? err.text : reply.message);
 		stay_away(s, reply.retry_after_ms);
@@ -452,6 +455,7 @@ look_at_hint(struct search *s)
 	enum err_code rc = step_ask_status(s->svc, s->job, s->job->prediction_id, &reply, &err);
 	enum outcome ret = NO_ANSWER;
 
+	s->cut_off |= rc == ERR_STOPPING;
 	if (rc || reply.outcome != STATUS_SEEN) {
 		step_failed(s->job, "confirm", rc ? err.text : reply.message);
 		stay_away(s, reply.retry_after_ms);
@@ -512,9 +516,11 @@ later_ms(const struct search *s, enum outcome outcome)
 		ms = grace_ms;
 	if (left_ms > 0 && left_ms < ms)
 		ms = left_ms;
-	if ((int64_t)s->wait_ms > ms)
-		ms = (int64_t)s->wait_ms < left_ms + DEADLINE_MARGIN_MS
-			? (int64_t)s->wait_ms : left_ms + DEADLINE_MARGIN_MS;
+	if ((int64_t)s->wait_ms > ms) {
+		ms = (int64_t)after_ms(s->wait_ms);
+		if (ms > left_ms + DEADLINE_MARGIN_MS)
+			ms = left_ms + DEADLINE_MARGIN_MS;
+	}
 	return ms > 0 ? (uint64_t)ms : 0;
 }
 
@@ -540,6 +546,11 @@ find_step(struct service *svc, struct job *job)
 
 	PAUSE_POINT("find.looked");
 	not_there.hint = hint;
+	if (s.cut_off && outcome != TAKEN_OVER) {
+		step_give_back(svc, job);
+		mem_free(hint);
+		return;
+	}
 	if (outcome == NOT_THERE && grace_left_ms(&s) <= 0)
 		step_apply(svc, job, &not_there, &how);
 	else if (gives_up(&s, outcome))

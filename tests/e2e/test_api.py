@@ -312,6 +312,8 @@ def cancel_without_waiting():
     user = new_user()
     job = generate(user, "[endless]")["id"]
     wait_state(job, "running")
+    # Else it might be over by the time of the answer.
+    faults(delay={"count": 1, "delay_ms": 700, "match": "/cancel"})
     answer = cancel(user, job, "respond-async")
     equal(answer.header("Preference-Applied"), "respond-async", "Preference-Applied")
     ends_canceled(user, job, answer, answer.status)
