@@ -38,8 +38,10 @@ def by_all(paused):
 
 
 def time_is_over():
+    """And what waits is due, in one transaction: who came due before would be put off once more."""
     rig.sql("UPDATE generation_shared SET value = value || jsonb_build_object('until', now())"
-            " WHERE name = 'pause:replicate' AND value <> 'null'")
+            " WHERE name = 'pause:replicate' AND value <> 'null';"
+            " UPDATE generation_live SET due_at = now() WHERE state = 'queued'")
 
 
 def received():
@@ -157,7 +159,6 @@ def one_job_tries_for_all():
     check_refused(rig.post(user="nobody"))
     # One tries, and fails.
     rig.faults(create_402={"count": 1, "delay_ms": 0})
-    rig.sql("UPDATE generation_live SET due_at = now()")
     time_is_over()
     stacks.wait_for(lambda: (the_pause() or {}).get("failed_probes") == 1, 15, "a probe that failed")
     time.sleep(1)
@@ -168,7 +169,6 @@ def one_job_tries_for_all():
     check(not the_pause()["operator"], "from now on it is nobody's word")
     # The next one succeeds, and the others follow at once.
     rig.faults(create_late={"count": 1, "delay_ms": 4000})
-    rig.sql("UPDATE generation_live SET due_at = now()")
     time_is_over()
     stacks.wait_for(lambda: received() == before + 2, 15, "the second probe")
     check(the_pause()["probed"], "it is not known that it is probed")
