@@ -31,8 +31,8 @@
 #define CLIENT_GONE 499		/* nginx's number for it, in the log only */
 /* How long server_stop() waits for requests under way. */
 #define STOP_GRACE_MS 30000
-/* nginx may be about to send on a connection that it used this short a time ago;
- * if that is closed meanwhile, a POST ends 502. */
+/* A web server that has sent nothing for that long is not about to use a kept
+ * connection; if one is closed that it does use, a POST ends 502. */
 #define LINGER_MS 300
 
 enum conn_state {
@@ -55,7 +55,6 @@ struct conn {
 	enum conn_state state;
 	bool has_news;			/* came while it was busy parking */
 	enum watch_news news;
-	int64_t idle_us;		/* since when */
 	int fd;
 	FCGX_Request fcgx;		/* its streams point back into it: never moved */
 	struct exchange x;
@@ -70,13 +69,13 @@ struct server {
 	size_t n_threads;
 	pthread_t *threads;
 
-	/* Guards all below, and each conn's state, generation, news and idle_us. */
-	pthread_mutex_t lock;
+	pthread_mutex_t lock;		/* guards all below, and each conn's state, generation, news */
 	struct conn **conns;
 	size_t n_conns;
 	struct conn *free;
 	struct conn *ready, **ready_end;
 	size_t accepting;		/* threads */
+	int64_t used_us;		/* when a request or a connection came last */
 	atomic_bool stopping, ending;
 	atomic_bool accept_failed;	/* said once, until it works again */
 };
@@ -153,7 +152,7 @@ conn_new(struct server *s, int fd)
 		c->state = CONN_IDLE;
 		c->fd = fd;
 		c->has_news = false;
-		c->idle_us = clock_mono_us();
+		s->used_us = clock_mono_us();
 	}
 	pthread_mutex_unlock(&s->lock);
 	if (c) {
@@ -204,7 +203,6 @@ conn_idle(struct conn *c)
 	pthread_mutex_lock(&s->lock);
 	c->state = CONN_IDLE;
 	c->has_news = false;
-	c->idle_us = clock_mono_us();
 	c->generation++;
 	token = conn_token(c);
 	pthread_mutex_unlock(&s->lock);
@@ -282,6 +280,53 @@ drain_body(struct conn *c)
 		}
 }
 
+/* All that is still to be written goes into one packet. */
+static size_t
+collect_end(struct conn *c, char *to, size_t max)
+{
+	int ends[2];
+	ssize_t n;
+
+	/* libfcgi has at most 8 kB left, and a pipe takes more. */
+	if (pipe(ends))
+		return 0;
+	c->fcgx.ipcFd = ends[1];
+	(void)FCGX_FClose(c->fcgx.err);
+	(void)FCGX_FClose(c->fcgx.out);
+	c->fcgx.ipcFd = c->fd;
+	close(ends[1]);
+	n = read(ends[0], to, max);
+	close(ends[0]);
+	return n > 0 ? (size_t)n : 0;
+}
+
+/*
+ * The last answer on a connection.  nginx may use a kept connection again as soon
+ * as it has the end of an answer, before it has seen that we closed it; a POST
+ * would end 502 then.  But it keeps none on which more than that end has come, so
+ * a record follows in the same packet that has no meaning (FCGI_UNKNOWN_TYPE, of
+ * no request).
+ */
+static void
+send_last(struct conn *c)
+{
+	static const char nothing[16] = { 1, 11, 0, 0, 0, 8 };
+	char bytes[SCRATCH_BYTES];
+	size_t len = collect_end(c, bytes, sizeof bytes - sizeof nothing), sent = 0;
+
+	if (!len)
+		return;
+	memcpy(bytes + len, nothing, sizeof nothing);
+	len += sizeof nothing;
+	while (sent < len) {
+		ssize_t n = send(c->fd, bytes + sent, len - sent, MSG_NOSIGNAL);
+
+		if (n <= 0)
+			return;
+		sent += (size_t)n;
+	}
+}
+
 /* The request is over: its connection waits for the next one, or goes. */
 static void
 finish(struct conn *c, bool gone)
@@ -294,6 +339,8 @@ finish(struct conn *c, bool gone)
 	 * here, the answer and its end are one write; a flush would make two. */
 	if (!gone)
 		drain_body(c);
+	if (!gone && s->stopping)
+		send_last(c);
 	if (gone || s->stopping || FCGX_FClose(c->fcgx.err) || FCGX_FClose(c->fcgx.out))
 		c->fcgx.keepConnection = 0;
 	if (!c->fcgx.keepConnection)
@@ -408,6 +455,7 @@ on_event(struct server *s, uint64_t token)
 	if (c && (c->state == CONN_IDLE || c->state == CONN_PARKED)) {
 		was = c->state;
 		c->state = CONN_BUSY;
+		s->used_us = clock_mono_us();
 	}
 	pthread_mutex_unlock(&s->lock);
 	if (was == CONN_IDLE)
@@ -653,9 +701,9 @@ take_idle(struct server *s, size_t *at)
 	struct conn *c = NULL;
 
 	pthread_mutex_lock(&s->lock);
-	while (!c && *at < s->n_conns) {
+	while (!c && *at < s->n_conns && s->used_us <= since_us) {
 		c = s->conns[(*at)++];
-		if (c->state == CONN_IDLE && c->idle_us <= since_us && !is_readable(c->fd))
+		if (c->state == CONN_IDLE && !is_readable(c->fd))
 			c->state = CONN_BUSY;
 		else
 			c = NULL;

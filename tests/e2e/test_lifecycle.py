@@ -105,7 +105,7 @@ class Load:
 
     def check_jobs(self):
         """Each succeeded, with one prediction."""
-        stacks.wait_for(lambda: not rig.sql("SELECT FROM generation_live LIMIT 1"), 60, "end of all jobs")
+        stacks.wait_for(lambda: not rig.sql("SELECT 1 FROM generation_live LIMIT 1"), 60, "end of all jobs")
         ids = {job["id"] for job in self.jobs}
         ended = dict(rig.sql("SELECT id, status FROM generation_jobs"))
         equal({ended.get(job) for job in ids}, {"succeeded"}, "ends")
@@ -321,7 +321,8 @@ def who_waits_is_answered():
         pass
     waiting.join()
     took = time.monotonic() - began
-    equal((answers[0].status, answers[0].json["status"]), (200, "processing"), "answer")
+    equal(answers[0].status, 200, "status of the answer")
+    check(answers[0].json["status"] in ("starting", "processing"), f"answer: {answers[0]}")
     check(took < 2, f"it took {took} s")
     equal(rig.gengate.wait(10), 0, "exit status")
     rig.gengate.start()
