@@ -340,7 +340,7 @@ class Run:
             self.why.append(f"job {job} ended {n} times")
         left = "SELECT count(*) FROM generation_strays WHERE ended_at IS NULL"
         try:
-            stacks.wait_for(lambda: self.rig.sql_value(left) == "0", 10, "end of all strays")
+            stacks.wait_for(lambda: self.rig.sql_value(left) == "0", 30, "end of all strays")
         except stacks.StackError as e:
             self.why.append(str(e))
 

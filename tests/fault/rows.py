@@ -337,7 +337,15 @@ row("storage: 5xx for long", faults={"storage_500": {"count": -1, "match": PUT},
 # -- Outputs
 
 row("outputs: 404", prompt="[404]", end="failed outputs_lost")
-row("outputs expired", sim={"data_ttl_ms": 1200}, faults={"delivery_500": 8}, end="failed outputs_lost")
+
+
+def expire(run):
+    run.wait_taken("delivery_500")
+    time.sleep(2)
+    run.rig.faults(delivery_500=0)
+
+
+row("outputs expired", sim={"data_ttl_ms": 2000}, faults={"delivery_500": -1}, during=expire, end="failed outputs_lost")
 row("outputs in a slow drip", faults={"delivery_drip": {"count": 4, "delay_ms": 9000}})
 row("outputs over the ceiling", prompt="[huge]", end="failed outputs_lost")
 row("outputs redirected inside", faults={"delivery_redirect": -1}, end="failed outputs_lost")
