@@ -172,6 +172,8 @@ def the_row_outlives_us():
 @test
 def another_jobs_webhook_moves_nothing():
     ours, theirs = running("[endless] ours"), running("[endless] theirs")
+    for job in (ours, theirs):
+        rig.wait_status(job["id"], ("processing",), user=job["user"])
     prediction = rig.one_prediction(theirs)["id"]
     before = rig.counters()["canceled"]
     rows = rig.rows(ours, trail=False)
