@@ -738,7 +738,7 @@ workers_pause(const struct workers *w, uint64_t ms)
 }
 
 static void
-lane_end(struct lane *lane)
+lane_join(struct lane *lane)
 {
 	size_t n;
 
@@ -748,6 +748,11 @@ lane_end(struct lane *lane)
 	pthread_mutex_unlock(&lane->lock);
 	for (size_t i = 0; i < n; i++)
 		pthread_join(lane->threads[i], NULL);
+}
+
+static void
+lane_clear(struct lane *lane)
+{
 	pthread_cond_destroy(&lane->work);
 	pthread_mutex_destroy(&lane->lock);
 	mem_free(lane->threads);
@@ -786,8 +791,11 @@ workers_stop(struct service *svc, uint64_t grace_ms)
 	if (w->has_remover)
 		pthread_join(w->remover, NULL);
 	for (size_t i = 0; i < w->started; i++)
-		lane_end(&w->lanes[i]);
+		lane_join(&w->lanes[i]);
+	/* What the last steps have handed on. */
 	give_back(w);
+	for (size_t i = 0; i < w->started; i++)
+		lane_clear(&w->lanes[i]);
 	pthread_cond_destroy(&w->wake);
 	pthread_cond_destroy(&w->wake_remover);
 	pthread_mutex_destroy(&w->lock);
