@@ -104,10 +104,10 @@ class Worker(threading.Thread):
 
 
 class Todo:
-    """Rows, handed out in their order, those of the same stack together."""
+    """Rows, those that may take long first, those of the same stack together."""
 
     def __init__(self, rows):
-        self.rows = list(rows)
+        self.rows = sorted(rows, key=lambda row: -row.timeout)
         self.lock = threading.Lock()
 
     def take(self, kind):
