@@ -4,6 +4,7 @@ wrong, Run lets clients post its jobs and counts what became of them."""
 import concurrent.futures
 import dataclasses
 import hashlib
+import http.client
 import os
 import sys
 import time
@@ -69,6 +70,20 @@ class Counts:
     wrong: int = 0
     missing: int = 0
     seconds: float = 0.0
+
+    TITLES: typing.ClassVar = ("accepted", "settled", "lost", "created", "paid twice", "wrong end", "files missing",
+                               "seconds")
+
+    def line(self):
+        """Below "  ".join(TITLES)."""
+        values = dataclasses.astuple(self)
+        return "  ".join(f"{value:{len(title)}.1f}" if isinstance(value, float) else f"{value:{len(title)}d}"
+                         for title, value in zip(self.TITLES, values))
+
+    @property
+    def bad(self):
+        """What has to be 0."""
+        return self.lost + self.twice + self.wrong + self.missing
 
 
 class Rig(e2e.Rig):
@@ -217,7 +232,7 @@ class Run:
         while time.monotonic() < end:
             try:
                 answer = self.rig.http(method, path, user=job.user, timeout=20, **what)
-            except OSError:
+            except (OSError, http.client.HTTPException):
                 answer = None
             if answer and answer.status not in NOT_NOW:
                 return answer

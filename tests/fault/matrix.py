@@ -22,8 +22,6 @@ from fault import stacks
 from rows import ROWS, STACKS
 from tap import Skip, comment, skip_all
 
-COLUMNS = (("accepted", "accepted"), ("settled", "settled"), ("lost", "lost"), ("created", "created"),
-           ("twice", "paid twice"), ("wrong", "wrong end"), ("missing", "files missing"), ("seconds", "seconds"))
 AT_ONCE = 4
 
 
@@ -40,18 +38,13 @@ class Result:
 
     @property
     def red(self):
-        counts = self.counts
-        return bool(self.why or counts.lost or counts.twice or counts.wrong or counts.missing)
+        return bool(self.why or self.counts.bad)
 
     def line(self):
         if self.skipped:
             return f"skipped: {self.skipped}"
-        cells = []
-        for name, title in COLUMNS:
-            value = getattr(self.counts, name)
-            cells.append(f"{value:{len(title)}.1f}" if name == "seconds" else f"{value:{len(title)}d}")
         stray = f"  {self.row.strays} stray, cancelled" if self.row.strays else ""
-        return "  ".join(cells) + ("  RED" if self.red else stray)
+        return self.counts.line() + ("  RED" if self.red else stray)
 
 
 class Worker(threading.Thread):
@@ -128,7 +121,7 @@ def chosen(words):
 
 def table(rows, results):
     width = max(len(row.name) for row in rows)
-    lines = [" " * width + "  " + "  ".join(title for _, title in COLUMNS)]
+    lines = [" " * width + "  " + "  ".join(fault.Counts.TITLES)]
     for row in rows:
         lines.append(f"{row.name:{width}}  {results[row.name].line()}")
     return "\n".join(lines) + "\n"
