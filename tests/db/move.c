@@ -457,6 +457,52 @@ the_record_gets_the_prediction(void **state)
 	}
 }
 
+static bool
+is_alone(struct fixture *f, const struct job *job, const char *prediction_id)
+{
+	struct err err = ERR_INIT;
+	bool alone = false;
+
+	WANT(ERR_OK, jobs_alone(f->db, job, prediction_id, &alone, &err));
+	return alone;
+}
+
+/* A prediction that names nobody: is it this job's, by our own books? */
+static void
+whose_a_nameless_prediction_is(void **state)
+{
+	static const struct { const char *name, *change; bool alone; } rows[] = {
+		{ "another prompt", "update public.generation_jobs set request = '{\"prompt\": \"a dog\"}' where id = '%s'", true },
+		{ "the same prompt, live", "update public.generation_jobs set request = '{\"prompt\": \"a \\\"cat\\\"\", \"seed\": 1}' where id = '%s'", false },
+		{ "settled just now", "update public.generation_jobs set status = 'canceled', completed_at = now() where id = '%s'", false },
+		{ "settled long before", "update public.generation_jobs set completed_at = now() - interval '1 h' where id = '%s'", true },
+		{ "at another provider", "update public.generation_jobs set completed_at = now(), provider = 'fal' where id = '%s'", true },
+		{ "it has the prediction since", "update public.generation_jobs set provider = 'replicate', prediction_id = 'p', "
+		  "completed_at = now() - interval '1 h' where id = '%s'", false },
+		{ "another prediction", "update public.generation_jobs set prediction_id = 'q' where id = '%s'", true },
+		{ "it has it now", "update public.generation_live set prediction_id = 'p' where job_id = '%s'", false },
+	};
+	struct fixture *f = *state;
+	struct job job = job_in(f, GEN_UNCERTAIN), other;
+
+	assert_true(is_alone(f, &job, "p"));
+	other = created_job(f);
+	assert_false(is_alone(f, &job, "p"));
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		PGresult *res;
+		char text[512];
+
+		snprintf(text, sizeof text, "%s", rows[i].change);
+		*strstr(text, "%s") = '\0';
+		res = sql(f->pg, "%s%s'", text, text_of(&other.id));
+		PQclear(res);
+		if (is_alone(f, &job, "p") != rows[i].alone)
+			fail_msg("%s", rows[i].name);
+	}
+	job_clear(&other);
+	job_clear(&job);
+}
+
 /* Nothing exists: what was hinted at does not stand in another's way. */
 static void
 back_to_queued_forgets_the_hint(void **state)
@@ -531,6 +577,7 @@ test_move(void)
 		cmocka_unit_test_setup(when_creates_were_under_way, fixture_empty),
 		cmocka_unit_test_setup(when_outputs_expire, fixture_empty),
 		cmocka_unit_test_setup(the_record_gets_the_prediction, fixture_empty),
+		cmocka_unit_test_setup(whose_a_nameless_prediction_is, fixture_empty),
 		cmocka_unit_test_setup(back_to_queued_forgets_the_hint, fixture_empty),
 		cmocka_unit_test_setup(a_delivery_is_noted_once, fixture_empty),
 	};

@@ -88,6 +88,26 @@ def setup():
     rig.start()
 
 
+@test
+def a_claim_whose_answer_was_lost():
+    """It knows its own lease: nobody waits for the end of one that nobody has."""
+    rig.configure(lease="60s")
+    rig.gengate.restart()
+    rig.wait_ready()
+    try:
+        for statement in ("claim_job", "claim_due"):
+            rig.succeeds(rig.submit("before"))
+            proxy.cut(CLAIMS[statement] if rig.with_pooler else statement)
+            job = rig.submit(f"the answer to {statement} was lost")
+            rig.succeeds(job)
+            equal(len(rig.predictions(job)), 1, "predictions")
+            stacks.wait_for(lambda: proxy.cuts == 1, 10, "a cut")
+    finally:
+        rig.configure(lease="4s")
+        rig.gengate.restart()
+        rig.wait_ready()
+
+
 # Of the text of a statement that is sent without a name.
 UNNAMED = {
     "create_job": "from public.create_job(",
@@ -95,6 +115,9 @@ UNNAMED = {
     "asset_stored": "set storage_key = $4",
     "job_settle": "delete from public.generation_live",
 }
+
+
+CLAIMS = {"claim_job": "and ($4::boolean or due_at <= now())", "claim_due": "state = any($1::text[])"}
 
 
 def ends_well(what, statement, *words):
