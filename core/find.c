@@ -370,23 +370,25 @@ confirm(struct search *s, const char *prediction_id, bool is_named)
 	return ret;
 }
 
-/* All that the list says are this job's; one of them is taken over. */
+/* All that the list says are this job's; one of them is taken over.  Several are
+ * all written down, that one too: it may be another that the job gets in the end. */
 static enum outcome
 take_named(struct search *s)
 {
 	const struct candidate *best = candidates_best(&s->named);
 	struct err err = ERR_INIT;
+	enum outcome ret;
 
-	for (size_t i = 0; i < s->named.n; i++)
-		if (&s->named.list[i] != best &&
-		    strays_add(s->svc->db, &s->job->owner, &s->job->id, s->named.list[i].id,
+	for (size_t i = 0; s->named.n > 1 && i < s->named.n; i++)
+		if (strays_add(s->svc->db, &s->job->owner, &s->job->id, s->named.list[i].id,
 				s->job->provider, "find", &err)) {
 			step_failed(s->job, "find", err.text);
 			return NO_ANSWER;
 		}
+	ret = confirm(s, best->id, true);
 	if (s->named.n > 1)
 		workers_hint_removal(s->svc->workers);
-	return confirm(s, best->id, true);
+	return ret;
 }
 
 /*
