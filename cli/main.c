@@ -15,7 +15,7 @@ static const struct command {
 	const char *help;
 } commands[] = {
 	{ "serve", cmd_serve,
-	  "serve [--config FILE] [--listen unix:PATH|HOST:PORT [--mode OCTAL]]\n"
+	  "serve [--config FILE] [--listen unix:PATH|HOST:PORT [--mode OCTAL] [--replace]]\n"
 	  "    Answer FastCGI requests and work on jobs, until SIGTERM.  Without\n"
 	  "    --listen: on the listening socket that is descriptor 0.\n" },
 	{ "work", cmd_work,
