@@ -119,7 +119,7 @@ fill(struct service *svc, const struct service_parts *parts, struct err *err)
 	svc->let_go_arg = parts->let_go_arg;
 	svc->pins = 1;
 	/* Shown from the start: an alert on a rate needs the 0 before the 1. */
-	metric_add(METRIC_OUTPUT_BYTES, 0, svc->settings->provider);
+	metric_add(METRIC_OUTPUT_BYTES, 0, provider_at(provider_index(svc->settings->provider))->name);
 	metric_add(METRIC_STORAGE_BYTES, 0, svc->storage->name);
 	return ERR_OK;
 }

@@ -55,6 +55,7 @@ struct conn {
 	enum conn_state state;
 	bool has_news;			/* came while it was busy parking */
 	enum watch_news news;
+	atomic_uint arming;		/* idle already, and yet to be armed */
 	int fd;
 	FCGX_Request fcgx;		/* its streams point back into it: never moved */
 	struct exchange x;
@@ -149,6 +150,7 @@ conn_new(struct server *s, int fd)
 	if (s->free || grow(s)) {
 		c = s->free;
 		s->free = c->next;
+		c->arming++;
 		c->state = CONN_IDLE;
 		c->fd = fd;
 		c->has_news = false;
@@ -192,6 +194,15 @@ conn_close(struct conn *c)
 	conn_free(c);
 }
 
+/* A stop closes what is idle, but not while this goes on. */
+static void
+arm_idle(struct conn *c, uint64_t token)
+{
+	if (poller_arm(c->server->poller, c->fd, POLLER_READ, token))
+		conn_close(c);
+	c->arming--;
+}
+
 /* Wait for the next request on a kept connection. */
 static void
 conn_idle(struct conn *c)
@@ -201,13 +212,13 @@ conn_idle(struct conn *c)
 
 	/* News of the last request that comes late is not the next one's. */
 	pthread_mutex_lock(&s->lock);
+	c->arming++;
 	c->state = CONN_IDLE;
 	c->has_news = false;
 	c->generation++;
 	token = conn_token(c);
 	pthread_mutex_unlock(&s->lock);
-	if (poller_arm(s->poller, c->fd, POLLER_READ, token))
-		conn_close(c);
+	arm_idle(c, token);
 }
 
 /* ---- the transport ---- */
@@ -547,8 +558,8 @@ accept_one(struct server *s)
 	if (!c) {
 		close(fd);
 		accept_failed(s, ENOMEM);
-	} else if (poller_arm(s->poller, fd, POLLER_READ, conn_token(c))) {
-		conn_close(c);
+	} else {
+		arm_idle(c, conn_token(c));
 	}
 	return true;
 }
@@ -703,7 +714,7 @@ take_idle(struct server *s, size_t *at)
 	pthread_mutex_lock(&s->lock);
 	while (!c && *at < s->n_conns && s->used_us <= since_us) {
 		c = s->conns[(*at)++];
-		if (c->state == CONN_IDLE && !is_readable(c->fd))
+		if (c->state == CONN_IDLE && !c->arming && !is_readable(c->fd))
 			c->state = CONN_BUSY;
 		else
 			c = NULL;
