@@ -67,7 +67,7 @@ FAULTS = [
     switch("webhook_bad_signature", 10), switch("webhook_stale", 10), switch("webhook_before_answer", 2),
     switch("delivery_404", 2), switch("delivery_500"), switch("delivery_slow", 10), switch("delivery_cut"),
     switch("storage_500", 6), switch("storage_429", 6), switch("storage_544", 6), switch("storage_html_502", 6),
-    switch("storage_403", 6), switch("storage_slow", 10), switch("storage_half"), switch("storage_drop_before"),
+    switch("storage_403", 6), switch("storage_slow", 10), switch("storage_drop_before"),
     switch("storage_drop_after"),
     Fault("storage: away", lambda rig: rig.storage.refuse(), lambda rig: rig.storage.accept()),
     Fault("storage: silent", lambda rig: rig.storage.silence(), lambda rig: rig.storage.speak()),
