@@ -427,18 +427,21 @@ def a_place_is_taken_without_refusing_anybody():
     argv = [rig.gengate_program, "serve", "--listen", "unix:" + rig.gengate_sockets[0], "--replace",
             "--config", rig.config_file]
     before = rig.gengate
-    with Load() as load:
-        for n in range(4):
-            time.sleep(0.3)
-            after = stacks.Part(rig, f"gengate-after-{n}", argv, env=rig.gengate_environment)
-            after.start()
-            stacks.wait_for(lambda: after.events("server.ready"), 10, "successor")
-            equal(before.stop(), 0, "exit status")
-            check(os.path.exists(rig.gengate_sockets[0]), "the old one took the new one's socket away")
-            before = after
-    load.check("4 handovers of a socket")
-    load.check_jobs()
-    equal(before.stop(), 0, "exit status")
+    try:
+        with Load() as load:
+            for n in range(4):
+                time.sleep(0.3)
+                after = stacks.Part(rig, f"gengate-after-{n}", argv, env=rig.gengate_environment)
+                old, before = before, after
+                after.start()
+                stacks.wait_for(lambda: after.events("server.ready"), 10, "successor")
+                equal(old.stop(), 0, "exit status")
+                check(os.path.exists(rig.gengate_sockets[0]), "the old one took the new one's socket away")
+        load.check("4 handovers of a socket")
+        load.check_jobs()
+    finally:
+        status = before.stop()      # the stack does not know it
+    equal(status, 0, "exit status")
     check(not os.path.exists(rig.gengate_sockets[0]), "the socket is left over")
     rig.gengate.start()
     rig.wait_ready()
