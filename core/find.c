@@ -80,6 +80,24 @@ find_same_input(const json_t *told, const json_t *sent)
 	return told && json_equal(told, sent);
 }
 
+bool
+find_mentions(const json_t *told, const char *text)
+{
+	const char *name;
+	json_t *v;
+	size_t i;
+
+	if (json_is_string(told))
+		return strstr(json_string_value(told), text) != NULL;
+	json_array_foreach(told, i, v)
+		if (find_mentions(v, text))
+			return true;
+	json_object_foreach((json_t *)(uintptr_t)told, name, v)
+		if (find_mentions(v, text))
+			return true;
+	return false;
+}
+
 enum naming
 find_naming(const struct service *svc, const char *webhook_url, const struct uuid *owner,
 	const struct uuid *job)
@@ -139,7 +157,10 @@ candidates_add(struct candidates *c, const struct found_prediction *found)
 		.id = mem_strdup(found->obs.prediction_id), .created_us = found->created_us,
 		.has_failed = found->obs.status == GEN_FAILED || found->obs.status == GEN_CANCELED,
 	};
-	return c->list[c->n].id ? c->n++, ERR_OK : ERR_NOMEM;
+	if (!c->list[c->n].id)
+		return ERR_NOMEM;
+	c->n++;
+	return ERR_OK;
 }
 
 /* Of several, the one to take: the first that may still come to something. */
@@ -185,6 +206,19 @@ window_at(const struct search *s, int64_t now_us, int64_t margin_us)
 		s->job->unsure_age_ms, margin_us);
 }
 
+/* One that says nobody's name.  It is surely not ours only without our prompt: the
+ * model's profile may have been another one when the create was sent. */
+static enum err_code
+look_at_nameless(struct search *s, const struct found_prediction *found)
+{
+	const char *prompt = json_string_value(json_object_get(s->job->request, "prompt"));
+
+	if (s->input && found->input && find_same_input(found->input, s->input))
+		return candidates_add(&s->alike, found);
+	s->cut |= !found->input || !prompt || find_mentions(found->input, prompt);
+	return ERR_OK;
+}
+
 static enum err_code
 look_at_one(struct search *s, const struct found_prediction *found)
 {
@@ -198,9 +232,7 @@ look_at_one(struct search *s, const struct found_prediction *found)
 		s->cut = true;
 		return ERR_OK;
 	case NAMES_NOBODY:
-		if (!s->input || !found->input || find_same_input(found->input, s->input))
-			return candidates_add(&s->alike, found);
-		return ERR_OK;
+		return look_at_nameless(s, found);
 	default:
 		return ERR_OK;
 	}
@@ -400,7 +432,7 @@ take_alike(struct search *s)
 {
 	bool may_have_url = s->echoes && service_has_webhooks(s->svc, s->p, s->settings);
 
-	if (s->alike.n != 1 || s->alike.full || may_have_url || !s->input)
+	if (s->alike.n != 1 || s->alike.full || may_have_url)
 		return CANNOT_TELL;
 	return confirm(s, s->alike.list[0].id, false);
 }

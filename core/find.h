@@ -24,6 +24,9 @@ bool find_window_covers(const struct find_window *listed, const struct find_wind
  * and numbers in another form; what was sent inline it may tell otherwise. */
 bool find_same_input(const json_t *told, const json_t *sent);
 
+/* Does some text in it have this one inside? */
+bool find_mentions(const json_t *told, const char *text);
+
 /* Whose does a webhook's URL, as a provider echoes it, say that a prediction is? */
 enum naming {
 	NAMES_THIS_JOB,

@@ -70,7 +70,8 @@ const struct cfg_row core_options[] = {
 	{ "uncertain_grace", CFG_DURATION, AT(uncertain_grace_ms), .def = "60s", .min = 0, .max = 3600000,
 	  .doc = "A create whose answer was lost is looked for in the provider's list. One that is not on a "
 		"complete list this long after it can last have been sent does not exist, and is sent again. "
-		"Longer than the provider's list lags behind, or jobs are paid for twice." },
+		"Longer than the provider's list lags behind, or jobs are paid for twice. With another token or API address "
+		"than it was sent with nobody can tell: such a job ends `outcome_unknown` unless it is found." },
 	{ "max_output_bytes", CFG_SIZE, AT(max_output_bytes), .def = "500MB", .min = 1000,
 	  .doc = "The largest output that is kept." },
 	{ "output_timeout", CFG_DURATION, AT(output_timeout_ms), .def = "15m", .min = 1000, .max = 3600000,

@@ -40,11 +40,13 @@ class Rig(stacks.Stack):
         super().__init__(config={"default_model": "painter", "poll_interval": "100ms", "lease": "4s",
                                  "uncertain_grace": "1s",
                                  **(config or {})}, **options)
-        path = os.path.join(self.dir, "models.json")
-        with open(path, "w", encoding="utf-8") as f:
-            json.dump(MODELS, f)
-        self.configure(models_file=path,
+        self.configure(models_file=os.path.join(self.dir, "models.json"),
                        database_url=f"{self.database_url}&password={DB_PASSWORD}")
+        self.write_models()
+
+    def write_models(self):
+        with open(self.config["models_file"], "w", encoding="utf-8") as f:
+            json.dump(MODELS, f)
 
     def start(self):
         super().start()

@@ -222,12 +222,23 @@ def without_any_url_the_input_has_to_do():
         jobs = [rig.submit("like another", model="hasty") for _ in range(2)]
         for job in jobs:
             check_nobody_knows(job, before, creates=2)
+        # The profile is another one by now: what was sent cannot be told.
+        once("create_drop_after", "by another profile")
+        before = rig.counters()["creates_received"]
+        job = rig.submit("by another profile", model="hasty", seed=6)
+        rig.wait_state(job, "uncertain")
+        e2e.MODELS["hasty"]["on"]["replicate"]["input"] = {**e2e.INPUT, "steps": 4}
+        rig.write_models()
+        configured()
+        check_nobody_knows(job, before)
         # Nothing on the list is like it.
         once("create_drop_before", "like nothing else")
         before = rig.counters()["creates_received"]
         check_sent_again(rig.submit("like nothing else"), before)
     finally:
         rig.faults(secret_401=0)
+        e2e.MODELS["hasty"]["on"]["replicate"]["input"] = e2e.INPUT
+        rig.write_models()
         configured(replicate_webhook_secret=secret)
 
 

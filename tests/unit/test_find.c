@@ -85,6 +85,24 @@ inputs_that_are_the_same(void **state)
 	}
 }
 
+static void
+what_mentions_a_prompt(void **state)
+{
+	static const struct { const char *told; bool mentions; } rows[] = {
+		{ "{}", false }, { "{\"prompt\":\"a cat\"}", true }, { "{\"text\":\"photo of a cat, 4k\"}", true },
+		{ "{\"prompt\":\"a dog\",\"n\":1}", false }, { "{\"o\":{\"l\":[1,null,[\"a cat\"]]}}", true },
+		{ "{\"a cat\":\"x\"}", false }, { "{\"prompt\":\"a ca\"}", false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < N(rows); i++) {
+		json_t *told = json_loads(rows[i].told, 0, NULL);
+
+		ASSERT_ROW(rows[i].told, told && find_mentions(told, "a cat") == rows[i].mentions);
+		json_decref(told);
+	}
+}
+
 /* A webhook's URL as service_webhook_url() makes it. */
 static char *
 url_of(struct keyring *keys, const char *purpose, const char *base, const struct uuid *owner, const struct uuid *job)
@@ -144,6 +162,7 @@ main(void)
 		cmocka_unit_test(the_window_is_wider_on_both_sides),
 		cmocka_unit_test(a_wrong_clock_shows),
 		cmocka_unit_test(inputs_that_are_the_same),
+		cmocka_unit_test(what_mentions_a_prompt),
 		cmocka_unit_test(whom_a_record_names),
 	};
 
