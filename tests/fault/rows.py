@@ -224,6 +224,9 @@ STRAY = {"jobs": 1, "prompt": "[slow]", "strays": 1, "sim": {"list_lag_ms": 6000
     "create_drop_after": 1, "webhook_late": {"count": 1, "delay_ms": 5000, "match": '"status":"processing"'}}}
 row("provider: a list that lags longer than the grace", **STRAY)
 at_point("stray.answered", "while cancelling a stray", **STRAY)
+# The process wakes up with the first one's answer when there is a second one.
+row("stopped after the call's answer, and a list that lags", before=arm("submit.answered", "STOP"), during=stopped,
+    **{**STRAY, "sim": {"list_lag_ms": 60000, "slow_ms": 12000}, "faults": NO_WEBHOOKS})
 row("provider: polls answered late", faults={**NO_WEBHOOKS, "delay": {"count": 6, "delay_ms": 1500, "match": "GET /replicate/v1"}})
 row("provider: polls reset", faults={**NO_WEBHOOKS, "api_reset": {"count": 6, "match": "GET"}})
 row("provider: polls answered 500", faults={**NO_WEBHOOKS, "get_500": 6})
