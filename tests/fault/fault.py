@@ -205,6 +205,9 @@ class Run:
         wanted = len(self.jobs) if n is None else n
         stacks.wait_for(lambda: self.rig.counters()["predictions_created"] >= wanted, timeout, f"{wanted} predictions")
 
+    def wait_ended(self, timeout=20):
+        stacks.wait_for(lambda: not self.states(), timeout, "the end of all jobs that were taken")
+
     def repeat_sql(self, text, seconds, every_s=0.03):
         """As one client of the database, each time in a transaction of its own."""
         self.rig.sql(f"DO $$ BEGIN FOR n IN 1..{int(seconds / every_s)} LOOP {text}; COMMIT;"

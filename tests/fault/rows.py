@@ -43,8 +43,10 @@ def killed(run):
 
 
 def stopped(run):
+    """The others end what it had begun; then it goes on with it."""
     part = run.wait_caught()
     time.sleep(2 * LEASE_S + 0.2)
+    run.wait_ended()
     part.resume()
 
 
@@ -78,7 +80,7 @@ at_point("webhook.committed", "after a webhook's commit")
 at_point("output.fetched", "between fetching and storing", members={"count": 2})
 at_point("output.stored", "between storing and recording", members={"count": 2})
 at_point("job.settling", "before settling")
-at_point("cancel.answered", "while cancelling", during=cancel_all, prompt="[endless]", end="canceled")
+at_point("cancel.answered", "while cancelling", during=cancel_all, prompt="[endless]", end="canceled", faults=NO_WEBHOOKS)
 
 
 # -- Postgres

@@ -1,0 +1,41 @@
+"""Each row of the fault matrix has a mutant, and each mutant fits the project as it is.
+mutants.py tries them."""
+
+import os
+import shutil
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import mutants
+from rows import ROWS
+from tap import check, run, skip_all, test
+
+if not shutil.which("patch"):
+    skip_all("missing: patch")
+
+NAMES = {row.name for row in ROWS}
+MUTANTS = mutants.read_mutants()
+
+
+@test
+def each_mutant_says_what_it_takes_away():
+    for mutant in MUTANTS:
+        check(mutant.title and not mutant.title.startswith(("Row:", "---", "diff")), mutant.name)
+
+
+@test
+def each_mutant_names_rows_that_exist():
+    for mutant in MUTANTS:
+        check(mutant.rows, f"{mutant.name} names no row")
+        strange = set(mutant.rows) - NAMES
+        check(not strange, f"{mutant.name}: no such rows: {sorted(strange)}")
+
+
+@test
+def each_mutant_fits():
+    for mutant in MUTANTS:
+        wrong = mutants.apply(mutant, mutants.SRCDIR, "--dry-run")
+        check(not wrong, f"{mutant.name}: {wrong}")
+
+
+run()
