@@ -319,6 +319,7 @@ schedule_lane(struct workers *w, struct lane *lane)
 	struct job jobs[CLAIM_MAX];
 	struct err err = ERR_INIT;
 	size_t want, n = 0;
+	bool none;
 
 	pthread_mutex_lock(&lane->lock);
 	want = lane_free(lane);
@@ -331,14 +332,17 @@ schedule_lane(struct workers *w, struct lane *lane)
 		(void)lane_claimed(lane, want, 0);	/* the next tick asks again */
 		return false;
 	}
+	none = lane_claimed(lane, want, n);
 	for (size_t i = 0; i < n; i++) {
 		struct item item = { .job = jobs[i], .claimed = true };
 
-		/* Full of hints: its lease will be over some time. */
-		if (!lane_push(lane, &item))
-			job_clear(&jobs[i]);
+		if (lane_push(lane, &item))
+			continue;
+		/* Full of hints, all of a sudden. */
+		(void)!jobs_defer(w->db, &jobs[i], 0, &err);
+		job_clear(&jobs[i]);
 	}
-	return lane_claimed(lane, want, n);
+	return none;
 }
 
 static void

@@ -105,7 +105,7 @@ class Load:
 
     def check_jobs(self):
         """Each succeeded, with one prediction."""
-        stacks.wait_for(lambda: not rig.sql("SELECT 1 FROM generation_live LIMIT 1"), 60, "end of all jobs")
+        stacks.wait_for(lambda: not rig.sql("SELECT 1 FROM generation_live LIMIT 1"), 180, "end of all jobs")
         ids = {job["id"] for job in self.jobs}
         ended = dict(rig.sql("SELECT id, status FROM generation_jobs"))
         equal({ended.get(job) for job in ids}, {"succeeded"}, "ends")
