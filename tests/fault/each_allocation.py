@@ -1,6 +1,6 @@
 """Every single allocation of a whole job fails once, one after the other.
 
-	each_allocation.py [--from N] [--step N]
+	each_allocation.py [--tls] [--from N] [--step N]
 
 A job is created, followed in all ways and cancelled or settled; the n-th allocation that
 gengate makes from its begin fails, for n = 0, 1, 2 ... until a job needs fewer.  What one
@@ -54,12 +54,13 @@ def main():
     parser = argparse.ArgumentParser(description="let each allocation of a job fail once")
     parser.add_argument("--from", dest="first", type=int, default=0)
     parser.add_argument("--step", type=int, default=1)
+    parser.add_argument("--tls", action="store_true", help="provider and storage by https and HTTP/2")
     args = parser.parse_args()
     if stacks.missing_programs() or not os.path.exists(fault.PROGRAM):
         skip_all("missing: " + ", ".join(stacks.missing_programs() or ["tests/fault/gengate"]))
     print("1..1", flush=True)
     row = Row("each allocation", jobs=0, timeout=90, end=alloc_rows.wanted_end)
-    rig = alloc_rows.STACKS["one gengate"]()
+    rig = alloc_rows.one_gengate(tls=args.tls)
     run = Run(rig, row)
     rig.start()
     try:

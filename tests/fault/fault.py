@@ -347,11 +347,14 @@ class Run:
             else:
                 self.counts.missing += self._n_missing(job, objects)
 
+    def _n_in_books(self):
+        keys = ", ".join(f"'{job.key}'" for job in self.jobs)
+        return int(self.rig.sql_value(f"SELECT count(*) FROM generation_jobs WHERE idempotency_key IN ({keys})"))
+
     def _check_books(self):
         """Nobody made a second job of one request, each ended once, and nothing is left to do."""
-        keys = ", ".join(f"'{job.key}'" for job in self.jobs)
-        found = self.rig.sql_value(f"SELECT count(*) FROM generation_jobs WHERE idempotency_key IN ({keys})")
-        if int(found) != len(self.jobs):
+        found = self._n_in_books()
+        if found != len(self.jobs):
             self.why.append(f"{found} jobs in the database for {len(self.jobs)} requests")
         for job, n in self.rig.sql("SELECT job_id, count(*) FROM generation_events WHERE state_to = 'settled'"
                                    " GROUP BY job_id HAVING count(*) > 1"):
