@@ -1,6 +1,6 @@
 """Every single allocation of a whole job fails once, one after the other.
 
-	each_allocation.py [--tls] [--from N] [--step N]
+	each_allocation.py [--tls] [--jobs N] [--from N] [--step N]
 
 A job is created, followed in all ways and cancelled or settled; the n-th allocation that
 gengate makes from its begin fails, for n = 0, 1, 2 ... until a job needs fewer.  What one
@@ -9,9 +9,12 @@ place; the row of the fault matrix goes by places.
 """
 
 import argparse
+import itertools
 import os
 import sys
+import threading
 import time
+import traceback
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import alloc_rows
@@ -33,55 +36,69 @@ class Single:
         return self.run.jobs[-1]
 
 
-def each(run, first, step):
-    memory = run.rig.memory(run.rig.gengate)
-    client = alloc_rows.Client(Single(run), 0)
-    n, beyond = first, 0
-    # A job that is cancelled makes fewer: all four in a row have to do without a failure.
-    while beyond < alloc_rows.CANCELLED:
-        memory.fail_nth(n)
-        client.one_job()
-        hit = memory["countdown"] < 0
-        memory.restore()
-        beyond = 0 if hit else beyond + 1
-        n += step
-        if n % PROGRESS == 0:
-            comment(f"{n} allocations")
-    return n
+class Sweep(threading.Thread):
+    """Takes one number after the other, on a stack of its own."""
+
+    def __init__(self, numbers, tls):
+        super().__init__(daemon=True)
+        self.numbers = numbers
+        self.rig = alloc_rows.one_gengate(tls=tls)
+        self.work = Run(self.rig, Row("each allocation", jobs=0, timeout=90, end=alloc_rows.wanted_end))
+
+    def run(self):
+        try:
+            self.rig.start()
+            self.rig.fresh()
+            self.rig.set_sim(starting_ms=0, processing_ms=0)
+            alloc_rows.note_descriptors(self.work)
+            self.fail_each()
+            self.work.counts.accepted = len(self.work.jobs)
+            self.work._wait_settled()
+            alloc_rows.leaves_nothing(self.work)
+            self.work._count()
+        except Exception:
+            self.work.why.append(traceback.format_exc())
+        finally:
+            self.rig.stop()
+
+    def fail_each(self):
+        memory = self.rig.memory(self.rig.gengate)
+        client = alloc_rows.Client(Single(self.work), 0)
+        beyond = 0
+        # A job that is cancelled makes fewer: as many in a row as there are kinds have to do without.
+        while beyond < alloc_rows.CANCELLED:
+            n = next(self.numbers)
+            memory.fail_nth(n)
+            client.one_job()
+            beyond = 0 if memory["countdown"] < 0 else beyond + 1
+            memory.restore()
+            if n % PROGRESS == 0:
+                comment(f"{n} allocations")
 
 
 def main():
     parser = argparse.ArgumentParser(description="let each allocation of a job fail once")
+    parser.add_argument("--tls", action="store_true", help="provider and storage by https and HTTP/2")
+    parser.add_argument("--jobs", type=int, default=4, help="stacks at once")
     parser.add_argument("--from", dest="first", type=int, default=0)
     parser.add_argument("--step", type=int, default=1)
-    parser.add_argument("--tls", action="store_true", help="provider and storage by https and HTTP/2")
     args = parser.parse_args()
     if stacks.missing_programs() or not os.path.exists(fault.PROGRAM):
         skip_all("missing: " + ", ".join(stacks.missing_programs() or ["tests/fault/gengate"]))
     print("1..1", flush=True)
-    row = Row("each allocation", jobs=0, timeout=90, end=alloc_rows.wanted_end)
-    rig = alloc_rows.one_gengate(tls=args.tls)
-    run = Run(rig, row)
-    rig.start()
-    try:
-        rig.fresh()
-        rig.set_sim(starting_ms=0, processing_ms=0)
-        alloc_rows.note_descriptors(run)
-        comment(f"{each(run, args.first, args.step)} allocations")
-        run.counts.accepted = len(run.jobs)
-        run._wait_settled()
-        alloc_rows.leaves_nothing(run)
-        run._count()
-    except (AssertionError, stacks.StackError) as e:
-        run.why.append(str(e))
-    finally:
-        rig.stop()
-    for line in run.why:
-        comment(line)
+    numbers = itertools.count(args.first, args.step)
+    sweeps = [Sweep(numbers, args.tls) for _ in range(args.jobs)]
+    for sweep in sweeps:
+        sweep.start()
+    for sweep in sweeps:
+        sweep.join()
     comment("  ".join(fault.Counts.TITLES))
-    comment(run.counts.line())
-    red = bool(run.why or run.counts.bad)
-    print(f"{'not ok' if red else 'ok'} 1 - each allocation of a job fails once")
+    for sweep in sweeps:
+        for line in sweep.work.why:
+            comment(line)
+        comment(sweep.work.counts.line())
+    red = any(sweep.work.why or sweep.work.counts.bad or not sweep.work.counts.settled for sweep in sweeps)
+    print(f"{'not ok' if red else 'ok'} 1 - each of {next(numbers)} allocations of a job fails once")
     return 1 if red else 0
 
 

@@ -18,6 +18,7 @@ import statistics
 import sys
 import threading
 import time
+import traceback
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import fault
@@ -291,8 +292,8 @@ def soak_for(soak, seconds, seed):
         for work in soak.spawned:
             try:
                 work.result()
-            except (AssertionError, stacks.StackError) as e:
-                soak.why.append(str(e))
+            except Exception:
+                soak.why.append(traceback.format_exc())
     calm(rig)
     watch.judge()
     soak.counts.accepted = len(soak.jobs)
