@@ -24,7 +24,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 SRCDIR = os.path.abspath(os.environ.get("srcdir") or os.path.join(HERE, "../.."))
 BUILDDIR = os.path.abspath(os.environ.get("builddir") or os.path.join(SRCDIR, "build"))
 TRIES = 2               # a row may miss its mutant once
-STACKS_AT_ONCE = 2
+STACKS_AT_ONCE = 4      # a row that is lost mostly waits
 MINUTES_MAX = 20        # of the rows of one mutant
 PROGRAMS = ("tests/fault/gengate", "tests/sim/gengate-sim")
 
