@@ -359,6 +359,9 @@ class Run:
         for job, n in self.rig.sql("SELECT job_id, count(*) FROM generation_events WHERE state_to = 'settled'"
                                    " GROUP BY job_id HAVING count(*) > 1"):
             self.why.append(f"job {job} ended {n} times")
+        for job, in self.rig.sql("SELECT DISTINCT job_id FROM generation_events WHERE state_from = 'storing'"
+                                 " AND event IN ('accepted', 'found', 'observed')"):
+            self.why.append(f"job {job} was moved by news of a prediction that had succeeded")
         left = "SELECT count(*) FROM generation_strays WHERE ended_at IS NULL"
         try:
             stacks.wait_for(lambda: self.rig.sql_value(left) == "0", 30, "end of all strays")

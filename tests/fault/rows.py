@@ -213,23 +213,35 @@ row("provider: 200 MB of JSON", faults={**NO_WEBHOOKS, "api_huge": {"count": 4, 
 
 
 def speak_again(run):
+    """To who comes now; who waits for an answer waits for ever."""
     time.sleep(3.5)
-    run.rig.provider.speak()
+    run.rig.provider.silence(new=False)
 
 
 row("provider: a silent connection", stack="a provider that can be cut off",
     before=lambda run: run.rig.provider.silence(), during=speak_again)
 row("provider: a list in pages", jobs=8, sim={"page_size": 2}, faults={**NO_WEBHOOKS, "create_drop_after": 8})
 row("provider: a list that lags", sim={"list_lag_ms": 1000}, faults={**NO_WEBHOOKS, "create_drop_after": 4})
+
+
+def told_once(run):
+    job = run.jobs[0]
+    told = f"SELECT count(*) FROM generation_events WHERE job_id = '{job.id}' AND event = 'stray_canceled'"
+    stacks.wait_for(lambda: run.rig.sql_value(told) != "0", 10, "word of the stray in the trail")
+    if (n := run.rig.sql_value(told)) != "1":
+        run.why.append(f"the trail says {n} times that the stray was cancelled")
+
+
 # The first prediction's first webhook comes when there is a second one.
-STRAY = {"jobs": 1, "prompt": "[slow]", "strays": 1, "sim": {"list_lag_ms": 60000, "slow_ms": 8000}, "faults": {
+STRAY = {"jobs": 1, "look": told_once, "prompt": "[slow]", "strays": 1, "sim": {"list_lag_ms": 60000, "slow_ms": 8000}, "faults": {
     "create_drop_after": 1, "webhook_late": {"count": 1, "delay_ms": 5000, "match": '"status":"processing"'}}}
 row("provider: a list that lags longer than the grace", **STRAY)
 at_point("stray.answered", "while cancelling a stray", **STRAY)
 # The process wakes up with the first one's answer when there is a second one.
 row("stopped after the call's answer, and a list that lags", before=arm("submit.answered", "STOP"), during=stopped,
     **{**STRAY, "sim": {"list_lag_ms": 60000, "slow_ms": 12000}, "faults": NO_WEBHOOKS})
-row("provider: polls answered late", faults={**NO_WEBHOOKS, "delay": {"count": 6, "delay_ms": 1500, "match": "GET /replicate/v1"}})
+# The first answers come later than a status call is waited for.
+row("provider: polls answered late", faults={**NO_WEBHOOKS, "delay": {"count": 4, "delay_ms": 16000, "match": "GET /replicate/v1"}})
 row("provider: polls reset", faults={**NO_WEBHOOKS, "api_reset": {"count": 6, "match": "GET"}})
 row("provider: polls answered 500", faults={**NO_WEBHOOKS, "get_500": 6})
 row("provider: polls cut short", faults={**NO_WEBHOOKS, "api_cut": {"count": 6, "match": "GET"}})
@@ -255,12 +267,22 @@ def all_heard(of_each):
 
 row("webhooks late", faults={"webhook_late": {"count": -1, "delay_ms": 2500}}, after=all_heard(2))
 row("webhooks doubled", jobs=8, faults={"webhook_twice": -1}, after=all_heard(4))
-row("webhooks early", faults={"webhook_before_answer": -1}, after=all_heard(2))
-row("webhooks reordered", faults={"webhook_late": {"count": -1, "delay_ms": 1500, "match": '"status":"processing"'}},
-    after=all_heard(2))
-row("webhooks signed ten minutes ago", faults={"webhook_stale": -1})
-row("webhooks signed in ten minutes", faults={"webhook_stale": {"count": -1, "delay_ms": -600000}})
-row("webhooks of 3 MB", prompt="[talkative]")
+# Each is sent once: it has to find its job before that knows its prediction.
+row("webhooks early", sim={"webhook_retries": 0}, faults={"webhook_before_answer": -1}, after=all_heard(2))
+# The first webhook comes while what the second one told of is being stored.
+row("webhooks reordered", after=all_heard(2), faults={
+    "webhook_late": {"count": -1, "delay_ms": 1500, "match": '"status":"processing"'},
+    "storage_slow": {"count": -1, "delay_ms": 3000, "match": "POST /storage"}})
+
+
+def none_heard(run):
+    if (n := run.rig.counters()["webhooks_delivered"]):
+        run.why.append(f"{n} webhooks were taken")
+
+
+row("webhooks signed ten minutes ago", faults={"webhook_stale": -1}, look=none_heard)
+row("webhooks signed in ten minutes", faults={"webhook_stale": {"count": -1, "delay_ms": -600000}}, look=none_heard)
+row("webhooks of 3 MB", prompt="[talkative]", after=all_heard(2))
 
 
 def all_predictions(run):
@@ -365,8 +387,11 @@ def worked_twice(*states):
                                       f" WHERE state IN ({names})", 2.5)
 
 
-row("two workers on one job", jobs=12, apart_s=0.1, members={"count": 2}, during=worked_twice("running", "storing"))
-row("webhook and poll at once", jobs=24, apart_s=0.05, during=worked_twice("running"))
+# So slow that the other one comes meanwhile.
+row("two workers on one job", jobs=12, apart_s=0.1, members={"count": 2}, during=worked_twice("running", "storing"),
+    faults={"storage_slow": {"count": -1, "delay_ms": 400, "match": PUT}})
+row("webhook and poll at once", jobs=24, apart_s=0.05, during=worked_twice("running"),
+    faults={"delay": {"count": -1, "delay_ms": 200, "match": "GET /replicate/v1"}})
 
 
 def scramble(run):
