@@ -20,6 +20,7 @@ struct apply {
 /*
  * *job follows what happened, also when another process did it; a job that has
  * settled meanwhile has state GEN_SETTLED.  *ret_moved: this event moved it.
+ * ev and how borrow nothing from *job, whose texts go when it is loaded again.
  */
 enum err_code job_apply(struct service *svc, struct job *job, const struct job_event *ev,
 	const struct apply *how, bool *ret_moved, struct err *err) MUST_CHECK;

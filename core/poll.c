@@ -71,26 +71,35 @@ cancel(struct service *svc, struct job *job, uint64_t *ret_wait_ms)
 	return answered;
 }
 
+/* It has been gone for too long to come back. */
+static void
+give_up(struct service *svc, struct job *job, char *message)
+{
+	/* The event outlives the job as it is now, when somebody else moves it. */
+	char *prediction_id = mem_strdup(job->prediction_id);
+	struct gen_observation lost = { .prediction_id = prediction_id, .status = GEN_FAILED,
+		.status_known = true, .error = ERR_PROVIDER_FAILED, .message = message };
+	const struct job_event gone = { .kind = EV_OBSERVED, .obs = &lost };
+	const struct apply how = { .road = "poll" };
+
+	if (prediction_id)	/* else the next look gives it up */
+		step_apply(svc, job, &gone, &how);
+	mem_free(prediction_id);
+}
+
 /* How does it stand?  *ret_wait_ms: as the provider wants; 0: it did not say.
  * ERR_STOPPING: nobody was asked. */
 static enum err_code
 look(struct service *svc, struct job *job, uint64_t *ret_wait_ms)
 {
 	struct status_reply reply = { .obs = GEN_OBSERVATION_INIT };
-	const struct apply how = { .road = "poll" };
 	struct err err = ERR_INIT;
 	enum err_code rc = step_ask_status(svc, job, job->prediction_id, &reply, &err);
 
 	take_reply(svc, job, "poll", rc, &reply, &err);
 	count_misses(job, !rc && reply.outcome == STATUS_GONE);
-	if (job->state == GEN_RUNNING && job->misses >= GONE_AFTER) {
-		struct gen_observation lost = { .prediction_id = job->prediction_id,
-			.status = GEN_FAILED, .status_known = true, .error = ERR_PROVIDER_FAILED,
-			.message = reply.message };
-		const struct job_event gone = { .kind = EV_OBSERVED, .obs = &lost };
-
-		step_apply(svc, job, &gone, &how);
-	}
+	if (job->state == GEN_RUNNING && job->misses >= GONE_AFTER)
+		give_up(svc, job, reply.message);
 	*ret_wait_ms = reply.retry_after_ms;
 	status_reply_clear(&reply);
 	return rc;

@@ -20,6 +20,7 @@ main(int argc, char **argv)
 		{ "prune", test_prune },
 		{ "remove", test_remove },
 		{ "strays", test_strays },
+		{ "steps", test_steps },
 		{ "shared", test_shared },
 		{ "constraints", test_constraints },
 		{ "pauses", test_pauses },

@@ -1,0 +1,112 @@
+/* Workers' steps while somebody else moves the job: a provider answers as told, and
+ * the race is one that has been lost before the step begins. */
+#include "config.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "core/find.h"
+#include "core/models.h"
+#include "core/secret.h"
+#include "core/workers.h"
+#include "tests/db/db_test.h"
+#include "tests/unit/adapter.h"
+#include "tests/unit/server.h"
+
+#define PROVIDERS_MAX 8
+
+/* As much of a service as a step needs. */
+struct bench {
+	struct server provider;		/* answers with ctx */
+	struct adapter adapter;
+	const void *provider_settings[PROVIDERS_MAX];
+	struct settings settings;
+	struct service svc;
+};
+
+static bool
+say(struct conn *cn)
+{
+	send_text(cn, cn->sv->ctx);
+	return false;
+}
+
+static void
+bench_up(struct bench *b, struct fixture *f, const char *answer)
+{
+	const struct http_settings http = { .max_connections = 2 };
+	char url[64], path[1000];
+	const char *env[] = { url, "GENGATE_REPLICATE_TOKEN=r8_test", NULL };
+	const char *srcdir = getenv("srcdir");
+	struct buf mistakes = BUF_INIT(4096);
+	struct err err = ERR_INIT;
+
+	memset(b, 0, sizeof *b);
+	server_start(&b->provider, say, (void *)(uintptr_t)answer);
+	snprintf(url, sizeof url, "GENGATE_REPLICATE_URL=http://127.0.0.1:%d", b->provider.port);
+	adapter_open(&b->adapter, "replicate", env);
+	assert_true(provider_count() <= PROVIDERS_MAX);
+	for (size_t i = 0; i < provider_count(); i++)
+		b->provider_settings[i] = provider_at(i) == b->adapter.p ? b->adapter.settings : NULL;
+	b->settings = (struct settings){ .public_url = (char[]){ "https://gate.example" },
+		.lease_ms = 60000, .poll_interval_ms = 1000 };
+	b->svc = (struct service){ .settings = &b->settings, .db = f->db,
+		.provider_settings = b->provider_settings };
+	snprintf(path, sizeof path, "%s/models.json", srcdir ? srcdir : ".");
+	WANT(ERR_OK, models_load(path, "replicate", &b->svc.models, &mistakes, &err));
+	WANT(ERR_OK, secrets_new(&b->svc.secrets, &err));
+	WANT(ERR_OK, keyring_new("a key of sixteen characters", &b->svc.keys, &err));
+	WANT(ERR_OK, http_client_new(&http, &b->svc.http, &err));
+}
+
+static void
+bench_down(struct bench *b)
+{
+	http_client_free(&b->svc.http);
+	keyring_free(&b->svc.keys);
+	secrets_free(&b->svc.secrets);
+	models_free(&b->svc.models);
+	adapter_close(&b->adapter);
+	server_stop(&b->provider);
+}
+
+static struct job
+claimed(struct fixture *f, const struct job *job)
+{
+	struct job ret;
+	struct err err = ERR_INIT;
+
+	WANT(ERR_OK, jobs_claim(f->db, &job->owner, &job->id, 60000, &ret, &err));
+	return ret;
+}
+
+/* A cancel is asked for while a prediction is found to be gone. */
+static void
+gone_and_moved_by_another(void **state)
+{
+	struct fixture *f = *state;
+	struct job job = job_in(f, GEN_RUNNING), mine;
+	struct bench b;
+
+	bench_up(&b, f, "HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n{}");
+	sql_do(f->pg, "update public.generation_live set misses = 100");
+	mine = claimed(f, &job);
+	sql_do(f->pg, "update public.generation_live set version = version + 1, cancel_reason = 'user'");
+	poll_step(&b.svc, &mine);
+	assert_int_equal(mine.state, GEN_SETTLED);
+	assert_int_equal(mine.status, GEN_FAILED);
+	assert_int_equal(sql_int(f->pg, "select count(*) from public.generation_strays"), 0);
+	job_clear(&mine);
+	job_clear(&job);
+	bench_down(&b);
+}
+
+int
+test_steps(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(gone_and_moved_by_another, fixture_empty),
+	};
+
+	return cmocka_run_group_tests_name("steps", tests, fixture_up, fixture_down);
+}
