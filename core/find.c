@@ -589,7 +589,9 @@ find_step(struct service *svc, struct job *job)
 		step_apply(svc, job, &not_there, &how);
 	else if (gives_up(&s, outcome))
 		step_apply(svc, job, &deadline, &how);
-	if (job->state == GEN_UNCERTAIN && job->version == version)
+	if (job->state == GEN_UNCERTAIN && job->version != version)
+		step_give_back(svc, job);	/* a hint came meanwhile */
+	else if (job->state == GEN_UNCERTAIN)
 		step_later(svc, job, later_ms(&s, outcome));
 	mem_free(hint);
 }

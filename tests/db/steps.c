@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "core/find.h"
 #include "core/models.h"
@@ -101,11 +102,64 @@ gone_and_moved_by_another(void **state)
 	bench_down(&b);
 }
 
+/* An empty list, of this moment.  mem_free() it. */
+static char *
+empty_list(void)
+{
+	static const char body[] = "{\"results\": [], \"next\": null, \"previous\": null}";
+	struct buf answer = BUF_INIT(1000);
+	time_t now = time(NULL);
+	struct tm tm;
+	char date[64];
+
+	strftime(date, sizeof date, "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&now, &tm));
+	buf_printf(&answer, "HTTP/1.1 200 OK\r\nDate: %s\r\nContent-Length: %zu\r\n\r\n%s", date, strlen(body), body);
+	return buf_take(&answer);
+}
+
+/* A webhook names a prediction while a list without it is read, or none does. */
+static void
+looked_for_in_vain(struct fixture *f, bool hinted, const char *end)
+{
+	struct job job = job_in(f, GEN_UNCERTAIN), mine;
+	char account[ACCOUNT_SIZE], *answer = empty_list();
+	struct bench b;
+
+	bench_up(&b, f, answer);
+	assert_int_equal(service_account(&b.svc, "replicate", account), ERR_OK);
+	sql_do(f->pg, "update public.generation_live set sent_at = now() - interval '1 minute', "
+		"sent_until = now() - interval '1 minute', sent_as = '%s'", account);
+	mine = claimed(f, &job);
+	if (hinted)
+		sql_do(f->pg, "update public.generation_live set version = version + 1, prediction_id = 'p9'");
+	find_step(&b.svc, &mine);
+	assert_int_equal(sql_int(f->pg, "select count(*) from public.generation_live where lease_until is null and %s", end), 1);
+	job_clear(&mine);
+	job_clear(&job);
+	bench_down(&b);
+	mem_free(answer);
+}
+
+static void
+not_there_is_sent_again(void **state)
+{
+	looked_for_in_vain(*state, false, "state = 'queued'");
+}
+
+/* The look that was in vain does not keep the job to itself. */
+static void
+hinted_while_it_is_looked_for(void **state)
+{
+	looked_for_in_vain(*state, true, "state = 'uncertain' and due_at <= now() and prediction_id = 'p9'");
+}
+
 int
 test_steps(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(gone_and_moved_by_another, fixture_empty),
+		cmocka_unit_test_setup(not_there_is_sent_again, fixture_empty),
+		cmocka_unit_test_setup(hinted_while_it_is_looked_for, fixture_empty),
 	};
 
 	return cmocka_run_group_tests_name("steps", tests, fixture_up, fixture_down);
