@@ -524,8 +524,10 @@ look(struct search *s)
 
 	if (s->job->prediction_id)
 		hint = look_at_hint(s);
-	if (hint == TAKEN_OVER || s->wait_ms)
+	if (hint == TAKEN_OVER)
 		return hint;
+	if (s->wait_ms)		/* no list without it was seen */
+		return NO_ANSWER;
 	list = search_list(s);
 	return list == NOT_THERE ? hint : list;
 }
