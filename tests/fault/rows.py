@@ -237,8 +237,17 @@ STRAY = {"jobs": 1, "look": told_once, "prompt": "[slow]", "strays": 1, "sim": {
     "create_drop_after": 1, "webhook_late": {"count": 1, "delay_ms": 5000, "match": '"status":"processing"'}}}
 row("provider: a list that lags longer than the grace", **STRAY)
 at_point("stray.answered", "while cancelling a stray", **STRAY)
-# The process wakes up with the first one's answer when there is a second one.
-row("stopped after the call's answer, and a list that lags", before=arm("submit.answered", "STOP"), during=stopped,
+
+
+def stopped_until_the_second(run):
+    part = run.wait_caught()
+    run.wait_created(2)
+    part.resume()
+
+
+# It wakes up with the first one's answer.
+row("stopped after the call's answer, and a list that lags", before=arm("submit.answered", "STOP"),
+    during=stopped_until_the_second,
     **{**STRAY, "sim": {"list_lag_ms": 60000, "slow_ms": 12000}, "faults": NO_WEBHOOKS})
 # The first answers come later than a status call is waited for.
 row("provider: polls answered late", faults={**NO_WEBHOOKS, "delay": {"count": 4, "delay_ms": 16000, "match": "GET /replicate/v1"}})
