@@ -19,10 +19,12 @@ class WithStandby(Rig):
         if self.pg_user:
             os.chown(self.standby_dir, self.pg_user.pw_uid, self.pg_user.pw_gid)
             self.as_postgres = {"uid": self.pg_user.pw_uid, "gid": self.pg_user.pw_gid}
-        quote = stacks.urllib.parse.quote
-        first, second = (quote(path, safe="") for path in (self.pg_dir, self.standby_dir))
-        self.configure(database_url=self.config["database_url"].replace(f"host={first}", f"host={first},{second}")
-                       + "&target_session_attrs=read-write")
+        # A pooler knows one server; it is told of another when that takes over.
+        if not self.pooler:
+            quote = stacks.urllib.parse.quote
+            first, second = (quote(path, safe="") for path in (self.pg_dir, self.standby_dir))
+            self.configure(database_url=self.config["database_url"].replace(f"host={first}", f"host={first},{second}")
+                           + "&target_session_attrs=read-write")
         self.standby = stacks.Part(self, "standby", self._standby_argv, cwd=self.standby_dir,
                                    stop_signal=stacks.signal.SIGINT, **self.as_postgres)
 
@@ -57,6 +59,16 @@ class WithStandby(Rig):
         self.postgres.kill()
         self.serving_dir = self.standby_dir
         self.sql("SELECT pg_promote()", database="postgres")
+        if self.pooler:
+            self._lead_pooler_to(self.standby_dir)
+
+    def _lead_pooler_to(self, folder):
+        path = os.path.join(self.pg_dir, "pgbouncer.ini")
+        with open(path, encoding="utf-8") as f:
+            text = f.read().replace(f"host={self.pg_dir} ", f"host={folder} ")
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(text)
+        self.pooler.signal(stacks.signal.SIGHUP)
 
 
 class OnSmallDisk(Rig):
