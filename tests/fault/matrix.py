@@ -169,7 +169,6 @@ def main():
     parser.add_argument("--jobs", type=int, default=AT_ONCE, help="stacks at once")
     parser.add_argument("--row", action="append", help="only this one, or those that contain these words")
     parser.add_argument("--list", action="store_true", help="the rows' names")
-    parser.add_argument("--table", default=os.path.join(stacks.BUILDDIR, "fault-matrix.txt"), help="where the table is written")
     args = parser.parse_args()
     rows = chosen(args.row)
     if args.list:
@@ -189,7 +188,8 @@ def main():
     comment(f"{len(rows)} rows in {time.monotonic() - began:.0f} s")
     for line in text.splitlines():
         print("# " + line)
-    with open(args.table, "w", encoding="utf-8") as f:
+    name = "fault-matrix-pooler.txt" if stacks.pooler_wanted() else "fault-matrix.txt"
+    with open(os.path.join(stacks.BUILDDIR, name), "w", encoding="utf-8") as f:
         f.write(text)
     return 1 if any(result.red for result in results.values()) else 0
 

@@ -107,14 +107,16 @@ def terminate(run):
 
 row("Postgres: connections cut in a statement", jobs=12, apart_s=0.2, during=terminate)
 
-# What is sent when a statement is, once it is prepared.
-STATEMENTS = (("create_job",), ("job_move", "submitting"), ("job_move", "accepted"), ("asset_stored",), ("job_settle",))
+# What is sent with a statement: its name once it is prepared, and of its text where it goes without a name.
+STATEMENTS = (("create_job", "from public.create_job("), ("job_move", "moved_by = $", "submitting"),
+              ("job_move", "moved_by = $", "accepted"), ("asset_stored", "set storage_key = $4"),
+              ("job_settle", "delete from public.generation_live"))
 
 
 def lose_answers(run):
-    for words in STATEMENTS:
-        run.rig.database.cut(*words)
-        stacks.wait_for(lambda: run.rig.database.cuts, 15, f"{words} to be cut")
+    for name, text, *words in STATEMENTS:
+        run.rig.database.cut(text if run.rig.with_pooler else name, *words)
+        stacks.wait_for(lambda: run.rig.database.cuts, 15, f"{name} {words} to be cut")
 
 
 row("Postgres: a commit's answer lost", jobs=12, apart_s=0.25, stack="a database that can be cut off", during=lose_answers)
