@@ -128,13 +128,13 @@ class Pipe:
 
     def cut(self, *words):
         """The next message that holds all of these is handed on; its answer is thrown away, and
-        the connection is cut."""
+        the connection is cut.  Not PostgreSQL's Parse: nothing is done by preparing a statement."""
         self.cuts = 0
         self.words = [word.encode() for word in words]
 
     def takes(self, data):
         words = self.words
-        if not words or not all(word in data for word in words):
+        if not words or data.startswith(b"P\0") or not all(word in data for word in words):
             return False
         self.words = None
         return True
