@@ -206,7 +206,11 @@ class Run:
         stacks.wait_for(lambda: self.rig.counters()["predictions_created"] >= wanted, timeout, f"{wanted} predictions")
 
     def wait_ended(self, timeout=20):
-        stacks.wait_for(lambda: not self.states(), timeout, "the end of all jobs that were taken")
+        stacks.wait_for(lambda: not self.states() and not self.n_strays(), timeout, "the end of all jobs that were taken")
+
+    def n_strays(self):
+        """Those that are not dealt with; each gengate looks for them every few seconds."""
+        return int(self.rig.sql_value("SELECT count(*) FROM generation_strays WHERE ended_at IS NULL"))
 
     def repeat_sql(self, text, seconds, every_s=0.03):
         """As one client of the database, each time in a transaction of its own."""
@@ -362,9 +366,8 @@ class Run:
         for job, in self.rig.sql("SELECT DISTINCT job_id FROM generation_events WHERE state_from = 'storing'"
                                  " AND event IN ('accepted', 'found', 'observed')"):
             self.why.append(f"job {job} was moved by news of a prediction that had succeeded")
-        left = "SELECT count(*) FROM generation_strays WHERE ended_at IS NULL"
         try:
-            stacks.wait_for(lambda: self.rig.sql_value(left) == "0", 30, "end of all strays")
+            stacks.wait_for(lambda: not self.n_strays(), 30, "end of all strays")
         except stacks.StackError as e:
             self.why.append(str(e))
 
