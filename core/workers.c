@@ -413,17 +413,19 @@ static void
 renew_leases(struct workers *w, struct lane *lane)
 {
 	struct doing jobs[1000];	/* more threads than a lane may have */
+	enum err_code rc = ERR_OK;
 	size_t n = 0;
 
 	pthread_mutex_lock(&lane->lock);
 	for (struct doing *d = lane->doing; d && n < sizeof jobs / sizeof *jobs; d = d->next)
 		jobs[n++] = *d;
 	pthread_mutex_unlock(&lane->lock);
-	while (n-- > 0) {
+	/* With the database away each would take its whole time, and a stop waits for us. */
+	while (n-- > 0 && rc != ERR_UNAVAILABLE && !atomic_load(&w->stopping)) {
 		struct err err = ERR_INIT;
 
-		if (jobs_renew(w->db, &jobs[n].owner, &jobs[n].job, jobs[n].leased_by,
-				lease_ms(w), &err))
+		rc = jobs_renew(w->db, &jobs[n].owner, &jobs[n].job, jobs[n].leased_by, lease_ms(w), &err);
+		if (rc)
 			log_event(LOG_WARN, "worker.renew_failed", KV_STR("lane", lane->name),
 				KV_STR("error", err.text));
 	}

@@ -114,6 +114,32 @@ def a_worker_that_has_stored_an_output():
 
 
 @test
+def a_stop_does_not_wait_for_each_lease():
+    """Polls hang, and their leases are to be renewed, which is in vain for one as for all."""
+    rig.set_sim(processing_ms=3000)
+    rig.faults(webhook_lost=-1)
+    jobs = [rig.submit(f"hangs {i}") for i in range(20)]
+    for job in jobs:
+        rig.wait_state(job, "running")
+    rig.faults(delay={"count": -1, "delay_ms": 30000, "match": "GET /replicate"})
+    stacks.wait_for(lambda: rig.taken("delay") >= len(jobs), 10, "polls that hang")
+    pipe.silence()
+    stacks.wait_for(lambda: rig.gengate.events("worker.renew_failed"), 10, "a renewal")
+    began = time.monotonic()
+    rig.gengate.stop()
+    took = time.monotonic() - began
+    pipe.speak()
+    rig.faults(delay=0)
+    rig.gengate.start()
+    check(took < 10, f"it took {took:.1f} s")
+    for job in jobs:
+        rig.succeeds(job)
+        rig.one_prediction(job)
+    rig.set_sim(processing_ms=100)
+    rig.faults(webhook_lost=0)
+
+
+@test
 def a_statement_is_given_up_at_its_deadline():
     """Of all that were sent in vain above, requests' and workers', each took that long."""
     lost = [e for e in rig.gengate.events("db.connection_lost")]
