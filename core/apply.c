@@ -67,6 +67,14 @@ wants_cancel(const struct service *svc, const struct job *job)
 }
 
 uint64_t
+before_end_ms(const struct job *job, uint64_t ms)
+{
+	int64_t end_ms = job->time_left_ms + END_MARGIN_MS + 1000;
+
+	return end_ms > 0 && (uint64_t)end_ms < ms ? (uint64_t)end_ms : ms;
+}
+
+uint64_t
 poll_delay_ms(const struct service *svc, const struct job *job, int32_t tries)
 {
 	uint64_t ms = svc->settings->poll_interval_ms;
@@ -80,7 +88,7 @@ poll_delay_ms(const struct service *svc, const struct job *job, int32_t tries)
 		ms += ms / 4;
 	if (ms > POLL_MAX_MS && svc->settings->poll_interval_ms < POLL_MAX_MS)
 		ms = POLL_MAX_MS;
-	return jittered_ms(ms);
+	return before_end_ms(job, jittered_ms(ms));
 }
 
 /* Not later than its deadline, which has to be noticed too. */

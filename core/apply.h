@@ -28,6 +28,11 @@ enum err_code job_apply(struct service *svc, struct job *job, const struct job_e
 /* Is a running job to end, by a call that its provider has? */
 bool wants_cancel(const struct service *svc, const struct job *job);
 
+/* The provider ends by itself what it was told to end; that long after it comes our
+ * own end.  Of a time to look at a running job again: not later than that. */
+#define END_MARGIN_MS 30000
+uint64_t before_end_ms(const struct job *job, uint64_t ms);
+
 /* When to look at a running job again, after so many looks. */
 uint64_t poll_delay_ms(const struct service *svc, const struct job *job, int32_t tries);
 

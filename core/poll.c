@@ -8,9 +8,6 @@
 #include "core/step.h"
 #include "core/workers.h"
 
-/* The provider ends what it was told to end; then comes our own end. */
-#define DEADLINE_MARGIN_MS 30000
-
 /* A live prediction answers 404 now and then; a gone one does so for good. */
 #define GONE_AFTER 5
 
@@ -28,12 +25,7 @@ count_misses(struct job *job, bool gone)
 static uint64_t
 later_ms(const struct service *svc, const struct job *job, uint64_t asked_ms)
 {
-	int64_t end_ms = job->time_left_ms + DEADLINE_MARGIN_MS + 1000;
-
-	if (!asked_ms)
-		return poll_delay_ms(svc, job, job->tries);
-	asked_ms = after_ms(asked_ms);
-	return end_ms > 0 && (uint64_t)end_ms < asked_ms ? (uint64_t)end_ms : asked_ms;
+	return asked_ms ? before_end_ms(job, after_ms(asked_ms)) : poll_delay_ms(svc, job, job->tries);
 }
 
 /* What came of a call about the prediction. */
@@ -121,7 +113,7 @@ poll_step(struct service *svc, struct job *job)
 		step_give_back(svc, job);
 		return;
 	}
-	if (job->state == GEN_RUNNING && job->time_left_ms < -DEADLINE_MARGIN_MS)
+	if (job->state == GEN_RUNNING && job->time_left_ms < -END_MARGIN_MS)
 		step_apply(svc, job, &deadline, &how);
 	if (job->state == GEN_RUNNING && job->version == version)
 		step_later(svc, job, later_ms(svc, job, wait_ms));

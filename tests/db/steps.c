@@ -50,7 +50,7 @@ bench_up(struct bench *b, struct fixture *f, const char *answer)
 	for (size_t i = 0; i < provider_count(); i++)
 		b->provider_settings[i] = provider_at(i) == b->adapter.p ? b->adapter.settings : NULL;
 	b->settings = (struct settings){ .public_url = (char[]){ "https://gate.example" },
-		.lease_ms = 60000, .poll_interval_ms = 1000 };
+		.provider = (char[]){ "replicate" }, .lease_ms = 60000, .poll_interval_ms = 1000 };
 	b->svc = (struct service){ .settings = &b->settings, .db = f->db,
 		.provider_settings = b->provider_settings };
 	snprintf(path, sizeof path, "%s/models.json", srcdir ? srcdir : ".");
@@ -97,6 +97,31 @@ gone_and_moved_by_another(void **state)
 	assert_int_equal(mine.state, GEN_SETTLED);
 	assert_int_equal(mine.status, GEN_FAILED);
 	assert_int_equal(sql_int(f->pg, "select count(*) from public.generation_strays"), 0);
+	job_clear(&mine);
+	job_clear(&job);
+	bench_down(&b);
+}
+
+/* However long the pauses between two looks are, its end is noticed. */
+static void
+looked_at_when_its_time_is_over(void **state)
+{
+	static const char body[] = "{\"id\": \"p1\", \"status\": \"starting\"}";
+	struct fixture *f = *state;
+	struct job job = job_in(f, GEN_RUNNING), mine;
+	char answer[200];
+	struct bench b;
+
+	snprintf(answer, sizeof answer, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n%s", strlen(body), body);
+	bench_up(&b, f, answer);
+	b.settings.poll_interval_ms = 3600000;
+	sql_do(f->pg, "update public.generation_jobs set status = 'starting'");
+	sql_do(f->pg, "update public.generation_live set deadline_at = now() + interval '10 seconds'");
+	mine = claimed(f, &job);
+	poll_step(&b.svc, &mine);
+	assert_int_equal(mine.state, GEN_RUNNING);
+	assert_int_equal(sql_int(f->pg, "select count(*) from public.generation_live where "
+		"due_at - deadline_at between interval '30 seconds' and interval '35 seconds'"), 1);
 	job_clear(&mine);
 	job_clear(&job);
 	bench_down(&b);
@@ -158,6 +183,7 @@ test_steps(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(gone_and_moved_by_another, fixture_empty),
+		cmocka_unit_test_setup(looked_at_when_its_time_is_over, fixture_empty),
 		cmocka_unit_test_setup(not_there_is_sent_again, fixture_empty),
 		cmocka_unit_test_setup(hinted_while_it_is_looked_for, fixture_empty),
 	};
