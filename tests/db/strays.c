@@ -88,6 +88,7 @@ open_ones_outlive_their_job(void **state)
 	struct job_move end = move_to(GEN_SETTLED);
 	struct stray stray;
 	struct err err = ERR_INIT;
+	bool ended;
 
 	end.status = GEN_CANCELED;
 	add(f, &job, "open");
@@ -99,6 +100,10 @@ open_ones_outlive_their_job(void **state)
 	WANT(ERR_OK, strays_claim(f->db, 60000, &stray, &err));
 	assert_string_equal(stray.prediction_id, "open");
 	assert_int_equal(sql_int(f->pg, "select count(*) from public.generation_strays"), 1);
+	/* And go when they are dealt with: nobody asks for them any more. */
+	WANT(ERR_OK, strays_end(f->db, &stray, "canceled", &ended, &err));
+	assert_true(ended);
+	assert_int_equal(sql_int(f->pg, "select count(*) from public.generation_strays"), 0);
 	stray_clear(&stray);
 	job_clear(&job);
 }
