@@ -241,15 +241,16 @@ row("provider: a list that lags longer than the grace", **STRAY)
 at_point("stray.answered", "while cancelling a stray", **STRAY)
 
 
-def stopped_until_the_second(run):
+def stopped_until_sent_again(run):
+    """Then it wakes up with the first one's answer."""
     part = run.wait_caught()
     run.wait_created(2)
+    run.wait_state("running")
     part.resume()
 
 
-# It wakes up with the first one's answer.
 row("stopped after the call's answer, and a list that lags", before=arm("submit.answered", "STOP"),
-    during=stopped_until_the_second,
+    during=stopped_until_sent_again,
     **{**STRAY, "sim": {"list_lag_ms": 60000, "slow_ms": 12000}, "faults": NO_WEBHOOKS})
 # The first answers come later than a status call is waited for.
 row("provider: polls answered late", faults={**NO_WEBHOOKS, "delay": {"count": 4, "delay_ms": 16000, "match": "GET /replicate/v1"}})
