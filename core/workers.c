@@ -256,7 +256,7 @@ do_item(struct lane *lane, struct item *item)
 		struct job named = item->job;
 		/* Not before it is due: it may have been found in Postgres, sent, and put
 		 * off by the provider since the hint was given. */
-		enum err_code rc = jobs_claim_if_due(w->db, &named.owner, &named.id, lease_ms(w),
+		enum err_code rc = jobs_claim(w->db, &named.owner, &named.id, lease_ms(w),
 			&item->job, &err);
 
 		if (rc && rc != ERR_LOST_RACE)
@@ -366,7 +366,7 @@ schedule_only(struct workers *w)
 
 	if (!all_empty(w))
 		return false;
-	rc = jobs_claim_if_due(w->db, &w->owner, &w->job, lease_ms(w), &job, &err);
+	rc = jobs_claim(w->db, &w->owner, &w->job, lease_ms(w), &job, &err);
 	if (rc == ERR_LOST_RACE)
 		return true;
 	if (rc)
@@ -619,7 +619,7 @@ enum err_code
 service_claim(struct service *svc, const struct uuid *owner, const struct uuid *id,
 	struct job *ret, struct err *err)
 {
-	return jobs_claim_if_due(svc->db, owner, id, svc->settings->lease_ms, ret, err);
+	return jobs_claim(svc->db, owner, id, svc->settings->lease_ms, ret, err);
 }
 
 void

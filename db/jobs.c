@@ -256,13 +256,12 @@ draw(int64_t *ret, struct err *err)
 	return rc;
 }
 
-static enum err_code
-claim_job(struct db *db, const struct uuid *owner, const struct uuid *job_id,
-	uint64_t lease_ms, bool early, struct job *ret, struct err *err)
+enum err_code
+jobs_claim(struct db *db, const struct uuid *owner, const struct uuid *job_id,
+	uint64_t lease_ms, struct job *ret, struct err *err)
 {
 	struct text o, j, lease, by;
-	const char *params[] = { id(&o, owner), id(&j, job_id), num(&lease, (int64_t)lease_ms),
-		early ? "t" : "f", by.s };
+	const char *params[] = { id(&o, owner), id(&j, job_id), num(&lease, (int64_t)lease_ms), by.s };
 	int64_t number, asked_us = clock_boot_us();
 	PGresult *res = NULL;
 	enum err_code rc = draw(&number, err);
@@ -272,26 +271,11 @@ claim_job(struct db *db, const struct uuid *owner, const struct uuid *job_id,
 		rc = db_query(db, SQL_claim_job, params, N(params), &res, err);
 	}
 	if (!rc && PQntuples(res) == 0)
-		rc = err_set(err, ERR_LOST_RACE, "job %s is leased or settled%s", params[1],
-			early ? "" : ", or not due");
+		rc = err_set(err, ERR_LOST_RACE, "job %s is leased, settled, or not due", params[1]);
 	if (!rc)
 		rc = job_from_row(res, 0, asked_us, ret, err);
 	PQclear(res);
 	return rc;
-}
-
-enum err_code
-jobs_claim(struct db *db, const struct uuid *owner, const struct uuid *job_id,
-	uint64_t lease_ms, struct job *ret, struct err *err)
-{
-	return claim_job(db, owner, job_id, lease_ms, true, ret, err);
-}
-
-enum err_code
-jobs_claim_if_due(struct db *db, const struct uuid *owner, const struct uuid *job_id,
-	uint64_t lease_ms, struct job *ret, struct err *err)
-{
-	return claim_job(db, owner, job_id, lease_ms, false, ret, err);
 }
 
 enum err_code

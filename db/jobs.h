@@ -83,12 +83,8 @@ enum err_code jobs_by_key(struct db *db, const struct uuid *owner, const char *k
 	const uint8_t fingerprint[SHA256_BYTES], enum create_outcome *ret, struct uuid *ret_job,
 	struct err *err) MUST_CHECK;
 
-/* Lease one job.  ERR_LOST_RACE: somebody has it, or it is not live. */
+/* Lease one job.  ERR_LOST_RACE: somebody has it, it is not live, or not due yet. */
 enum err_code jobs_claim(struct db *db, const struct uuid *owner, const struct uuid *id,
-	uint64_t lease_ms, struct job *ret, struct err *err) MUST_CHECK;
-
-/* The same, and ERR_LOST_RACE too when it is not due yet. */
-enum err_code jobs_claim_if_due(struct db *db, const struct uuid *owner, const struct uuid *id,
 	uint64_t lease_ms, struct job *ret, struct err *err) MUST_CHECK;
 
 /* Lease up to max jobs that are due and in one of the states (a mask of

@@ -1,13 +1,13 @@
--- Lease one job, unless somebody else has it.
--- $1 owner  $2 job  $3 lease, ms  $4 also when it is not due yet
--- $5 a number drawn for this claim: a repetition, sent because the first answer was
+-- Lease one job, if it is due and nobody has it.
+-- $1 owner  $2 job  $3 lease, ms
+-- $4 a number drawn for this claim: a repetition, sent because the first answer was
 -- lost, knows its own lease by it
 with claimed as (
 	update public.generation_live
-	set lease_until = now() + $3::bigint * interval '1 millisecond', leased_by = $5::bigint
+	set lease_until = now() + $3::bigint * interval '1 millisecond', leased_by = $4::bigint
 	where owner_id = $1::uuid and job_id = $2::uuid
-		and (lease_until is null or lease_until < now() or leased_by = $5::bigint)
-		and ($4::boolean or due_at <= now())
+		and (lease_until is null or lease_until < now() or leased_by = $4::bigint)
+		and due_at <= now()
 	returning *
 )
 select l.owner_id, l.job_id, l.state, l.version, l.attempts, l.tries, l.misses,

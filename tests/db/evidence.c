@@ -131,10 +131,10 @@ a_resumed_job_is_due(void **state)
 	struct err err = ERR_INIT;
 
 	sql_do(f->pg, "update public.generation_live set due_at = now() + interval '1 h'");
-	WANT(ERR_LOST_RACE, jobs_claim_if_due(f->db, &job.owner, &job.id, 60000, &claimed, &err));
+	WANT(ERR_LOST_RACE, jobs_claim(f->db, &job.owner, &job.id, 60000, &claimed, &err));
 	WANT(ERR_OK, evidence_resume(f->db, &name, "resumed", detail, &leased, &err));
 	assert_false(leased);
-	WANT(ERR_OK, jobs_claim_if_due(f->db, &job.owner, &job.id, 60000, &claimed, &err));
+	WANT(ERR_OK, jobs_claim(f->db, &job.owner, &job.id, 60000, &claimed, &err));
 	/* Now somebody has it. */
 	WANT(ERR_OK, evidence_resume(f->db, &name, "resumed", detail, &leased, &err));
 	assert_true(leased);

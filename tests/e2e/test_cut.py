@@ -117,7 +117,7 @@ UNNAMED = {
 }
 
 
-CLAIMS = {"claim_job": "and ($4::boolean or due_at <= now())", "claim_due": "state = any($1::text[])"}
+CLAIMS = {"claim_job": "or leased_by = $4::bigint)\n\t\tand due_at <= now()", "claim_due": "state = any($1::text[])"}
 
 
 def ends_well(what, statement, *words):
