@@ -90,6 +90,18 @@ put_headers(const struct exchange *x, struct buf *head)
 	}
 }
 
+/* false, and nothing is sent: what is there of the answer is not the whole. */
+static bool
+is_whole(const struct exchange *x, const struct buf *head)
+{
+	enum err_code code = head->err ? head->err : x->headers.err ? x->headers.err : x->out.err;
+
+	if (code)
+		log_event(LOG_ERROR, "http.no_answer", KV_STR("request", x->request_id),
+			KV_STR("error", err_name(code)));
+	return !code;
+}
+
 static bool
 send_head(struct exchange *x)
 {
@@ -102,10 +114,7 @@ send_head(struct exchange *x)
 	if (!x->streams && x->status != 204 && x->status != 304)
 		buf_printf(&head, "Content-Length: %zu\r\n", x->out.len);
 	buf_puts(&head, "\r\n");
-	ok = !head.err && x->io->write(x->conn, buf_str(&head), head.len);
-	if (head.err)
-		log_event(LOG_ERROR, "http.no_answer", KV_STR("request", x->request_id),
-			KV_STR("error", err_name(head.err)));
+	ok = is_whole(x, &head) && x->io->write(x->conn, buf_str(&head), head.len);
 	buf_clear(&head);
 	return ok;
 }
@@ -349,7 +358,8 @@ reason_phrase(int status)
 	}
 }
 
-/* What is said when there is no memory to say anything better.  A request id
+/* What is said when there is no memory to say anything better; without memory for
+ * this there is no answer.  A request id
  * has no character that JSON would escape. */
 static void
 answer_bare(struct exchange *x)

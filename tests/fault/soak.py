@@ -34,7 +34,7 @@ CANCELLED = 5               # every fifth job
 
 # The second half's median above the first half's: connections that are kept after a rush, and
 # what the C library's arenas keep of it.
-DESCRIPTORS_MORE = 24
+DESCRIPTORS_MORE = 64       # what nginx keeps to each of its servers
 RSS_MORE_KB = 8192
 
 
