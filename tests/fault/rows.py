@@ -76,7 +76,8 @@ at_point("submitting.committed", "after submitting is committed", faults=NO_WEBH
 at_point("submit.first_byte", "after the call's first byte", faults=NO_WEBHOOKS)
 at_point("submit.answered", "after the call's answer", faults=NO_WEBHOOKS)
 at_point("find.looked", "after a look for a create", faults={**NO_WEBHOOKS, "create_drop_before": 3, "create_drop_after": 3})
-at_point("webhook.committed", "after a webhook's commit")
+# The first one that comes tells of the end.
+at_point("webhook.committed", "after a webhook's commit", faults={"webhook_lost": {"count": -1, "match": '"status":"processing"'}})
 at_point("output.fetched", "between fetching and storing", members={"count": 2})
 at_point("output.stored", "between storing and recording", members={"count": 2})
 at_point("job.settling", "before settling")
@@ -122,12 +123,23 @@ def lose_answers(run):
 row("Postgres: a commit's answer lost", jobs=12, apart_s=0.25, stack="a database that can be cut off", during=lose_answers)
 
 
+def n_given_up(run):
+    return sum(part.log().count("did not answer in time") for part in run.rig.gengates)
+
+
 def fall_silent(run):
     run.wait_created(1)
+    run.given_up = n_given_up(run)
     run.rig.database.silence(new=False)
 
 
-row("Postgres: connections that go silent", jobs=6, apart_s=0.3, stack="a database that can be cut off", during=fall_silent)
+def gave_up(run):
+    if n_given_up(run) == run.given_up:
+        run.why.append("no statement was given up at its deadline")
+
+
+row("Postgres: connections that go silent", jobs=6, apart_s=0.3, stack="a database that can be cut off", during=fall_silent,
+    look=gave_up)
 
 
 def promote(run):
