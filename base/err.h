@@ -46,6 +46,8 @@
 		"The server is short of memory; try again.") \
 	X(ERR_UNAVAILABLE,  503, true,  "database_unavailable", \
 		"The database does not answer at the moment; try again.") \
+	X(ERR_AUTH_UNAVAILABLE, 503, true, "auth_unavailable", \
+		"Tokens cannot be verified at the moment; try again.") \
 	X(ERR_STOPPING,     503, true,  "stopping", \
 		"The server is about to stop; try again.") \
 	/* How a job fails: shown in the job's error, or as the answer to /generate. */ \

@@ -30,9 +30,8 @@ json_begin(void)
 	short_of_memory = false;
 }
 
-/* Did memory last?  What comes next is another document. */
-static bool
-memory_lasted(void)
+bool
+json_lasted(void)
 {
 	bool lasted = !short_of_memory;
 
@@ -44,7 +43,7 @@ memory_lasted(void)
 static json_t *
 whole(json_t *v, json_error_t *why)
 {
-	if (memory_lasted())
+	if (json_lasted())
 		return v;
 	json_decref(v);
 	if (why) {
@@ -81,7 +80,7 @@ json_write(const json_t *v, size_t flags)
 	struct buf out = BUF_INIT(SIZE_MAX / 4);
 	bool written = v && json_dump_callback(v, put, &out, flags) == 0;
 
-	if (memory_lasted() && written)
+	if (json_lasted() && written)
 		return buf_take(&out);
 	buf_clear(&out);
 	return NULL;

@@ -13,6 +13,7 @@
 #define GENGATE_BASE_JSON_H
 
 #include <jansson.h>
+#include <stdbool.h>
 
 #include "base/mem.h"
 
@@ -21,6 +22,10 @@ void json_use_mem(void);
 
 /* What this thread does from here on is about other documents. */
 void json_begin(void);
+
+/* Did memory last since then?  For who hands documents to somebody else, who cannot
+ * tell.  Asked once: what comes next is about other documents. */
+bool json_lasted(void) MUST_CHECK;
 
 /* As json_loadb().  NULL without memory: why's code is json_error_out_of_memory.
  * why may be NULL. */

@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 
 #include "base/crypto.h"
+#include "base/json.h"
 
 #define KEYS_MAX 100
 #define KID_MAX_BYTES 256
@@ -141,22 +142,25 @@ take_key(struct jwks *keys, const json_t *given)
 enum err_code
 jwks_parse(const char *text, size_t len, struct jwks **ret, struct err *err)
 {
-	json_t *doc = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
+	json_error_t why = { .line = 0 };
+	json_t *doc = json_read(text, len, JSON_REJECT_DUPLICATES, &why);
 	const json_t *list = json_object_get(doc, "keys"), *given;
 	size_t n = json_array_size(list), i;
 	struct jwks *keys = NULL;
 	enum err_code rc = ERR_OK;
 
-	if (!json_is_array(list) || n > KEYS_MAX)
+	if (!doc && json_error_code(&why) == json_error_out_of_memory)
+		rc = err_set(err, ERR_NOMEM, "keys");
+	else if (!json_is_array(list) || n > KEYS_MAX)
 		rc = err_set(err, ERR_INVALID, "it is no JWK Set of at most %d keys", KEYS_MAX);
 	else if (!(keys = keys_new(n)))
 		rc = err_set(err, ERR_NOMEM, "keys");
-	if (!rc)
-		json_array_foreach(list, i, given)
-			if (!take_key(keys, given)) {
-				rc = err_set(err, ERR_NOMEM, "keys");
-				break;
-			}
+	json_array_foreach(list, i, given)
+		if (!rc && !take_key(keys, given))
+			rc = err_set(err, ERR_NOMEM, "keys");
+	/* Without memory a key looks like one that is not for us. */
+	if (!json_lasted() && !rc)
+		rc = err_set(err, ERR_NOMEM, "keys");
 	json_decref(doc);
 	if (rc)
 		jwks_unref(&keys);
@@ -173,6 +177,7 @@ jwks_of_secret(const char *secret, struct jwks **ret, struct err *err)
 
 	if (strlen(secret) < JWT_SECRET_MIN_BYTES)
 		return err_set(err, ERR_CONFIG, "has to have at least %d characters", JWT_SECRET_MIN_BYTES);
+	json_begin();
 	base64url_encode(&k, secret, strlen(secret));
 	keys = keys_new(1);
 	if (keys && !k.err)
@@ -234,31 +239,34 @@ refuse(struct err *err, const char *why)
 	return err_set(err, ERR_UNAUTHORIZED, "%s", why);
 }
 
+static const char malformed[] = "this is no JSON Web Token";
+
 /* A JSON object in base64url; a member that is given twice makes it none. */
-static json_t *
-read_part(const char *text, size_t len)
+static enum err_code
+read_part(const char *text, size_t len, json_t **ret, struct err *err)
 {
 	struct buf plain = BUF_INIT(JWT_MAX_BYTES + 1);
-	json_t *ret = NULL;
+	json_error_t why = { .line = 0 };
+	bool no_memory;
 
-	if (!base64url_decode(&plain, text, len))
-		ret = json_loadb(buf_str(&plain), plain.len, JSON_REJECT_DUPLICATES, NULL);
+	no_memory = base64url_decode(&plain, text, len) == ERR_NOMEM;
+	if (plain.len > 0)
+		*ret = json_read(buf_str(&plain), plain.len, JSON_REJECT_DUPLICATES, &why);
 	buf_clear(&plain);
-	if (!json_is_object(ret)) {
-		json_decref(ret);
-		return NULL;
-	}
-	return ret;
+	if (no_memory || (!*ret && why.text[0] && json_error_code(&why) == json_error_out_of_memory))
+		return err_set(err, ERR_NOMEM, "token");
+	return json_is_object(*ret) ? ERR_OK : refuse(err, malformed);
 }
 
 static bool
 is_base64url(const char *text, size_t len)
 {
-	struct buf plain = BUF_INIT(JWT_MAX_BYTES + 1);
-	bool ret = len > 0 && !base64url_decode(&plain, text, len);
+	static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+	size_t i = 0;
 
-	buf_clear(&plain);
-	return ret;
+	while (i < len && strchr(alphabet, text[i]) && text[i])
+		i++;
+	return len > 0 && i == len;
 }
 
 static enum err_code
@@ -283,25 +291,27 @@ read_header(struct jwt *jwt, struct err *err)
 enum err_code
 jwt_read(const char *text, size_t len, struct jwt *ret, struct err *err)
 {
-	static const char malformed[] = "this is no JSON Web Token";
 	const char *dot1, *dot2;
+	enum err_code rc;
 
 	*ret = (struct jwt){ .claims = NULL };
+	json_begin();
 	if (len > JWT_MAX_BYTES)
 		return refuse(err, "the token is too long");
 	dot1 = memchr(text, '.', len);
 	dot2 = dot1 ? memchr(dot1 + 1, '.', len - (size_t)(dot1 + 1 - text)) : NULL;
 	if (!dot2 || !is_base64url(dot2 + 1, len - (size_t)(dot2 + 1 - text)))
 		return refuse(err, malformed);
-	ret->header = read_part(text, (size_t)(dot1 - text));
-	ret->payload = read_part(dot1 + 1, (size_t)(dot2 - dot1 - 1));
-	if (!ret->header || !ret->payload)
-		return refuse(err, malformed);
+	rc = read_part(text, (size_t)(dot1 - text), &ret->header, err);
+	if (!rc)
+		rc = read_part(dot1 + 1, (size_t)(dot2 - dot1 - 1), &ret->payload, err);
+	if (rc)
+		return rc;
 	ret->claims = ret->payload;
 	ret->jws = json_pack("{ss%, ss%, ss%}", "protected", text, (size_t)(dot1 - text),
 		"payload", dot1 + 1, (size_t)(dot2 - dot1 - 1),
 		"signature", dot2 + 1, len - (size_t)(dot2 + 1 - text));
-	if (!ret->jws)
+	if (!json_lasted() || !ret->jws)
 		return err_set(err, ERR_NOMEM, "token");
 	return read_header(ret, err);
 }
@@ -339,6 +349,7 @@ jwt_verify(const struct jwt *jwt, const struct jwks *keys, struct err *err)
 {
 	bool known = false;
 
+	json_begin();
 	for (size_t i = 0; i < keys->n; i++) {
 		if (!is_for(&keys->keys[i], jwt))
 			continue;
@@ -346,6 +357,9 @@ jwt_verify(const struct jwt *jwt, const struct jwks *keys, struct err *err)
 		if (signed_by(jwt, &keys->keys[i]))
 			return ERR_OK;
 	}
+	/* libjose does not say why not. */
+	if (!json_lasted())
+		return err_set(err, ERR_NOMEM, "token");
 	if (!known && jwt->kid)
 		return err_set(err, ERR_NOT_FOUND, "the token's kid is not known");
 	return refuse(err, known ? "the token's signature is wrong" : "the token has no kid");

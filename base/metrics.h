@@ -32,6 +32,8 @@
 	X(STRAY, "outcome", 6, "found", "canceled", "ended", "gone", "foreign", "left") \
 	X(JOB_STATUS, "status", 3, "succeeded", "failed", "canceled") \
 	X(ROAD, "road", 6, "webhook", "poll", "reply", "cancel", "find", "other") \
+	X(TOKEN, "result", 4, "remembered", "verified", "refused", "no_keys") \
+	X(FETCHED, "result", 2, "ok", "failed") \
 	X(VERDICT, "verdict", 6, "moved", "noted", "bad_signature", "bad_body", "no_job", "unavailable") \
 	X(PROVIDER_CALL, "call", 8, NULL) \
 	X(DIRECTION, "direction", 2, "sent", "received") \
@@ -61,6 +63,10 @@
 		"Open FastCGI connections, idle ones too.") \
 	X(PARKED, ASKED, OWN, COUNT, "gengate_parked_requests", NONE, NONE, NONE, \
 		"Requests that wait for news of a job, without a thread.") \
+	X(TOKENS, COUNTER, OWN, COUNT, "gengate_tokens_total", TOKEN, NONE, NONE, \
+		"Users' tokens by what became of them.") \
+	X(JWKS_FETCHES, COUNTER, OWN, COUNT, "gengate_jwks_fetches_total", FETCHED, NONE, NONE, \
+		"Fetches of the public keys that users' tokens are verified with.") \
 	X(SUBMITS, COUNTER, OWN, COUNT, "gengate_submits_total", PROVIDER, OUTCOME, NONE, \
 		"Create calls by what is known of them; unknown may have cost money.") \
 	X(STRAYS, COUNTER, OWN, COUNT, "gengate_strays_total", PROVIDER, STRAY, NONE, \

@@ -2,6 +2,7 @@
 
 #include "base/jwt.h"
 
+#include "base/json.h"
 #include "tests/unit/tokens.h"
 #include "tests/unit/unit.h"
 
@@ -345,6 +346,7 @@ survives_no_memory(void **state)
 
 	(void)state;
 	put_set(&text);
+	json_begin();
 	ASSERT_SURVIVES_NOMEM(rc, {
 		rc = jwks_of_secret(SECRET, &keys, NULL);
 		jwks_unref(&keys);
@@ -353,6 +355,14 @@ survives_no_memory(void **state)
 		rc = jwks_parse(text.p, text.len, &keys, NULL);
 		jwks_unref(&keys);
 	});
+	assert_int_equal(jwks_parse(text.p, text.len, &keys, NULL), ERR_OK);
+	buf_clear(&text);
+	put_token(&text, "{\"alg\":\"ES256\",\"kid\":\"ec\"}", CLAIMS, ec);
+	ASSERT_SURVIVES_NOMEM(rc, rc = check_text(keys, text.p, text.len));
+	buf_clear(&text);
+	put_token(&text, "{\"alg\":\"RS256\",\"kid\":\"rsa\"}", CLAIMS, rsa);
+	ASSERT_SURVIVES_NOMEM(rc, rc = check_text(keys, text.p, text.len));
+	jwks_unref(&keys);
 	buf_clear(&text);
 }
 
@@ -375,6 +385,7 @@ main(void)
 	};
 	int rc;
 
+	json_use_mem();
 	ec = test_key("EC", 0);
 	rsa = test_key("RSA", 2048);
 	other = test_key("EC", 0);
