@@ -50,6 +50,7 @@ static bool
 add_all(struct app *app)
 {
 	add_section(app, "The service", core_options, &app->core);
+	add_section(app, "Supabase Auth", auth_options, &app->auth);
 	add_section(app, "Database", db_options, &app->db);
 	add_section(app, "Front door", server_options, &app->server);
 	for (size_t i = 0; i < provider_count(); i++) {
@@ -77,7 +78,7 @@ app_new(void)
 		return NULL;
 	app->provider_settings = mem_calloc(provider_count(), sizeof *app->provider_settings);
 	app->storage_settings = mem_calloc(storage_count(), sizeof *app->storage_settings);
-	app->sections = mem_calloc(4 + provider_count() + storage_count(), sizeof *app->sections);
+	app->sections = mem_calloc(5 + provider_count() + storage_count(), sizeof *app->sections);
 	app->cfg.sections = app->sections;
 	if (!app->provider_settings || !app->storage_settings || !app->sections || !add_all(app))
 		app_free(&app);
@@ -185,6 +186,8 @@ app_parts(const struct app *app)
 		.db = &app->db,
 		.provider_settings = (const void *const *)app->provider_settings,
 		.storage_settings = app->storage_settings[app->core.storage],
+		.auth = &app->auth,
+		.supabase = app->storage_settings[STORAGE_SUPABASE],
 	};
 }
 

@@ -5,6 +5,7 @@
 #ifndef GENGATE_CLI_APP_H
 #define GENGATE_CLI_APP_H
 
+#include "core/auth.h"
 #include "core/service.h"
 #include "fcgi/listen.h"
 #include "fcgi/server.h"
@@ -16,6 +17,7 @@
 struct app {
 	struct log_settings { int level; char *file, *instance; } log;
 	struct settings core;
+	struct auth_settings auth;
 	struct db_settings db;
 	struct server_settings server;
 	void **provider_settings;	/* in the order of provider_at() */

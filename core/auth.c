@@ -6,6 +6,7 @@
 #include "base/metrics.h"
 #include "base/url.h"
 #include "core/claims.h"
+#include "core/keeper.h"
 #include "core/keys.h"
 #include "core/remember.h"
 #include "core/service.h"
@@ -14,7 +15,6 @@
 #define REMEMBERED_MAX 10000
 
 struct auth {
-	struct service *svc;
 	struct buf jwks_url, issuer;
 	struct claims_rule rule;
 	struct jwks *secret;		/* NULL: HS256 is not taken */
@@ -91,15 +91,13 @@ keys_changed(void *ctx)
 }
 
 enum err_code
-auth_new(const struct auth_settings *s, const void *project, struct service *svc, struct auth **ret,
-	struct err *err)
+auth_new(const struct auth_settings *s, const void *project, struct auth **ret, struct err *err)
 {
 	struct auth *a = mem_calloc(1, sizeof *a);
 	enum err_code rc;
 
 	if (!a)
 		return err_set(err, ERR_NOMEM, "auth");
-	a->svc = svc;
 	a->jwks_url = (struct buf)BUF_INIT(4096);
 	a->issuer = (struct buf)BUF_INIT(4096);
 	put_place(&a->jwks_url, s->jwks_url, project, "/auth/v1/.well-known/jwks.json");
@@ -118,11 +116,17 @@ auth_new(const struct auth_settings *s, const void *project, struct service *svc
 			/* The project's key is for the project alone. */
 			.project = s->jwks_url ? NULL : project,
 			.life_ms = s->jwks_life_ms, .stale_ms = s->jwks_stale_ms,
-		}, svc, keys_changed, a, &a->keys, err);
+		}, keys_changed, a, &a->keys, err);
 	if (rc)
 		auth_free(&a);
 	*ret = a;
 	return rc;
+}
+
+void
+auth_inherit(struct auth *a, struct auth *before)
+{
+	keys_inherit(a->keys, before->keys);
 }
 
 void
@@ -164,45 +168,47 @@ needs_keys(enum err_code rc)
 /* A process that has one request looks by itself: at what others have fetched, and,
  * if that does not do, at what there is. */
 static enum err_code
-verify_and_look(struct auth *a, const struct jwt *jwt, struct err *err)
+verify_and_look(struct service *svc, const struct jwt *jwt, struct err *err)
 {
+	struct auth *a = svc->auth;
 	enum err_code rc = verify_by_keys(a, jwt, err);
 
 	for (int anew = 0; needs_keys(rc) && anew < 2; anew++) {
-		keys_look(a->keys, anew);
+		keys_look(a->keys, svc, anew);
 		rc = verify_by_keys(a, jwt, err);
 	}
 	return rc;
 }
 
 static enum err_code
-verify(struct auth *a, const struct jwt *jwt, bool *ret_wait, struct err *err)
+verify(struct service *svc, const struct jwt *jwt, bool *ret_wait, struct err *err)
 {
+	struct auth *a = svc->auth;
 	enum err_code rc;
 
 	if (strcmp(jwt->alg, "HS256") == 0)
 		return a->secret ? jwt_verify(jwt, a->secret, err)
 			: err_set(err, ERR_UNAUTHORIZED, "the token's algorithm is not taken");
-	rc = a->svc->one_request ? verify_and_look(a, jwt, err) : verify_by_keys(a, jwt, err);
+	rc = svc->one_request ? verify_and_look(svc, jwt, err) : verify_by_keys(a, jwt, err);
 	if (needs_keys(rc))
-		*ret_wait = !a->svc->one_request && keys_want(a->keys);
+		*ret_wait = keeper_want(svc->keeper);
 	return rc == ERR_NOT_FOUND ? ERR_UNAUTHORIZED : rc;
 }
 
 /* The cheap part first: what is said decides who waits for keys. */
 static enum err_code
-judge(struct auth *a, const char *token, size_t len, struct uuid *ret_user, int64_t *ret_until_s,
+judge(struct service *svc, const char *token, size_t len, struct uuid *ret_user, int64_t *ret_until_s,
 	bool *ret_wait, struct err *err)
 {
 	struct jwt jwt;
 	enum err_code rc = jwt_read(token, len, &jwt, err);
 
 	if (!rc)
-		rc = claims_check(jwt.claims, &a->rule, clock_wall_us() / 1000000, ret_user, ret_until_s, err);
+		rc = claims_check(jwt.claims, &svc->auth->rule, clock_wall_us() / 1000000, ret_user, ret_until_s, err);
 	/* What an anonymous user is told has to be true. */
 	if (!rc || rc == ERR_FORBIDDEN) {
 		struct err why = ERR_INIT;
-		enum err_code bad = verify(a, &jwt, ret_wait, &why);
+		enum err_code bad = verify(svc, &jwt, ret_wait, &why);
 
 		if (bad) {
 			rc = bad;
@@ -215,9 +221,10 @@ judge(struct auth *a, const char *token, size_t len, struct uuid *ret_user, int6
 }
 
 enum err_code
-auth_token(struct auth *a, const char *token, size_t len, struct uuid *ret_user, bool *ret_wait,
+auth_token(struct service *svc, const char *token, size_t len, struct uuid *ret_user, bool *ret_wait,
 	struct err *err)
 {
+	struct auth *a = svc->auth;
 	uint8_t digest[SHA256_BYTES];
 	struct uuid user;
 	int64_t until_s = 0;
@@ -231,7 +238,7 @@ auth_token(struct auth *a, const char *token, size_t len, struct uuid *ret_user,
 		metric_add(METRIC_TOKENS, 1, "remembered");
 		return ERR_OK;
 	}
-	rc = judge(a, token, len, &user, &until_s, ret_wait, err);
+	rc = judge(svc, token, len, &user, &until_s, ret_wait, err);
 	if (!rc) {
 		remembered_put(a->remembered, digest, &user, until_s, epoch);
 		*ret_user = user;

@@ -27,12 +27,15 @@ extern const struct cfg_row auth_options[];
 void auth_check(const struct auth_settings *settings, const void *project, struct buf *mistakes);
 
 /* All borrowed, and outlive it. */
-enum err_code auth_new(const struct auth_settings *settings, const void *project,
-	struct service *svc, struct auth **ret, struct err *err) MUST_CHECK;
+enum err_code auth_new(const struct auth_settings *settings, const void *project, struct auth **ret,
+	struct err *err) MUST_CHECK;
 void auth_free(struct auth **auth);
 
+/* The keys that another knows, as far as they are of use. */
+void auth_inherit(struct auth *auth, struct auth *before);
+
 /*
- * Whose token is it?  Waits for Postgres at most, and for nothing else but where
+ * Whose token is it?  svc->auth is set.  Waits for nothing, but where
  * svc->one_request.
  * ERR_UNAUTHORIZED		it is nobody's; err says why, in fixed words
  * ERR_FORBIDDEN		an anonymous user's, who are not served
@@ -40,10 +43,9 @@ void auth_free(struct auth **auth);
  * *ret_wait, with the first and the last of these: keys are being looked for, and it
  * is worth asking again when watches_poke_keys() tells.
  */
-enum err_code auth_token(struct auth *auth, const char *token, size_t len, struct uuid *ret_user,
+enum err_code auth_token(struct service *svc, const char *token, size_t len, struct uuid *ret_user,
 	bool *ret_wait, struct err *err) MUST_CHECK;
 
-/* For who waits, and for `gengate check`. */
 struct keys *auth_keys(struct auth *auth);
 bool auth_has_secret(const struct auth *auth);
 const char *auth_issuer(const struct auth *auth);

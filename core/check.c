@@ -6,6 +6,8 @@
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "core/auth.h"
+#include "core/keys.h"
 #include "core/sign.h"
 #include "db/look.h"
 #include "db/pauses.h"
@@ -467,6 +469,44 @@ note_pauses(struct trial *t)
 	pauses_clear(&pauses, n);
 }
 
+/* ---- users' tokens ---- */
+
+static void
+say_keys(struct trial *t, const struct auth *auth, const struct jwks *keys)
+{
+	struct buf text = BUF_INIT(4096);
+
+	jwks_describe(keys, &text);
+	if (auth_has_secret(auth))
+		buf_printf(&text, "%sHS256 by supabase_jwt_secret", text.len ? ", " : "");
+	if (text.len == 0)
+		say(t, "tokens", CHECK_WRONG, "make a signing key in the project's JWT settings; or, for one that still signs "
+			"with its legacy secret, set supabase_jwt_secret",
+			"%s has no key for ES256 or RS256: no user's token can be verified", auth_jwks_url(auth));
+	else
+		say(t, "tokens", CHECK_GOOD, NULL, "tokens of %s are verified by: %s", auth_issuer(auth), buf_str(&text));
+	buf_clear(&text);
+}
+
+static void
+try_tokens(struct trial *t)
+{
+	struct auth *auth = t->svc->auth;
+	struct buf text = BUF_INIT(1000000);
+	struct jwks *keys = NULL;
+	struct err err = ERR_INIT;
+
+	if (!auth)
+		return;
+	if (keys_fetch(auth_keys(auth), t->svc, &text, &keys, &err))
+		say(t, "tokens", CHECK_WRONG, "see that supabase_url, or supabase_jwks_url, is right",
+			"the keys that users' tokens are verified with cannot be fetched: %s", err.text);
+	else
+		say_keys(t, auth, keys);
+	jwks_unref(&keys);
+	buf_clear(&text);
+}
+
 size_t
 service_try_all(struct service *svc, check_say *fn, void *ctx)
 {
@@ -475,6 +515,7 @@ service_try_all(struct service *svc, check_say *fn, void *ctx)
 	t.p = service_provider(svc, svc->settings->provider, &t.provider_settings);
 	try_database(&t);
 	note_pauses(&t);
+	try_tokens(&t);
 	try_storage(&t);
 	if (t.p) {
 		try_provider(&t);

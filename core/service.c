@@ -5,6 +5,8 @@
 #include <pthread.h>
 
 #include "base/metrics.h"
+#include "core/auth.h"
+#include "core/keeper.h"
 #include "core/pause.h"
 #include "core/secret.h"
 #include "core/sign.h"
@@ -39,6 +41,8 @@ service_check(const struct service_parts *parts, struct buf *mistakes)
 	enum err_code rc;
 
 	settings_check(s, mistakes);
+	if (s->auth == AUTH_SUPABASE)
+		auth_check(parts->auth, parts->supabase, mistakes);
 	if (!s->provider || !s->models_file)	/* said there; the rest hangs on them */
 		return;
 	i = provider_index(s->provider);
@@ -102,6 +106,7 @@ fill(struct service *svc, const struct service_parts *parts, struct err *err)
 	svc->models = NULL;
 	svc->keys = NULL;
 	svc->secrets = NULL;
+	svc->auth = NULL;
 	svc->here = (struct url){ .scheme = NULL };
 	rc = models_load(svc->settings->models_file, svc->settings->provider, &svc->models, &mistakes, err);
 	if (!rc && url_parse(svc->settings->public_url, &svc->here))
@@ -112,6 +117,8 @@ fill(struct service *svc, const struct service_parts *parts, struct err *err)
 		rc = keyring_new(svc->settings->secret_key, &svc->keys, err);
 	if (!rc)
 		rc = secrets_new(&svc->secrets, err);
+	if (!rc && svc->settings->auth == AUTH_SUPABASE)
+		rc = auth_new(parts->auth, parts->supabase, &svc->auth, err);
 	buf_clear(&mistakes);
 	if (rc)
 		return rc;
@@ -127,6 +134,7 @@ fill(struct service *svc, const struct service_parts *parts, struct err *err)
 static void
 empty(struct service *svc)
 {
+	auth_free(&svc->auth);
 	secrets_free(&svc->secrets);
 	keyring_free(&svc->keys);
 	models_free(&svc->models);
@@ -268,8 +276,14 @@ service_reload(struct service **psvc, const struct service_parts *parts, struct 
 	rc = fill(next, parts, err);
 	if (!rc)
 		rc = secrets_inherit(next, before, err);
+	if (!rc && next->auth && before->auth)
+		auth_inherit(next->auth, before->auth);
+	if (!rc && next->workers && !next->keeper)
+		rc = keeper_start(next, err);
 	if (!rc && next->workers && !next->signer)
 		rc = signer_start(next, err);
+	if (rc && next->keeper != before->keeper)
+		keeper_stop(next);
 	if (rc) {
 		next->let_go = NULL;
 		empty(next);

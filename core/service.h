@@ -19,7 +19,10 @@
 #include "providers/provider.h"
 #include "storage/storage.h"
 
+struct auth;
+struct auth_settings;
 struct current;
+struct keeper;
 struct paused;
 struct secrets;
 struct signer;
@@ -37,6 +40,7 @@ struct service {
 	struct models *models;
 	struct keyring *keys;
 	struct secrets *secrets;		/* that webhooks are verified by, fetched */
+	struct auth *auth;			/* NULL: callers are not known by tokens */
 	void (*let_go)(void *arg);		/* of the settings; NULL: nothing to be done */
 	void *let_go_arg;
 	size_t pins;				/* guarded by current's lock */
@@ -46,9 +50,10 @@ struct service {
 	struct db *db;
 	struct http_client *http;
 	struct paused *paused;			/* providers, as this process knows them */
+	struct keeper *keeper;			/* NULL: nobody keeps the keys of tokens fresh in this process */
 	struct workers *workers;		/* NULL: none run in this process */
 	struct signer *signer;			/* NULL: nobody signs in this process */
-	bool signs_at_once;			/* it has one request, which may wait for the storage */
+	bool one_request;			/* it has no other, so that this one may wait for the internet */
 	struct watches *watches;		/* NULL: nobody watches in this process */
 };
 
@@ -58,6 +63,8 @@ struct service_parts {
 	const struct db_settings *db;	/* copied */
 	const void *const *provider_settings;
 	const void *storage_settings;
+	const struct auth_settings *auth;
+	const void *supabase;		/* the settings of storage_supabase, in use or not */
 	bool lazy_http;			/* the HTTP client starts with its first request */
 	/* NULL, or called when a service made of these has gone, by whichever
 	 * thread was the last to use it. */

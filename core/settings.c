@@ -7,7 +7,7 @@
 #include "base/token.h"
 #include "base/url.h"
 
-static const char *const auths[] = { "server", "none", NULL };
+static const char *const auths[] = { "server", "none", "supabase", NULL };
 static const char *const kinds[] = { "local", "supabase", NULL };
 static const char *const outputs[] = { "public", "private", NULL };
 
@@ -26,7 +26,8 @@ const struct cfg_row core_options[] = {
 		"(`openssl rand -hex 32`). Several, separated by commas, while one replaces another: "
 		"the first seals, all of them open." },
 	{ "auth", CFG_WORD, AT(auth), .words = auths, .flags = CFG_REQUIRED,
-	  .doc = "Who says who the caller is. `server`: the web server, in a FastCGI parameter. "
+	  .doc = "Who says who the caller is. `supabase`: a Supabase user's token, in `Authorization: Bearer`. "
+		"`server`: the web server, in a FastCGI parameter. "
 		"`none`: nobody; one fixed user, and only while `public_url` is loopback." },
 	{ "auth_param", CFG_STR, AT(auth_param), .def = "REMOTE_USER", .max = 128,
 	  .doc = "With `auth = server`: the parameter that names the user. Names that begin with `HTTP_` "

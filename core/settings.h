@@ -6,7 +6,7 @@
 
 #include "base/cfg.h"
 
-enum auth { AUTH_SERVER, AUTH_NONE };
+enum auth_kind { AUTH_SERVER, AUTH_NONE, AUTH_SUPABASE };
 enum outputs { OUTPUTS_PUBLIC, OUTPUTS_PRIVATE };
 enum storage_kind { STORAGE_LOCAL, STORAGE_SUPABASE };	/* indexes of storages[] */
 

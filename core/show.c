@@ -210,7 +210,7 @@ service_show(struct service *svc, const struct uuid *owner, const struct uuid *i
 {
 	enum err_code rc = show(svc, owner, id, ret, err);
 
-	if (rc || !ret->unsigned_urls || !svc->signs_at_once || sign_job(svc, owner, id, NULL))
+	if (rc || !ret->unsigned_urls || !svc->one_request || sign_job(svc, owner, id, NULL))
 		return rc;
 	json_decref(ret->job);
 	return show(svc, owner, id, ret, err);

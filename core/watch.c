@@ -114,6 +114,18 @@ watches_poke(struct watches *w, const struct uuid *owner, const struct uuid *job
 	pthread_mutex_unlock(&w->lock);
 }
 
+void
+watches_poke_keys(struct watches *w)
+{
+	if (!w)
+		return;
+	pthread_mutex_lock(&w->lock);
+	FIRE_WHERE(w, it->what == WATCH_KEYS, WATCH_CAME);
+	if (w->fired)
+		pthread_cond_signal(&w->wake);
+	pthread_mutex_unlock(&w->lock);
+}
+
 enum err_code
 watches_add(struct watches *w, uint64_t token, const struct uuid *owner, const struct uuid *job,
 	enum watch_for what, int32_t seen, uint64_t timeout_ms)
@@ -181,9 +193,15 @@ list_watched(struct watches *w, size_t *ret_n)
 
 	for (size_t b = 0; list && b < BUCKETS; b++)
 		for (struct watch *it = w->buckets[b]; it; it = it->next) {
+			if (it->what == WATCH_KEYS)
+				continue;
 			list[n++] = (struct job_version){ .owner = it->owner, .job = it->job };
 			it->asked = true;
 		}
+	if (n == 0) {
+		mem_free(list);
+		list = NULL;
+	}
 	*ret_n = n;
 	return list;
 }

@@ -17,6 +17,7 @@ enum watch_for {
 	WATCH_ACCEPTED,		/* the provider has said yes or no, or nobody knows */
 	WATCH_CHANGED,		/* the record's version is another than `seen` */
 	WATCH_ENDED,		/* it has settled */
+	WATCH_KEYS,		/* no job: a look for the keys of tokens has ended */
 };
 
 enum watch_news {
@@ -48,6 +49,9 @@ void watches_remove(struct watches *w, uint64_t token);
 /* This process has changed that job.  NULL is fine; never blocks for long. */
 void watches_poke(struct watches *w, const struct uuid *owner, const struct uuid *job,
 	enum gen_state state);
+
+/* A look for keys has ended.  As watches_poke(). */
+void watches_poke_keys(struct watches *w);
 
 /* Tell everybody WATCH_STOPPING, now and from now on. */
 void watches_stop(struct watches *w);

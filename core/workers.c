@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "core/find.h"
+#include "core/keeper.h"
 #include "core/pause.h"
 #include "core/remove.h"
 #include "core/retain.h"
@@ -708,6 +709,8 @@ start(struct service *svc, const size_t max_threads[LANES], struct job *job, str
 	w->has_remover = !rc && !job;
 	if (!rc && !job)
 		rc = signer_start(svc, err);
+	if (!rc && !job)
+		rc = keeper_start(svc, err);
 	if (rc)
 		workers_stop(svc, 0);
 	return rc;
@@ -794,6 +797,7 @@ workers_stop(struct service *svc, uint64_t grace_ms)
 	else
 		wind_down(w);
 	signer_stop(svc);
+	keeper_stop(svc);
 	if (w->has_remover)
 		pthread_join(w->remover, NULL);
 	for (size_t i = 0; i < w->started; i++)

@@ -6,7 +6,7 @@
 
 #include "core/auth.h"
 #include "core/caller.h"
-#include "core/keys.h"
+#include "core/keeper.h"
 
 /* Longer than the keys are looked for. */
 #define KEYS_WAIT_MS 12000
@@ -60,7 +60,7 @@ by_token(struct exchange *x, const char *token, size_t len, bool *ret_wait, stru
 {
 	if (!token)
 		return err_set(err, ERR_UNAUTHORIZED, "there is no bearer token");
-	return auth_token(x->svc->auth, token, len, &x->owner, ret_wait, err);
+	return auth_token(x->svc, token, len, &x->owner, ret_wait, err);
 }
 
 static enum err_code
@@ -87,7 +87,7 @@ wait_for_keys(struct exchange *x, unsigned looks)
 {
 	if (exchange_park(x, WATCH_KEYS, KEYS_WAIT_MS, resume_admitted))
 		return false;
-	if (keys_looks(auth_keys(x->svc->auth)) != looks)
+	if (keeper_looks(x->svc->keeper) != looks)
 		watches_poke_keys(x->svc->watches);
 	return true;
 }
@@ -103,7 +103,7 @@ admit(struct exchange *x, bool may_wait)
 	enum err_code rc;
 
 	if (x->svc->auth) {
-		looks = keys_looks(auth_keys(x->svc->auth));
+		looks = keeper_looks(x->svc->keeper);
 		token = bearer(x, &len);
 		rc = by_token(x, token, len, &wait, &err);
 	} else {

@@ -58,9 +58,7 @@ cancel_post(struct exchange *x)
 	struct err err = ERR_INIT;
 	enum err_code rc;
 
-	rc = exchange_owner(x, &err);
-	if (!rc)
-		rc = job_id_read(x, x->tail, &err);
+	rc = job_id_read(x, x->tail, &err);
 	if (!rc)
 		rc = service_cancel(x->svc, &x->owner, &x->job, &outcome, &err);
 	if (rc == ERR_CONFLICT)

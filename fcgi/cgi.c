@@ -311,7 +311,7 @@ cgi_serve(struct service *svc, const struct service_parts *parts)
 {
 	struct cgi c = { .parts = parts };
 
-	svc->signs_at_once = true;
+	svc->one_request = true;
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGCHLD, SIG_IGN);	/* who takes steps is not waited for */
 	exchange_init(&c.x, svc, &cgi_transport, &c);

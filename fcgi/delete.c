@@ -11,9 +11,7 @@ generate_delete(struct exchange *x)
 	struct err err = ERR_INIT;
 	enum err_code rc;
 
-	rc = exchange_owner(x, &err);
-	if (!rc)
-		rc = job_id_read(x, x->tail, &err);
+	rc = job_id_read(x, x->tail, &err);
 	if (!rc)
 		rc = service_delete(x->svc, &x->owner, &x->job, &err);
 	if (rc == ERR_CONFLICT)

@@ -7,7 +7,6 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/trace.h"
-#include "core/caller.h"
 
 /* What a client is told to wait when the database is away. */
 #define RETRY_AFTER_S "2"
@@ -297,17 +296,6 @@ exchange_read_body(struct exchange *x, uint64_t max_bytes, struct err *err)
 	to[n] = '\0';
 	x->body.len = n;
 	return ERR_OK;
-}
-
-enum err_code
-exchange_owner(struct exchange *x, struct err *err)
-{
-	const struct settings *s = x->svc->settings;
-	const char *param = s->auth_param ? exchange_param(x, s->auth_param) : NULL;
-	enum err_code rc = caller_identify(s, param, &x->owner, err);
-
-	x->has_owner = !rc;
-	return rc;
 }
 
 enum err_code

@@ -44,6 +44,7 @@ struct exchange {
 	const char *method;		/* borrowed from the transport, as all below */
 	const char *path;		/* decoded by the web server; begins with a slash */
 	const char *route;		/* the path of its row in the table; NULL: none */
+	void (*handle)(struct exchange *x);	/* that row's resource */
 	char tail[TAIL_SIZE];		/* of the path: what is at the route's "*" */
 	struct buf body;		/* as read for the route */
 
@@ -97,9 +98,6 @@ enum err_code exchange_query(const struct exchange *x, const char *name, char **
 /* Read the body into x->body.  ERR_TOO_BIG, ERR_BAD_REQUEST (cut short, or no
  * usable Content-Length). */
 enum err_code exchange_read_body(struct exchange *x, uint64_t max_bytes, struct err *err) MUST_CHECK;
-
-/* Who asks, into x->owner.  ERR_UNAUTHORIZED. */
-enum err_code exchange_owner(struct exchange *x, struct err *err) MUST_CHECK;
 
 /*
  * Wait for news of x->job of x->owner; the resource returns after it without

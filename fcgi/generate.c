@@ -160,9 +160,7 @@ generate_post(struct exchange *x)
 	json_t *errors = NULL;
 	enum err_code rc;
 
-	rc = exchange_owner(x, &err);
-	if (!rc)
-		rc = generate_read_key(x, &key, &err);
+	rc = generate_read_key(x, &key, &err);
 	if (!rc && !is_json(exchange_param(x, "CONTENT_TYPE")))
 		rc = err_set(&err, ERR_MEDIA_TYPE, "Content-Type is not application/json");
 	if (!rc)

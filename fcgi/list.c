@@ -182,9 +182,7 @@ list_get(struct exchange *x)
 	json_t *jobs = NULL;
 	enum err_code rc;
 
-	rc = exchange_owner(x, &err);
-	if (!rc)
-		rc = read_query(x, &q, &err);
+	rc = read_query(x, &q, &err);
 	if (!rc)
 		rc = service_list(x->svc, &x->owner, q.statuses, q.has_before ? &q.before : NULL,
 			(size_t)q.limit + 1, &jobs, &err);

@@ -15,9 +15,7 @@ retry_post(struct exchange *x)
 	const char *key;
 	enum err_code rc;
 
-	rc = exchange_owner(x, &err);
-	if (!rc)
-		rc = job_id_read(x, x->tail, &err);
+	rc = job_id_read(x, x->tail, &err);
 	if (!rc)
 		rc = generate_read_key(x, &key, &err);
 	if (!rc)

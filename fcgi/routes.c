@@ -2,6 +2,8 @@
 
 #include "fcgi/routes.h"
 
+#include "fcgi/caller.h"
+
 /* nginx has the same limits (nginx/gengate.conf): it refuses before it sends. */
 #define GENERATE_MAX_BYTES (1000 * 1000)
 #define WEBHOOK_MAX_BYTES (8 * 1000 * 1000)
@@ -11,17 +13,18 @@ static const struct route {
 	const char *method;	/* GET takes HEAD too */
 	uint64_t max_body_bytes;
 	void (*handle)(struct exchange *x);
+	enum { AN_OWNER, ANYBODY } whom;	/* it is for */
 } routes[] = {
-	{ "/generate", "POST", GENERATE_MAX_BYTES, generate_post },
-	{ "/generate/*", "DELETE", 0, generate_delete },
-	{ "/generate/*/cancel", "POST", 0, cancel_post },
-	{ "/generate/*/retry", "POST", 0, retry_post },
-	{ "/status", "GET", 0, status_query },
-	{ "/status/*", "GET", 0, status_get },
-	{ "/webhooks/*", "POST", WEBHOOK_MAX_BYTES, webhooks_post },
-	{ "/healthz", "GET", 0, healthz_get },
-	{ "/readyz", "GET", 0, readyz_get },
-	{ "/metrics", "GET", 0, metrics_get },
+	{ "/generate", "POST", GENERATE_MAX_BYTES, generate_post, AN_OWNER },
+	{ "/generate/*", "DELETE", 0, generate_delete, AN_OWNER },
+	{ "/generate/*/cancel", "POST", 0, cancel_post, AN_OWNER },
+	{ "/generate/*/retry", "POST", 0, retry_post, AN_OWNER },
+	{ "/status", "GET", 0, status_query, AN_OWNER },
+	{ "/status/*", "GET", 0, status_get, AN_OWNER },
+	{ "/webhooks/*", "POST", WEBHOOK_MAX_BYTES, webhooks_post, ANYBODY },
+	{ "/healthz", "GET", 0, healthz_get, ANYBODY },
+	{ "/readyz", "GET", 0, readyz_get, ANYBODY },
+	{ "/metrics", "GET", 0, metrics_get, ANYBODY },
 };
 
 #define N_ROUTES (sizeof routes / sizeof *routes)
@@ -75,10 +78,13 @@ call(struct exchange *x, const struct route *route)
 
 	if (route->max_body_bytes)
 		rc = exchange_read_body(x, route->max_body_bytes, &err);
+	x->handle = route->handle;
 	if (rc)
 		answer_failure(x, rc, &err);
-	else
+	else if (route->whom == ANYBODY)
 		route->handle(x);
+	else
+		caller_admit(x);
 }
 
 void

@@ -4,8 +4,8 @@
 
 #include "fcgi/exchange.h"
 
-/* Finds the route, reads the body within the route's limit, calls the
- * resource.  Answers 404, 405 (with Allow) and 413 itself. */
+/* Finds the route, reads the body within the route's limit, finds out who asks,
+ * calls the resource.  Answers 404, 405 (with Allow) and 413 itself. */
 void routes_dispatch(struct exchange *x);
 
 /* The resources, one file each. */

@@ -71,9 +71,7 @@ show(struct exchange *x, const char *id)
 	struct shown shown = { .job = NULL };
 	enum err_code rc;
 
-	rc = exchange_owner(x, &err);
-	if (!rc)
-		rc = job_id_read(x, id, &err);
+	rc = job_id_read(x, id, &err);
 	if (!rc)
 		rc = service_show(x->svc, &x->owner, &x->job, &shown, &err);
 	if (rc) {

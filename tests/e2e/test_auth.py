@@ -4,6 +4,7 @@ import concurrent.futures
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -415,6 +416,57 @@ def processes_share_the_keys():
         equal(rig.fetches(), before, "fetches")
     finally:
         other.stop()
+
+
+def reload(text):
+    """With these lines as the configuration's file."""
+    before = len(rig.gengate.events("config.reloaded"))
+    with open(rig.config_file, "w", encoding="utf-8") as f:
+        f.write(text)
+    rig.gengate.signal(signal.SIGHUP)
+    stacks.wait_for(lambda: len(rig.gengate.events("config.reloaded")) > before, 10, "the reload")
+
+
+@test
+def a_reload_takes_other_settings_and_keeps_the_keys():
+    anonymous, legacy = rig.es.token(rig.claims(is_anonymous=True)), tokens.Secret(SECRET).token(rig.claims())
+    before = rig.fetches()
+    equal((rig.ask(anonymous).status, rig.ask(legacy).status), (403, 401), "before")
+    try:
+        reload(f"allow_anonymous = on\nsupabase_jwt_secret = {SECRET}\n")
+        known(anonymous)
+        known(legacy)
+        known(rig.es.token(rig.claims()))
+        reload("supabase_jwt_issuer = https://id.example\n")
+        equal((rig.ask(anonymous).status, rig.ask(legacy).status), (401, 401), "what was remembered")
+        known(rig.es.token(rig.claims(iss="https://id.example")))
+        equal(rig.fetches(), before, "fetches")
+    finally:
+        reload("# Nothing here\n")
+    known(rig.es.token(rig.claims()))
+
+
+@test
+def a_reload_may_begin_with_tokens():
+    rig.gengate.stop()
+    rig.sql("DELETE FROM generation_shared")
+    rig.configure(auth=None)
+    with open(rig.config_file, "w", encoding="utf-8") as f:
+        f.write("auth = none\n")
+    try:
+        rig.gengate.start()
+        rig.wait_ready()
+        equal(rig.ask(None).status, 404, "without a token")
+        reload("auth = supabase\n")
+        equal(rig.ask(None).status, 401, "without a token")
+        known(rig.es.token(rig.claims()))
+        reload("auth = none\n")
+        equal(rig.ask(None).status, 404, "without a token")
+    finally:
+        rig.configure(auth="supabase")
+        with open(rig.config_file, "w", encoding="utf-8") as f:
+            f.write("# Nothing here\n")
+        rig.begin_anew()
 
 
 def cgi(token, **settings):

@@ -64,7 +64,9 @@
 	X(FAULT_STORAGE_SLOW, "storage_slow", 1000, "late") \
 	X(FAULT_STORAGE_HALF, "storage_half", 0, "half of it is kept, then connection closed") \
 	X(FAULT_STORAGE_DROP_BEFORE, "storage_drop_before", 0, "connection closed, nothing done") \
-	X(FAULT_STORAGE_DROP_AFTER, "storage_drop_after", 0, "uploaded, then connection closed")
+	X(FAULT_STORAGE_DROP_AFTER, "storage_drop_after", 0, "uploaded, then connection closed") \
+	X(FAULT_JWKS_500, "jwks_500", 0, "500 instead of the public keys") \
+	X(FAULT_JWKS_HTML, "jwks_html", 0, "a web page instead of the public keys")
 
 enum fault {
 #define X(id, name, delay_ms, doc) id,

@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "tests/sim/auth.h"
 #include "tests/sim/control.h"
 #include "tests/sim/delivery.h"
 #include "tests/sim/replicate.h"
@@ -15,7 +16,7 @@
 #define SPOOL_ABOVE ((size_t)4 << 20)
 
 static const struct sim_area *const areas[] = {
-	&control_area, &replicate_area, &delivery_area, &storage_area,
+	&control_area, &replicate_area, &delivery_area, &storage_area, &auth_area,
 };
 
 const char *

@@ -35,6 +35,8 @@ static const struct setting settings[] = {
 	NUMBER(max_predictions, 200000, 1, INT_MAX),
 	NUMBER(max_stored_bytes, 1000000000, 1, INT_MAX),
 	NUMBER(max_side, DRAW_MAX_SIDE, DRAW_MIN_SIDE, DRAW_MAX_SIDE),
+	NUMBER(auth_guarded, 0, 0, 1),
+	TEXT(jwks, "{\"keys\":[]}"),
 	TEXT(token, "sim-token"),
 	TEXT(webhook_secret, "whsec_c2ltdWxhdG9yLXdlYmhvb2stc2VjcmV0LTAx"),
 	TEXT(storage_secret_key, "sb_secret_sim"),

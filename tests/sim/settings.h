@@ -16,6 +16,8 @@ struct sim_settings {
 	long max_side;		/* pictures are drawn no wider and no higher */
 	char *token, *webhook_secret;
 	char *storage_secret_key, *storage_publishable_key, *service_key;
+	long auth_guarded;	/* Auth wants an apikey, too */
+	char *jwks;		/* what it publishes, whatever that is */
 };
 
 bool settings_init(struct sim_settings *set) MUST_CHECK;	/* to the defaults */

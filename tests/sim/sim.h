@@ -37,6 +37,8 @@
 	X(webhooks_given_up)	/* terminal, and no attempt was left */ \
 	X(uploads)		/* objects written */ \
 	X(deletes)		/* objects deleted */ \
+	X(jwks_reads) \
+	X(jwks_reads_with_key)	/* that sent an apikey */ \
 	X(dropped)		/* connections closed without an answer */
 
 struct sim_counters {

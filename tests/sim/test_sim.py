@@ -693,6 +693,24 @@ def t_storage_faults(s):
     assert a.json()["code"] == "KeyAlreadyExists" and seconds >= 0.3
 
 
+def t_public_keys(s):
+    def read(**headers):
+        return s.call("GET", "/auth/v1/.well-known/jwks.json", headers=headers)
+    eq((read().status, read().json()), (200, {"keys": []}))
+    s.settings(jwks='{"keys":[{"kid":"k"}]}')
+    a = read()
+    eq((a.json(), a.headers["Cache-Control"]), ({"keys": [{"kid": "k"}]}, "public, max-age=600"))
+    s.faults(jwks_500=1)
+    eq(read().status, 500)
+    s.faults(jwks_html=1)
+    eq(read().headers["Content-Type"], "text/html")
+    s.settings(auth_guarded=1)
+    eq([read().status, read(apikey="wrong").status, read(**KEY).status], [401, 401, 200])
+    state = s.state()
+    eq((state["jwks_reads"], state["jwks_reads_with_key"]), (8, 2))
+    eq(s.call("GET", "/auth/v1/user").status, 404)
+
+
 def t_storage_objects(s):
     png = {"Content-Type": "image/png", "cache-control": "max-age=31536000"}
     path = "/object/outputs/u1/j1/0.png"

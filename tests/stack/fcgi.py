@@ -108,3 +108,31 @@ class Server:
                 connection.sendall(HEADER.pack(1, STDOUT, rid, len(part), 0) + part)
         connection.sendall(HEADER.pack(1, STDOUT, rid, 0, 0) + HEADER.pack(1, END, rid, 8, 0) + bytes(8))
         return bool(flags & KEEP_CONN)
+
+
+def _length(n):
+    return bytes([n]) if n < 128 else struct.pack(">I", n | 0x80000000)
+
+
+def ask(path, params, body=b"", timeout=30):
+    """The other side: one request to an application's unix socket; all that it answers."""
+    packed = b""
+    for name, value in params.items():
+        name, value = name.encode(), value.encode()
+        packed += _length(len(name)) + _length(len(value)) + name + value
+    request = HEADER.pack(1, BEGIN, 1, 8, 0) + bytes([0, 1, 0, 0, 0, 0, 0, 0])
+    pieces = [(kind, data[at:at + 0x8000]) for kind, data in ((PARAMS, packed), (STDIN, body))
+              for at in [*range(0, len(data), 0x8000), len(data)]]
+    for kind, data in pieces:
+        request += HEADER.pack(1, kind, 1, len(data), 0) + data
+    answer = b""
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(timeout)
+        s.connect(path)
+        s.sendall(request)
+        with s.makefile("rb") as stream:
+            while len(header := stream.read(HEADER.size)) == HEADER.size:
+                _, kind, _, size, padding = HEADER.unpack(header)
+                data = stream.read(size + padding)[:size]
+                answer += data if kind == STDOUT else b""
+    return answer
