@@ -20,6 +20,7 @@
 #include "base/crypto.h"
 #include "base/id.h"
 #include "base/token.h"
+#include "bench/tokens.h"
 
 #define CONNECTIONS_MAX 1024
 #define ANSWER_MAX 32768
@@ -28,8 +29,10 @@
 
 struct options {
 	const char *kind, *path, *jobs, *prefix;
+	const char *key, *issuer;	/* users come with tokens; NULL: with their names */
 	uint64_t port, connections, count, time_ms, expect;
 	bool print;		/* the requests, instead of sending them */
+	bool once;		/* each request */
 };
 
 /* The requests, one behind the other. */
@@ -77,10 +80,17 @@ add_end(struct requests *rq)
 }
 
 static void
-add_get(struct requests *rq, const char *prefix, const char *path, const char *user)
+add_get(struct requests *rq, struct signer *signer, const char *prefix, const char *path, const char *user)
 {
-	buf_printf(&rq->bytes, "GET %s%s HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Test-User: %s\r\n\r\n",
-		prefix, path, user);
+	buf_printf(&rq->bytes, "GET %s%s HTTP/1.1\r\nHost: 127.0.0.1\r\n", prefix, path);
+	if (signer) {
+		buf_puts(&rq->bytes, "Authorization: Bearer ");
+		if (!signer_put(signer, user, &rq->bytes))
+			die("token");
+	} else {
+		buf_printf(&rq->bytes, "X-Test-User: %s", user);
+	}
+	buf_puts(&rq->bytes, "\r\n\r\n");
 	add_end(rq);
 }
 
@@ -167,12 +177,13 @@ add_for_jobs(const struct options *opt, struct requests *rq)
 {
 	struct buf key = BUF_INIT(512);
 	struct keyring *keys = NULL;
+	struct signer *signer = opt->key ? signer_open(opt->key, "bench", opt->issuer) : NULL;
 	bool status = strcmp(opt->kind, "status") == 0;
 	FILE *f = fopen(opt->jobs, "r");
 	char owner[40], job[40], prediction[40], path[64];
 
-	if (!f)
-		die(opt->jobs);
+	if (!f || (opt->key && !signer))
+		die(f ? opt->key : opt->jobs);
 	if (!status) {
 		const char *secret = getenv("GENGATE_SECRET_KEY");
 
@@ -183,7 +194,7 @@ add_for_jobs(const struct options *opt, struct requests *rq)
 	while (rq->n < opt->count && fscanf(f, "%39s %39s %39s", owner, job, prediction) == 3) {
 		snprintf(path, sizeof path, "/status/%s", job);
 		if (status)
-			add_get(rq, opt->prefix, path, owner);
+			add_get(rq, signer, opt->prefix, path, owner);
 		else
 			add_webhook(rq, keys, &key, opt->prefix, owner, job, prediction);
 	}
@@ -198,9 +209,9 @@ make_requests(const struct options *opt, struct requests *rq)
 	rq->ends = mem_calloc(opt->count, sizeof *rq->ends);
 	if (!rq->ends)
 		die("requests");
-	rq->repeat = strcmp(opt->kind, "get") == 0 || strcmp(opt->kind, "status") == 0;
+	rq->repeat = !opt->once && (strcmp(opt->kind, "get") == 0 || strcmp(opt->kind, "status") == 0);
 	if (strcmp(opt->kind, "get") == 0)
-		add_get(rq, opt->prefix, opt->path, "bench");
+		add_get(rq, NULL, opt->prefix, opt->path, "bench");
 	else if (strcmp(opt->kind, "generate") == 0)
 		while (rq->n < opt->count)
 			add_generate(rq, opt->prefix);
@@ -363,6 +374,9 @@ read_options(int argc, char **argv, struct options *opt)
 		{ "count", required_argument, NULL, 2 },
 		{ "time-ms", required_argument, NULL, 3 },
 		{ "expect", required_argument, NULL, 4 },
+		{ "key", required_argument, NULL, 'K' },
+		{ "issuer", required_argument, NULL, 'I' },
+		{ "once", no_argument, NULL, 'O' },
 		{ "print", no_argument, NULL, 'P' },
 		{ NULL, 0, NULL, 0 },
 	};
@@ -378,11 +392,19 @@ read_options(int argc, char **argv, struct options *opt)
 			opt->jobs = optarg;
 		else if (c == 'x')
 			opt->prefix = optarg;
+		else if (c == 'K')
+			opt->key = optarg;
+		else if (c == 'I')
+			opt->issuer = optarg;
+		else if (c == 'O')
+			opt->once = true;
 		else if (c == 'P')
 			opt->print = true;
 		else if (c > 4 || parse_u64(optarg, strlen(optarg), 1, 100000000, numbers[c]))
 			return false;
 	}
+	if (opt->key && !opt->issuer)
+		return false;
 	return (opt->port || opt->print) && opt->connections <= CONNECTIONS_MAX && optind == argc && opt->kind;
 }
 
@@ -399,7 +421,8 @@ main(int argc, char **argv)
 
 	if (!read_options(argc, argv, &opt)) {
 		fputs("usage: gengate-load --port N --kind get|status|generate|webhook [--path P] [--jobs FILE]\n"
-			"\t[--prefix P] [--connections N] [--count N] [--time-ms N] [--expect STATUS] [--print]\n", stderr);
+			"\t[--prefix P] [--connections N] [--count N] [--time-ms N] [--expect STATUS] [--print]\n"
+			"\t[--once] [--key FILE --issuer URL]\n", stderr);
 		return 2;
 	}
 	make_requests(&opt, &rq);

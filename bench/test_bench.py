@@ -24,6 +24,10 @@ def names():
         for side in ("gengate", "reference"):
             yield from (f"{route}: cpu of {side}", f"{route}: cpu of nginx for {side}",
                         f"{route}: cpu of postgres for {side}")
+    yield from (f"GET /status/<id>, 32 clients, auth = supabase: {what}" for what in ("gengate", "with auth = server", "ratio"))
+    for where in ("", " with auth = server"):
+        yield from (f"GET /status/<id>, 32 clients, auth = supabase: cpu of {part}{where}" for part in ("gengate", "nginx", "postgres"))
+    yield from ("a first-seen ES256 token, with its request: cpu of gengate", "memory: 10000 distinct tokens")
     yield from ("GET /healthz, 32 clients: gengate", "empty classic handler, 32 clients: reference",
                 "nginx return 200, 32 clients", "nginx return 200: cpu of nginx")
     for side in ("gengate", "reference"):
