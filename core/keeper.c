@@ -3,6 +3,7 @@
 #include "core/keeper.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <time.h>
 
 #include "base/clock.h"
@@ -16,9 +17,9 @@
 struct keeper {
 	struct current *current;
 	pthread_t thread;
+	atomic_uint looks;		/* each request asks for it */
 	pthread_mutex_t lock;		/* guards all below */
 	pthread_cond_t wake;
-	unsigned looks;
 	int64_t looked_us;		/* when the last one ended; 0: never */
 	bool wanted, looking, stopping;
 };
@@ -26,14 +27,7 @@ struct keeper {
 unsigned
 keeper_looks(struct keeper *k)
 {
-	unsigned looks;
-
-	if (!k)
-		return 0;
-	pthread_mutex_lock(&k->lock);
-	looks = k->looks;
-	pthread_mutex_unlock(&k->lock);
-	return looks;
+	return k ? atomic_load(&k->looks) : 0;
 }
 
 bool
@@ -84,7 +78,7 @@ static uint64_t
 rest_ms(struct keeper *k)
 {
 	struct service *svc = service_pin(k->current);
-	uint64_t ms = svc->auth ? keys_rest_ms(auth_keys(svc->auth), k->looks > 0) : NOBODY_MS;
+	uint64_t ms = svc->auth ? keys_rest_ms(auth_keys(svc->auth), keeper_looks(k) > 0) : NOBODY_MS;
 
 	service_unpin(&svc);
 	return ms;
@@ -99,7 +93,7 @@ look(struct keeper *k, bool anew)
 		keys_look(auth_keys(svc->auth), svc, anew);
 	pthread_mutex_lock(&k->lock);
 	k->looking = false;
-	k->looks++;
+	atomic_fetch_add(&k->looks, 1);
 	k->looked_us = clock_mono_us();
 	pthread_mutex_unlock(&k->lock);
 	watches_poke_keys(svc->watches);

@@ -1016,6 +1016,7 @@ TESTS = [
     (t_spoiled_answers, "switches: answers of the API"),
     (t_webhook_faults, "switches: webhooks"),
     (t_delivery_faults, "switches: delivery"),
+    (t_public_keys, "public keys of Auth"),
     (t_storage_faults, "switches: storage"),
     (t_storage_objects, "storage: objects"),
     (t_storage_large, "storage: a large object"),
