@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/metrics.h"
+#include "cli/privileges.h"
 
 #define DEFAULT_CONFIG GENGATE_SYSCONFDIR "/gengate.conf"
 #define MISTAKES_MAX 65536
@@ -25,6 +26,14 @@ static const struct cfg_row log_options[] = {
 	{ "instance", CFG_STR, offsetof(struct log_settings, instance), .max = 200, .flags = CFG_RESTART,
 	  .doc = "What this process is called in the label `instance` of its metrics; by default the "
 		"host's name and the process id." },
+	CFG_END
+};
+
+static const struct cfg_row process_options[] = {
+	{ "user", CFG_STR, offsetof(struct process_settings, user), .max = 128, .flags = CFG_RESTART,
+	  .doc = "When started as root: the user to become, `user` or `user:group`, before anything is listened on, logged "
+		"or done. The socket's folder, the log and `storage_dir` have to be that user's; a reload needs to read the "
+		"configuration as that user." },
 	CFG_END
 };
 
@@ -66,6 +75,7 @@ add_all(struct app *app)
 		add_section(app, storages[i]->title, storages[i]->options, app->storage_settings[i]);
 	}
 	add_section(app, "Logs and metrics", log_options, &app->log);
+	add_section(app, "Process", process_options, &app->process);
 	return true;
 }
 
@@ -78,7 +88,7 @@ app_new(void)
 		return NULL;
 	app->provider_settings = mem_calloc(provider_count(), sizeof *app->provider_settings);
 	app->storage_settings = mem_calloc(storage_count(), sizeof *app->storage_settings);
-	app->sections = mem_calloc(5 + provider_count() + storage_count(), sizeof *app->sections);
+	app->sections = mem_calloc(6 + provider_count() + storage_count(), sizeof *app->sections);
 	app->cfg.sections = app->sections;
 	if (!app->provider_settings || !app->storage_settings || !app->sections || !add_all(app))
 		app_free(&app);
@@ -151,6 +161,17 @@ app_load(struct app *app, const char *path, bool all)
 	log_set_level((enum log_level)app->log.level);
 	metrics_init(app->log.instance);
 	return status;
+}
+
+int
+app_become_user(const struct app *app)
+{
+	struct err err = ERR_INIT;
+
+	if (privileges_become(app->process.user, &err) == ERR_OK)
+		return 0;
+	fprintf(stderr, "gengate: %s\n", err.text);
+	return EXIT_CONFIG;
 }
 
 static enum err_code

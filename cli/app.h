@@ -16,6 +16,7 @@
 
 struct app {
 	struct log_settings { int level; char *file, *instance; } log;
+	struct process_settings { char *user; } process;
 	struct settings core;
 	struct auth_settings auth;
 	struct db_settings db;
@@ -42,6 +43,10 @@ int app_load(struct app *app, const char *path, bool all);
  * said on standard error.  For those that run as the service's user: a file that
  * root made would be of no use. */
 int app_open_log(const struct app *app);
+
+/* Be the `user`, if one is set.  Before the log is opened and the first thread starts.
+ * 0, or the exit status, as above. */
+int app_become_user(const struct app *app);
 
 /* What service_new() takes; borrowed from app. */
 struct service_parts app_parts(const struct app *app);

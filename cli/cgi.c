@@ -35,6 +35,8 @@ cmd_cgi(void)
 	app = app_new();
 	status = app ? app_load(app, NULL, true) : 1;
 	if (status == 0)
+		status = app_become_user(app);
+	if (status == 0)
 		status = app_open_log(app);
 	if (status == 0 && serve(app, &err)) {
 		log_event(LOG_ERROR, "server.failed", KV_STR("error", err.text));

@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "cli/app.h"
 #include "cli/commands.h"
+#include "cli/privileges.h"
 
 static int cmd_version(int argc, char **argv);
 static int cmd_config(int argc, char **argv);
@@ -117,6 +118,7 @@ main(int argc, char **argv)
 	static char serve_name[] = "serve";
 	static char *serve_argv[] = { serve_name, NULL };
 
+	privileges_limit();
 	json_use_mem();
 	/* Started by spawn-fcgi, systemd or a web server; or for one request.  A
 	 * CGI program's arguments are the client's: a query without "=" is handed

@@ -148,6 +148,8 @@ cmd_serve(int argc, char **argv)
 		return 1;
 	status = app_load(app, opt.config, true);
 	if (status == 0)
+		status = app_become_user(app);
+	if (status == 0)
 		status = app_open_log(app);
 	if (status == 0 && serve(&app, &opt, &signals, &err)) {
 		log_event(LOG_ERROR, "server.failed", KV_STR("error", err.text));

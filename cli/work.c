@@ -106,6 +106,8 @@ cmd_work(int argc, char **argv)
 		return 1;
 	status = app_load(app, opt.config, true);
 	if (status == 0)
+		status = app_become_user(app);
+	if (status == 0)
 		status = app_open_log(app);
 	if (status == 0 && run(&app, &opt, &signals, &err)) {
 		log_event(LOG_ERROR, "work.failed", KV_STR("error", err.text));
