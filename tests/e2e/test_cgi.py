@@ -12,10 +12,12 @@ import statistics
 import subprocess
 import sys
 import time
+import uuid
 from types import SimpleNamespace
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import e2e
+import tokens
 from e2e import check, check_asset, check_problem, equal, stacks, test
 from tap import Skip, comment
 
@@ -145,6 +147,13 @@ class Apache:
         </If>
     """
 
+    TOKENS = """
+        Options +ExecCGI
+        AddHandler cgi-script .cgi
+        RewriteEngine On
+        RewriteRule ^(generate|status|webhooks)(/.*)?$ gengate.cgi/$1$2 [L]
+    """
+
     def __init__(self, stack):
         self.stack = stack
         self.dir = os.path.join(stack.run_dir, "apache")
@@ -153,7 +162,7 @@ class Apache:
         self.holder.bind((stacks.HOST, 0))
         self.port = self.holder.getsockname()[1]
         self.url = f"http://{stacks.HOST}:{self.port}"
-        for name in ("", "cgi-bin", "www", "www/app"):
+        for name in ("", "cgi-bin", "www", "www/app", "www/tokens", "www/kept"):
             os.makedirs(os.path.join(self.dir, name), mode=0o755, exist_ok=True)
         self._write()
         part = stacks.Part(stack, "apache", [stacks.find_program("apache2"), "-f", self._path("apache.conf"),
@@ -181,6 +190,12 @@ class Apache:
             "www/app/.htaccess": self.HTACCESS.format(dir=self.dir),
             "www/app/gengate.cgi": "#!/bin/sh\n"
                                    f"GENGATE_CONFIG={self._path('gengate.conf')} exec {self.stack.program}\n",
+            "www/tokens/.htaccess": self.TOKENS + "CGIPassAuth On\n",
+            "www/kept/.htaccess": self.TOKENS,
+            **{f"www/{name}/gengate.cgi":
+               "#!/bin/sh\n"
+               f"GENGATE_AUTH=supabase GENGATE_CONFIG={self._path('gengate.conf')} exec {self.stack.program}\n"
+               for name in ("tokens", "kept")},
             "apache.conf": self.CONFIG.format(
                 dir=self.dir, port=self.port, modules=modules_folder(), conf=self._path("gengate.conf"),
                 log=os.path.join(self.stack.log_dir, "apache-error.log"),
@@ -211,6 +226,25 @@ def setup():
         fronts["fcgiwrap"] = SimpleNamespace(url=rig.url, part=rig.fcgiwrap())
     if stacks.find_program("apache2") and modules_folder():
         fronts["mod_cgid"] = Apache(rig)
+
+
+@test
+def apache_passes_tokens_if_it_is_told_to():
+    front = fronts.get("mod_cgid")
+    if not front:
+        raise Skip("no Apache here")
+    key = tokens.Key(rig.run_dir, "key")
+    rig.set_sim(jwks=tokens.jwks(key))
+    token = key.token(tokens.claims(rig.config["supabase_url"] + "/auth/v1"))
+    path = f"/status/{uuid.uuid4()}"
+
+    def ask_with(folder, **headers):
+        return rig.http("GET", f"{front.url}/{folder}{path}", headers=headers)
+    bearer = {"Authorization": "Bearer " + token}
+    check_problem(ask_with("tokens", **bearer), 404, "not_found")
+    check_problem(ask_with("tokens"), 401, "unauthorized")
+    # The trap that docs/deploying.md tells of.
+    equal(ask_with("kept", **bearer).header("WWW-Authenticate"), 'Bearer realm="gengate"', "without CGIPassAuth")
 
 
 def teardown():
