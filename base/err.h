@@ -103,6 +103,11 @@ struct err {
 enum err_code err_set(struct err *err, enum err_code code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/* clang's analyser looks into one file at a time, and should know what comes back. */
+#ifdef __clang_analyzer__
+#define err_set(err, code, ...) ((void)err_set((err), (code), __VA_ARGS__), (code))
+#endif
+
 /* Put "prefix: " before a text that is already there; returns err's code. */
 enum err_code err_prefix(struct err *err, enum err_code code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));

@@ -180,7 +180,7 @@ carry_out(struct service *svc, const struct options *opt, json_t *lines, struct 
 	else if (opt->verb == RESUME)
 		rc = pause_resume(svc, p, err);
 	if (rc == ERR_NOT_FOUND)
-		rc = err_set(err, rc, "%s is not paused", p->name);
+		rc = err_set(err, rc, "%s is not paused", opt->name);
 	return rc ? rc : list(svc, lines, err);
 }
 

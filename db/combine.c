@@ -2,6 +2,7 @@
 
 #include "db/combine.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <pthread.h>
 #include <semaphore.h>
@@ -101,6 +102,7 @@ ask(struct combiner *c, struct lookup *const *batch, size_t n, struct err *err)
 	int64_t left_ms;
 	enum err_code rc;
 
+	assert(n > 0);
 	for (size_t i = 0; i < n; i++) {
 		uuid_format(batch[i]->owner, texts[2 * i]);
 		uuid_format(batch[i]->job, texts[2 * i + 1]);
@@ -144,7 +146,7 @@ wake(struct lookup *l)
 static void
 lead(struct combiner *c)
 {
-	struct lookup *batch[BATCH_MAX], *next;
+	struct lookup *batch[BATCH_MAX] = { NULL }, *next;
 	struct err err = ERR_INIT;
 	enum err_code rc;
 	size_t n = 0;

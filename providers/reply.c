@@ -184,7 +184,7 @@ reply_retry_after_ms(const struct http_response *rs, const json_t *body)
 	if (json_is_number(member) && json_number_value(member) > 0) {
 		double s = json_number_value(member);
 
-		return s >= HTTP_RETRY_AFTER_MAX_MS / 1000 ? HTTP_RETRY_AFTER_MAX_MS : (uint64_t)(s * 1000);
+		return s * 1000 >= HTTP_RETRY_AFTER_MAX_MS ? HTTP_RETRY_AFTER_MAX_MS : (uint64_t)(s * 1000);
 	}
 	return sentence_ms(reply_string(body, "detail"));
 }
