@@ -24,6 +24,7 @@ CONFIG = {"lease": f"{LEASE_S}s", "poll_interval": "100ms", "db_timeout": "2s", 
           "uncertain_grace": "1500ms"}
 # A good client asks again: after these, and when nobody answers at all.
 NOT_NOW = (502, 503, 504)
+CLIENT_TIMEOUT_S = 6    # who was stopped does not answer; whoever is asked next does
 CLIENTS_MAX = 100       # of a row that posts for itself
 STATUS_ENDS = ", ".join(f"'{status}'" for status in stacks.SETTLED)
 
@@ -205,7 +206,7 @@ class Run:
         wanted = len(self.jobs) if n is None else n
         stacks.wait_for(lambda: self.rig.counters()["predictions_created"] >= wanted, timeout, f"{wanted} predictions")
 
-    def wait_ended(self, timeout=20):
+    def wait_ended(self, timeout=40):
         stacks.wait_for(lambda: not self.states() and not self.n_strays(), timeout, "the end of all jobs that were taken")
 
     def n_strays(self):
@@ -238,7 +239,7 @@ class Run:
         answer = None
         while time.monotonic() < end:
             try:
-                answer = self.rig.http(method, path, user=job.user, timeout=20, **what)
+                answer = self.rig.http(method, path, user=job.user, timeout=CLIENT_TIMEOUT_S, **what)
             except (OSError, http.client.HTTPException):
                 answer = None
             if answer and answer.status not in NOT_NOW:
