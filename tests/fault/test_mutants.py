@@ -18,6 +18,12 @@ MUTANTS = mutants.read_mutants()
 
 
 @test
+def each_row_has_a_mutant():
+    without = NAMES - {row for mutant in MUTANTS for row in mutant.rows}
+    check(not without, f"no mutant turns these red: {sorted(without)}")
+
+
+@test
 def each_mutant_says_what_it_takes_away():
     for mutant in MUTANTS:
         check(mutant.title and not mutant.title.startswith(("Row:", "---", "diff")), mutant.name)
@@ -33,9 +39,8 @@ def each_mutant_names_rows_that_exist():
 
 @test
 def each_mutant_fits():
-    for mutant in MUTANTS:
-        wrong = mutants.apply(mutant, mutants.SRCDIR, "--dry-run")
-        check(not wrong, f"{mutant.name}: {wrong}")
+    wrong = [f"{mutant.name}: {why}" for mutant in MUTANTS if (why := mutants.apply(mutant, mutants.SRCDIR, "--dry-run"))]
+    check(not wrong, "\n".join(wrong))
 
 
 run()
