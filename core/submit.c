@@ -9,6 +9,7 @@
 #include "core/pause.h"
 #include "core/step.h"
 #include "core/workers.h"
+#include "db/strays.h"
 
 /* What the create's request is made of, from the job as it is in the database. */
 static enum err_code
@@ -211,6 +212,21 @@ take_over(struct service *svc, struct job *job)
 		metric_add(METRIC_SUBMITS, 1, p->name, outcome_names[SUBMIT_UNKNOWN]);
 }
 
+/* Something has named a prediction that an earlier create may have made after all; it
+ * is looked at first (core/stray.c). */
+static bool
+may_have_one(struct service *svc, const struct job *job)
+{
+	struct err err = ERR_INIT;
+	bool open = false;
+
+	if (job->attempts > 0 && strays_open(svc->db, &job->owner, &job->id, &open, &err)) {
+		step_failed(job, "submit", err.text);
+		return true;
+	}
+	return open;
+}
+
 void
 submit_step(struct service *svc, struct job *job)
 {
@@ -221,6 +237,8 @@ submit_step(struct service *svc, struct job *job)
 		take_over(svc, job);
 	else if (job->time_left_ms <= 0)
 		step_apply(svc, job, &deadline, &how);
+	else if (may_have_one(svc, job))
+		step_later(svc, job, backoff_ms(job->tries + 1));
 	else
 		send_create(svc, job);
 }

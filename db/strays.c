@@ -30,6 +30,23 @@ strays_add(struct db *db, const struct uuid *owner, const struct uuid *job,
 	return rc;
 }
 
+enum err_code
+strays_open(struct db *db, const struct uuid *owner, const struct uuid *job, bool *ret, struct err *err)
+{
+	char o[UUID_TEXT_SIZE], j[UUID_TEXT_SIZE];
+	const char *params[] = { o, j };
+	PGresult *res = NULL;
+	enum err_code rc;
+
+	uuid_format(owner, o);
+	uuid_format(job, j);
+	rc = db_query(db, SQL_stray_open, params, N(params), &res, err);
+	if (!rc)
+		*ret = row_i64(res, 0, "open", 0) != 0;
+	PQclear(res);
+	return rc;
+}
+
 static enum err_code
 stray_from_row(const PGresult *res, struct stray *ret, struct err *err)
 {

@@ -25,6 +25,10 @@ void stray_clear(struct stray *stray);
 enum err_code strays_add(struct db *db, const struct uuid *owner, const struct uuid *job,
 	const char *prediction_id, const char *provider, const char *road, struct err *err) MUST_CHECK;
 
+/* Is any of this job's not dealt with yet? */
+enum err_code strays_open(struct db *db, const struct uuid *owner, const struct uuid *job,
+	bool *ret, struct err *err) MUST_CHECK;
+
 /* Lease the one that has been due for longest.  ERR_NOT_FOUND: none is. */
 enum err_code strays_claim(struct db *db, uint64_t lease_ms, struct stray *ret,
 	struct err *err) MUST_CHECK;

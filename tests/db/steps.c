@@ -8,8 +8,10 @@
 
 #include "core/find.h"
 #include "core/models.h"
+#include "core/pause.h"
 #include "core/secret.h"
 #include "core/workers.h"
+#include "db/strays.h"
 #include "tests/db/db_test.h"
 #include "tests/unit/adapter.h"
 #include "tests/unit/server.h"
@@ -127,6 +129,32 @@ looked_at_when_its_time_is_over(void **state)
 	bench_down(&b);
 }
 
+/* A webhook has named what an earlier create made after all. */
+static void
+not_sent_while_a_stray_may_be_its_own(void **state)
+{
+	struct fixture *f = *state;
+	struct job job = job_in(f, GEN_QUEUED), mine;
+	struct err err = ERR_INIT;
+	struct bench b;
+
+	bench_up(&b, f, "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n");
+	WANT(ERR_OK, paused_new(&b.svc.paused, &err));
+	sql_do(f->pg, "update public.generation_jobs set model = 'flux-schnell'");
+	sql_do(f->pg, "update public.generation_live set attempts = 1");
+	WANT(ERR_OK, strays_add(f->db, &job.owner, &job.id, "p2", "replicate", "webhook", &err));
+	mine = claimed(f, &job);
+	submit_step(&b.svc, &mine);
+	paused_free(&b.svc.paused);
+	assert_int_equal(mine.state, GEN_QUEUED);
+	assert_int_equal(b.provider.requests, 0);
+	assert_int_equal(sql_int(f->pg, "select count(*) from public.generation_live where state = 'queued' "
+		"and lease_until is null and due_at > now() and attempts = 1"), 1);
+	job_clear(&mine);
+	job_clear(&job);
+	bench_down(&b);
+}
+
 /* An empty list, of this moment.  mem_free() it. */
 static char *
 empty_list(void)
@@ -184,6 +212,7 @@ test_steps(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(gone_and_moved_by_another, fixture_empty),
 		cmocka_unit_test_setup(looked_at_when_its_time_is_over, fixture_empty),
+		cmocka_unit_test_setup(not_sent_while_a_stray_may_be_its_own, fixture_empty),
 		cmocka_unit_test_setup(not_there_is_sent_again, fixture_empty),
 		cmocka_unit_test_setup(hinted_while_it_is_looked_for, fixture_empty),
 	};
