@@ -347,19 +347,21 @@ signed_by(const struct jwt *jwt, const struct key *key)
 enum err_code
 jwt_verify(const struct jwt *jwt, const struct jwks *keys, struct err *err)
 {
-	bool known = false;
+	bool known = false, good = false;
 
 	json_begin();
-	for (size_t i = 0; i < keys->n; i++) {
+	for (size_t i = 0; i < keys->n && !good; i++) {
 		if (!is_for(&keys->keys[i], jwt))
 			continue;
 		known = true;
-		if (signed_by(jwt, &keys->keys[i]))
-			return ERR_OK;
+		good = signed_by(jwt, &keys->keys[i]);
 	}
-	/* libjose does not say why not. */
+	/* libjose does not say why not; and what it says without memory is not to
+	 * be relied on. */
 	if (!json_lasted())
 		return err_set(err, ERR_NOMEM, "token");
+	if (good)
+		return ERR_OK;
 	if (!known && jwt->kid)
 		return err_set(err, ERR_NOT_FOUND, "the token's kid is not known");
 	return refuse(err, known ? "the token's signature is wrong" : "the token has no kid");
