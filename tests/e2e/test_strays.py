@@ -127,10 +127,11 @@ def of_a_job_that_has_been_deleted():
     rig.succeeds(job)
     rig.faults(get_500=-1)
     stray = second(job)
-    stacks.wait_for(lambda: rig.sql(f"SELECT 1 FROM generation_strays WHERE prediction_id = '{stray}'"), 10, "its row")
+    row = f"SELECT 1 FROM generation_strays WHERE prediction_id = '{stray}'"
+    stacks.wait_for(lambda: rig.sql(row), 10, "its row")
     equal(rig.http("DELETE", f"/generate/{job['id']}", user=job["user"]).status, 204, "DELETE")
     rig.faults(get_500=0)
-    wait_verdict(stray, "canceled")
+    stacks.wait_for(lambda: not rig.sql(row), 20, "the end of its row")
     equal(at_provider(stray), "canceled", "at the provider")
 
 
