@@ -41,7 +41,7 @@ service_create(struct service *svc, const struct uuid *owner, const struct reque
 	memcpy(job.fingerprint, rq->fingerprint, sizeof job.fingerprint);
 	rc = uuid_new(&job.id, err);
 	if (!rc)
-		rc = jobs_create_timed(svc->db, &job, &ret->outcome, &ret->job, &ret->at_us, err);
+		rc = jobs_create(svc->db, &job, &ret->outcome, &ret->job, &ret->at_us, err);
 	if (!rc)
 		PAUSE_POINT("create.committed");
 	return rc;

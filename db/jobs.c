@@ -113,15 +113,6 @@ job_from_row(const PGresult *res, int row, int64_t asked_boot_us, struct job *re
 
 enum err_code
 jobs_create(struct db *db, const struct job_new *job, enum create_outcome *ret,
-	struct uuid *ret_job, struct err *err)
-{
-	int64_t created_us;
-
-	return jobs_create_timed(db, job, ret, ret_job, &created_us, err);
-}
-
-enum err_code
-jobs_create_timed(struct db *db, const struct job_new *job, enum create_outcome *ret,
 	struct uuid *ret_job, int64_t *ret_created_us, struct err *err)
 {
 	static const char *const outcomes[] = {
@@ -155,7 +146,8 @@ jobs_create_timed(struct db *db, const struct job_new *job, enum create_outcome 
 			rc = err_set(err, ERR_INTERNAL, "create_job: outcome %s of job %s", outcome, which);
 		else
 			*ret = (enum create_outcome)i;
-		*ret_created_us = row_i64(res, 0, "created_us", 0);
+		if (ret_created_us)
+			*ret_created_us = row_i64(res, 0, "created_us", 0);
 	}
 	PQclear(res);
 	mem_free(request);

@@ -58,11 +58,9 @@ struct job_new {
 enum create_outcome { CREATE_CREATED, CREATE_REPLAYED, CREATE_KEY_REUSED, CREATE_IN_FLIGHT };
 
 /* *ret_job: the job that the outcome is about.  May be repeated with the same
- * id when its answer was lost.  *ret_created_us: with CREATE_CREATED. */
-enum err_code jobs_create_timed(struct db *db, const struct job_new *job, enum create_outcome *ret,
+ * id when its answer was lost.  *ret_created_us: with CREATE_CREATED; may be NULL. */
+enum err_code jobs_create(struct db *db, const struct job_new *job, enum create_outcome *ret,
 	struct uuid *ret_job, int64_t *ret_created_us, struct err *err) MUST_CHECK;
-enum err_code jobs_create(struct db *db, const struct job_new *job,
-	enum create_outcome *ret, struct uuid *ret_job, struct err *err) MUST_CHECK;
 
 /* ERR_NOT_FOUND: it is not live (any more), or never was. */
 enum err_code jobs_load(struct db *db, const struct uuid *owner, const struct uuid *id,

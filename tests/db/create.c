@@ -72,7 +72,7 @@ client_round(struct client *c)
 	job.request = r->request;
 	c->sent = job.id;
 	c->err = (struct err)ERR_INIT;
-	c->rc = jobs_create(r->db, &job, &c->outcome, &c->told, &c->err);
+	c->rc = jobs_create(r->db, &job, &c->outcome, &c->told, NULL, &c->err);
 }
 
 static void
@@ -301,7 +301,7 @@ want_create(struct fixture *f, const struct job_new *job, enum create_outcome wa
 	enum create_outcome outcome;
 	struct uuid told;
 
-	WANT(ERR_OK, jobs_create(f->db, job, &outcome, &told, &err));
+	WANT(ERR_OK, jobs_create(f->db, job, &outcome, &told, NULL, &err));
 	assert_string_equal(err.text, "");
 	assert_int_equal(outcome, wanted);
 	assert_string_equal(text_of(&told), text_of(wanted_id));
@@ -473,7 +473,7 @@ repeat_run(void *element)
 {
 	struct repeat *r = element;
 
-	r->rc = jobs_create(r->db, r->job, &r->outcome, &r->told, &r->err);
+	r->rc = jobs_create(r->db, r->job, &r->outcome, &r->told, NULL, &r->err);
 }
 
 /* The first call is still at work at the server when it is repeated, and
@@ -537,7 +537,7 @@ churn(void *element)
 		new.slots = 2;
 		new.request = c->request;
 		move.status = GEN_CANCELED;
-		if (jobs_create(c->db, &new, &outcome, &job.id, &c->err))
+		if (jobs_create(c->db, &new, &outcome, &job.id, NULL, &c->err))
 			return;
 		c->created += outcome == CREATE_CREATED;
 		c->in_flight += outcome == CREATE_IN_FLIGHT && !uuid_equal(&job.id, &new.id);
@@ -586,13 +586,13 @@ values_that_do_not_fit_are_invalid(void **state)
 	new = a_job(key);
 	new.owner = new_uuid();
 	new.request = request;
-	WANT(ERR_INVALID, jobs_create(f->db, &new, &outcome, &told, &err));
+	WANT(ERR_INVALID, jobs_create(f->db, &new, &outcome, &told, NULL, &err));
 	SAYS("generation_jobs_key_length");
 	new.idempotency_key = "";
-	WANT(ERR_INVALID, jobs_create(f->db, &new, &outcome, &told, &err));
+	WANT(ERR_INVALID, jobs_create(f->db, &new, &outcome, &told, NULL, &err));
 	SAYS("generation_jobs_key_length");
 	new.idempotency_key = "\xff";
-	WANT(ERR_INVALID, jobs_create(f->db, &new, &outcome, &told, &err));
+	WANT(ERR_INVALID, jobs_create(f->db, &new, &outcome, &told, NULL, &err));
 	SAYS("22021");
 	assert_int_equal(outcome, CREATE_REPLAYED);
 	assert_int_equal(sql_int(f->pg, "select count(*) from public.generation_live"), 0);

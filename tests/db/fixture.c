@@ -220,7 +220,7 @@ created_job(struct fixture *f)
 
 	new.owner = new_uuid();
 	new.request = request;
-	WANT(ERR_OK, jobs_create(f->db, &new, &outcome, &id, &err));
+	WANT(ERR_OK, jobs_create(f->db, &new, &outcome, &id, NULL, &err));
 	assert_int_equal(outcome, CREATE_CREATED);
 	WANT(ERR_OK, jobs_load(f->db, &new.owner, &id, &job, &err));
 	json_decref(request);

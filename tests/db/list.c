@@ -18,7 +18,7 @@ settled(struct fixture *f, const struct uuid *owner, enum gen_status status)
 
 	new.owner = *owner;
 	new.request = request;
-	WANT(ERR_OK, jobs_create(f->db, &new, &outcome, &id, &err));
+	WANT(ERR_OK, jobs_create(f->db, &new, &outcome, &id, NULL, &err));
 	json_decref(request);
 	WANT(ERR_OK, jobs_load(f->db, owner, &id, &job, &err));
 	end.status = status;
@@ -114,7 +114,7 @@ a_request_comes_back(void **state)
 	new.owner = new_uuid();
 	new.request = request;
 	new.metadata = metadata;
-	WANT(ERR_OK, jobs_create(f->db, &new, &outcome, &id, &err));
+	WANT(ERR_OK, jobs_create(f->db, &new, &outcome, &id, NULL, &err));
 	WANT(ERR_NOT_FOUND, jobs_request(f->db, &other, &id, &status, &model, &got, &err));
 	assert_null(model);
 	WANT(ERR_OK, jobs_request(f->db, &new.owner, &id, &status, &model, &got, &err));

@@ -218,13 +218,13 @@ an_idempotency_key_lives_as_long_as_its_job(void **state)
 	first.request = again.request = request;
 	first.owner = again.owner = new_uuid();
 	first.id = id_of_age(3 * HOUR_MS);
-	WANT(ERR_OK, jobs_create(f->db, &first, &outcome, &id, &err));
+	WANT(ERR_OK, jobs_create(f->db, &first, &outcome, &id, NULL, &err));
 	sql_do(f->pg, "delete from public.generation_live");
 	sql_do(f->pg, "update public.generation_jobs set status = 'canceled', completed_at = now() - interval '2 h'");
-	WANT(ERR_OK, jobs_create(f->db, &again, &outcome, &id, &err));
+	WANT(ERR_OK, jobs_create(f->db, &again, &outcome, &id, NULL, &err));
 	assert_int_equal(outcome, CREATE_REPLAYED);
 	WANT(ERR_OK, prune_jobs(f->db, HOUR_MS, &beginning, false, &pruned, &err));
-	WANT(ERR_OK, jobs_create(f->db, &again, &outcome, &id, &err));
+	WANT(ERR_OK, jobs_create(f->db, &again, &outcome, &id, NULL, &err));
 	assert_int_equal(outcome, CREATE_CREATED);
 	json_decref(request);
 }

@@ -82,7 +82,7 @@ metadata_of_every_kind(void **state)
 		new.owner = new_uuid();
 		new.request = request;
 		new.metadata = metadata;
-		WANT(ERR_OK, jobs_create(f->db, &new, &outcome, &id, &err));
+		WANT(ERR_OK, jobs_create(f->db, &new, &outcome, &id, NULL, &err));
 		WANT(ERR_OK, jobs_show(f->db, &new.owner, &id, &json, &err));
 		assert_true(json_equal(json_object_get(json, "metadata"), metadata));
 		json_decref(json);
