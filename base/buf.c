@@ -76,7 +76,7 @@ buf_reserve(struct buf *b, size_t len)
 
 		while (cap < want)
 			cap += cap / 2;
-		if (cap > b->max + 1)
+		if (cap - 1 > b->max)
 			cap = b->max + 1;
 		p = mem_realloc(b->p, cap);
 		if (!p) {
