@@ -242,6 +242,8 @@ def for_a_second(run):
 ROWS = [
     Row("no memory, once at each place", jobs=0, stack="one gengate", before=note_descriptors, during=at_each_place,
         after=leaves_nothing, end=wanted_end, timeout=90),
+    # So slow that there are always creates without an answer; and no webhook tells half of the jobs.
     Row("no memory, for a second", jobs=40, apart_s=0.15, before=note_descriptors, during=for_a_second,
+        faults={"webhook_lost": 40, "delay": {"count": -1, "delay_ms": 300, "match": "POST /replicate/v1"}},
         after=leaves_nothing, timeout=90),
 ]
