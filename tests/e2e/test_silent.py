@@ -114,6 +114,16 @@ def a_worker_that_has_stored_an_output():
 
 
 @test
+def a_statement_is_given_up_at_its_deadline():
+    """Of all that were sent in vain above, requests' and workers', each took that long."""
+    lost = [e for e in rig.gengate.events("db.connection_lost")]
+    check(len(lost) >= POOL, f"only {len(lost)} connections were given up")
+    check(all("in time" in e["error"] for e in lost), f"for another reason: {lost}")
+    names = {e["statement"] for e in lost}
+    check(len(names) > 1, f"only of {names}")
+
+
+@test
 def a_stop_does_not_wait_for_each_lease():
     """Polls hang, and their leases are to be renewed, which is in vain for one as for all."""
     rig.set_sim(processing_ms=3000)
@@ -137,16 +147,6 @@ def a_stop_does_not_wait_for_each_lease():
         rig.one_prediction(job)
     rig.set_sim(processing_ms=100)
     rig.faults(webhook_lost=0)
-
-
-@test
-def a_statement_is_given_up_at_its_deadline():
-    """Of all that were sent in vain above, requests' and workers', each took that long."""
-    lost = [e for e in rig.gengate.events("db.connection_lost")]
-    check(len(lost) >= POOL, f"only {len(lost)} connections were given up")
-    check(all("in time" in e["error"] for e in lost), f"for another reason: {lost}")
-    names = {e["statement"] for e in lost}
-    check(len(names) > 1, f"only of {names}")
 
 
 @test
