@@ -146,6 +146,8 @@ schedule(const struct service *svc, const struct job *job, const struct apply *h
 		/* A hint came before the answer: perhaps it is over already. */
 		if (move->cancel || (!same_state && (job->prediction_id || job->cancel)))
 			move->due_ms = 0;
+		else if (same_state && how->delivery)	/* puts no look off: it may be old news */
+			move->due_ms = move->lease_ms = -1;
 		else
 			move->due_ms = (int64_t)poll_delay_ms(svc, job, move->tries);
 		break;
