@@ -43,4 +43,11 @@ def each_mutant_fits():
     check(not wrong, "\n".join(wrong))
 
 
+@test
+def the_documents_table_has_each_row():
+    with open(os.path.join(mutants.SRCDIR, "docs/fault-matrix.md"), encoding="utf-8") as f:
+        told = {line.split("  ")[0] for line in f.read().split("```\n")[1].splitlines()[1:]}
+    check(told == NAMES, f"docs/fault-matrix.md: not as in rows.py: {sorted(told ^ NAMES)}")
+
+
 run()
