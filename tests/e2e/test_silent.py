@@ -126,11 +126,11 @@ def a_statement_is_given_up_at_its_deadline():
 @test
 def a_stop_does_not_wait_for_each_lease():
     """Polls hang, and their leases are to be renewed, which is in vain for one as for all."""
-    rig.set_sim(processing_ms=3000)
+    rig.set_sim(processing_ms=10000)
     rig.faults(webhook_lost=-1)
     jobs = [rig.submit(f"hangs {i}") for i in range(20)]
-    for job in jobs:
-        rig.wait_state(job, "running")
+    stacks.wait_for(lambda: rig.sql_value("SELECT count(*) FROM generation_live WHERE state = 'running'")
+                    == str(len(jobs)), 15, "running jobs")
     rig.faults(delay={"count": -1, "delay_ms": 30000, "match": "GET /replicate"})
     stacks.wait_for(lambda: rig.taken("delay") >= len(jobs), 10, "polls that hang")
     pipe.silence()
