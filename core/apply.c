@@ -232,9 +232,7 @@ move_job(struct service *svc, struct job *job, const struct job_event *ev,
 	if (!detail)
 		return err_set(err, ERR_NOMEM, "job's trail");
 	schedule(svc, job, how, &move);
-	rc = detail ? ERR_OK : err_set(err, ERR_NOMEM, "job's trail");
-	if (!rc && move.state == GEN_SUBMITTING)
-		rc = name_account(svc, job, account, &move, err);
+	rc = move.state == GEN_SUBMITTING ? name_account(svc, job, account, &move, err) : ERR_OK;
 	if (!rc)
 		rc = jobs_move(svc->db, job, &move, err);
 	if (!rc) {
