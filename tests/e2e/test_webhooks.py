@@ -96,6 +96,29 @@ def a_webhook_before_the_creates_answer():
 
 
 @test
+def news_of_no_end_puts_no_look_off():
+    """What asked for that look may have said more: an end that came before the create's answer."""
+    rig.configure(poll_interval="60s")
+    rig.set_sim(starting_ms=60000)
+    rig.gengate.restart()
+    try:
+        job = rig.submit("looked at soon")
+        rig.wait_state(job, "running")
+        due = rig.sql_value("UPDATE generation_live SET due_at = now() + interval '15 s'"
+                            f" WHERE job_id = '{job['id']}' RETURNING due_at")
+        made = rig.one_prediction(job)
+        answer = rig.webhook(rig.webhook_path(job), {"id": made["id"], "status": "processing"}, delivery="msg_start")
+        equal((answer.status, rig.status(job)), (200, "processing"), "the webhook's answer, the status after it")
+        equal(rig.sql_value(f"SELECT due_at FROM generation_live WHERE job_id = '{job['id']}'"), due, "when it is due")
+        rig.http("POST", f"/generate/{job['id']}/cancel", user=job["user"])
+        equal(rig.settled(job)["status"], "canceled", "end")
+    finally:
+        rig.set_sim(starting_ms=50)
+        rig.configure(poll_interval="100ms")
+        rig.gengate.restart()
+
+
+@test
 def badly_signed_and_stale_webhooks_are_not_needed():
     for fault in ("webhook_bad_signature", "webhook_stale"):
         rig.faults(**{fault: {"count": -1, "match": fault}})
