@@ -2,9 +2,10 @@
 
 	mutants.py [--in FOLDER] [--red-only] [WORD]...
 
-Each patch in mutants/ takes away what keeps the promise of the rows that it names, and has
-to turn each of them red.  They are tried on a copy of the project with a build of its own;
-without a patch the rows have to be green.  Words choose patches by their names.  The table
+Each patch in mutants/ takes away what keeps the promise of the rows of the matrix that it
+names, or of the tests outside it (`Test: tests/e2e/test_x.py case`), and has to turn each of
+them red.  They are tried on a copy of the project with a build of its own; without a patch
+they have to be green.  Words choose patches by their names.  The table
 is printed and written to mutants.txt in the build folder.
 """
 
@@ -33,7 +34,13 @@ PROGRAMS = ("tests/fault/gengate", "tests/sim/gengate-sim")
 class Mutant:
     name: str
     path: str
-    rows: list
+    rows: list          # of the matrix
+    tests: list         # elsewhere: a test's file, and the case of it if it has any
+
+    @property
+    def red(self):
+        """All that it has to turn red."""
+        return self.rows + self.tests
 
     @property
     def title(self):
@@ -46,8 +53,8 @@ def read_mutants():
     for path in sorted(glob.glob(os.path.join(HERE, "mutants", "*.patch"))):
         with open(path, encoding="utf-8") as f:
             head = f.read().partition("\n--- ")[0]
-        rows = re.findall(r"^Row: (.+)$", head, re.MULTILINE)
-        found.append(Mutant(os.path.basename(path).removesuffix(".patch"), path, rows))
+        rows, tests = (re.findall(rf"^{word}: (.+)$", head, re.MULTILINE) for word in ("Row", "Test"))
+        found.append(Mutant(os.path.basename(path).removesuffix(".patch"), path, rows, tests))
     return found
 
 
@@ -96,22 +103,50 @@ class Copy:
         """What a mutant leaves unused is no mistake: warnings are allowed."""
         return all(self._run("make", f"-j{STACKS_AT_ONCE}", *goals, cwd=self.build) for goals in (("all",), PROGRAMS))
 
-    def matrix(self, rows):
-        """The rows by their names: are they red?  None: it did not come so far."""
-        words = [word for row in rows for word in ("--row", row)]
+    def _cases(self, *command):
+        """What a test tells: case -> is it red?  One that was skipped is neither."""
         environment = {**os.environ, "srcdir": self.folder, "builddir": self.build}
         try:
-            done = subprocess.run([sys.executable, os.path.join(self.folder, "tests/fault/matrix.py"),
-                                   "--jobs", str(STACKS_AT_ONCE), *words], env=environment, text=True, cwd=self.folder,
-                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=60 * MINUTES_MAX)
+            done = subprocess.run(command, env=environment, text=True, cwd=self.folder, stdin=subprocess.DEVNULL,
+                                  stdout=subprocess.PIPE, timeout=60 * MINUTES_MAX)
             text = done.stdout
         except subprocess.TimeoutExpired as late:
             text = (late.stdout or b"").decode(errors="replace")
-        with open(os.path.join(self.folder, "matrix.log"), "a", encoding="utf-8") as f:
+        with open(os.path.join(self.folder, "tests.log"), "a", encoding="utf-8") as f:
             f.write(text)
-        # One that was skipped is neither.
-        told = {name: bad for bad, name in re.findall(r"^(not )?ok \d+ - (.*)$", text, re.MULTILINE)}
-        return {row: bool(told[row]) if row in told else None for row in rows}
+        return {name: bool(bad) for bad, name in re.findall(r"^(not )?ok \d+ - (.*)$", text, re.MULTILINE)
+                if "# SKIP" not in name}
+
+    def matrix(self, rows):
+        """The rows by their names: are they red?  None: it did not come so far."""
+        words = [word for row in rows for word in ("--row", row)]
+        told = self._cases(sys.executable, os.path.join(self.folder, "tests/fault/matrix.py"),
+                           "--jobs", str(STACKS_AT_ONCE), *words)
+        return {row: told.get(row) for row in rows}
+
+    def test(self, name):
+        """The same for a test outside the matrix; without a case: is any of it red?"""
+        path, _, case = name.partition(" ")
+        script = os.path.join(self.folder, path)
+        if path.endswith(".py"):
+            command = sys.executable, script, *([case] if case else [])
+        elif os.path.exists(script):
+            command = "sh", script
+        elif self._run("make", path, cwd=self.build):
+            command = (os.path.join(self.build, path),)
+        else:
+            return None
+        told = self._cases(*command)
+        if case:
+            return told.get(case)
+        return any(told.values()) if told else None
+
+    def left(self, names, red):
+        """Which of them are not red, or not green; what did not run is neither."""
+        rows = [name for name in names if not name.startswith("tests/")]
+        is_red = self.matrix(rows) if rows else {}
+        is_red.update((name, self.test(name)) for name in names if name not in rows)
+        return [name for name in names if is_red[name] is not red]
 
 
 def say(text=""):
@@ -126,24 +161,22 @@ def try_mutant(copy, mutant):
         return f"does not apply: {wrong}"
     if not copy.make():
         return f"does not build, see {copy.log}"
-    left = mutant.rows
+    left = mutant.red
     for _ in range(TRIES):
-        red = copy.matrix(left)
-        left = [row for row in left if not red[row]]
+        left = copy.left(left, True)
         if not left:
             return ""
     return "not red: " + ", ".join(left)
 
 
 def not_green(copy, mutants):
-    """The rows that are red, or do not run, without a mutant."""
+    """The rows and tests that are red, or do not run, without a mutant."""
     copy.restore()
     if not copy.make():
         return [f"the project does not build, see {copy.log}"]
-    left = list(dict.fromkeys(row for mutant in mutants for row in mutant.rows))
+    left = list(dict.fromkeys(name for mutant in mutants for name in mutant.red))
     for _ in range(TRIES):
-        red = copy.matrix(left)
-        left = [row for row in left if red[row] is not False]
+        left = copy.left(left, False)
         if not left:
             break
     return left
@@ -162,7 +195,7 @@ def try_all(copy, mutants, red_only):
         began = time.monotonic()
         wrong = try_mutant(copy, mutant)
         amiss += bool(wrong)
-        verdict = wrong or "red: " + ", ".join(mutant.rows)
+        verdict = wrong or "red: " + ", ".join(mutant.red)
         lines.append(f"{mutant.name:{width}}  {time.monotonic() - began:4.0f} s  {verdict}")
         say(lines[-1])
     copy.restore()
@@ -170,7 +203,7 @@ def try_all(copy, mutants, red_only):
 
 
 def main():
-    parser = argparse.ArgumentParser(description="the mutants of the fault matrix")
+    parser = argparse.ArgumentParser(description="the mutants of the tests")
     parser.add_argument("--in", dest="folder", help="work there and leave it, for the next time")
     parser.add_argument("--red-only", action="store_true", help="do not see whether the rows are green without")
     parser.add_argument("words", nargs="*")
