@@ -682,14 +682,26 @@ server_run(struct server *s, const struct server_settings *settings, int fd, str
 	return start_threads(s, (size_t)settings->threads, err);
 }
 
-void
-server_close(struct server *s, bool last)
+/* The socket is its owner's to close then; its number may soon be another's. */
+static void
+stop_accepting(struct server *s)
 {
 	pthread_mutex_lock(&s->lock);
 	s->stopping = true;
 	if (s->fd >= 0)
 		poller_forget(s->poller, s->fd);
+	while (s->accepting > 0) {
+		pthread_mutex_unlock(&s->lock);
+		nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+		pthread_mutex_lock(&s->lock);
+	}
 	pthread_mutex_unlock(&s->lock);
+}
+
+void
+server_close(struct server *s, bool last)
+{
+	stop_accepting(s);
 	for (int i = 0; last && s->n_threads > 0 && i < LAST_MAX && accept_one(s); i++)
 		;
 	watches_stop(s->watches);
@@ -726,10 +738,9 @@ take_idle(struct server *s, size_t *at)
 static bool
 is_quiet(struct server *s)
 {
-	bool quiet;
+	bool quiet = true;
 
 	pthread_mutex_lock(&s->lock);
-	quiet = s->accepting == 0;
 	for (size_t i = 0; i < s->n_conns; i++)
 		quiet = quiet && s->conns[i]->state == CONN_FREE;
 	pthread_mutex_unlock(&s->lock);
