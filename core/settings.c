@@ -6,6 +6,7 @@
 
 #include "base/token.h"
 #include "base/url.h"
+#include "core/origins.h"
 
 static const char *const auths[] = { "server", "none", "supabase", NULL };
 static const char *const kinds[] = { "local", "supabase", NULL };
@@ -51,6 +52,10 @@ const struct cfg_row core_options[] = {
 	{ "output_hosts", CFG_STR, AT(output_hosts), .max = 4096,
 	  .doc = "More hosts that outputs may be fetched from, separated by commas: `host`, `host:port`, "
 		"or `.suffix`. One that names a loopback address also allows plain http to it." },
+	{ "cors_origins", CFG_STR, AT(cors_origins), .max = 4096,
+	  .doc = "Whose web pages may call the users' routes from a browser, separated by commas: "
+		"`https://app.example.com`, `http://localhost:5173`. `*`: every page's; it still needs the user's token, "
+		"for cookies and a browser's own logins are never allowed. Empty: only pages of the same origin." },
 	{ "ca_file", CFG_STR, AT(ca_file), .max = 1024, .flags = CFG_RESTART,
 	  .doc = "Certificates to trust for https instead of the system's." },
 	{ "slots_per_user", CFG_UINT, AT(slots_per_user), .def = "1", .min = 1, .max = 100,
@@ -115,6 +120,7 @@ settings_check(const struct settings *s, struct buf *mistakes)
 	struct err err = ERR_INIT;
 
 	check_public_url(s, mistakes);
+	origins_check(s->cors_origins, mistakes);
 	if (!s->provider)
 		cfg_mistake(mistakes, "provider", "must not be empty");
 	if (!s->models_file)

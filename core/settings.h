@@ -23,6 +23,7 @@ struct settings {
 	uint64_t signed_url_life_ms;
 	char *output_hosts;
 	char *ca_file;
+	char *cors_origins;
 	uint64_t slots_per_user;
 	uint64_t workers;
 	uint64_t pollers;

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/trace.h"
+#include "fcgi/cors.h"
 
 /* What a client is told to wait when the database is away. */
 #define RETRY_AFTER_S "2"
@@ -109,6 +110,9 @@ send_head(struct exchange *x)
 
 	buf_printf(&head, "Status: %d\r\nX-Request-Id: %s\r\nX-Content-Type-Options: nosniff\r\n",
 		x->status, x->request_id);
+	/* Here, so that no answer of any kind goes without. */
+	if (x->for_users)
+		cors_put(x, &head);
 	put_headers(x, &head);
 	if (!x->streams && x->status != 204 && x->status != 304)
 		buf_printf(&head, "Content-Length: %zu\r\n", x->out.len);

@@ -3,6 +3,7 @@
 #include "fcgi/routes.h"
 
 #include "fcgi/caller.h"
+#include "fcgi/cors.h"
 
 /* nginx has the same limits (nginx/gengate.conf): it refuses before it sends. */
 #define GENERATE_MAX_BYTES (1000 * 1000)
@@ -56,18 +57,30 @@ method_matches(const struct route *route, const char *method)
 }
 
 static void
-answer_not_allowed(struct exchange *x, const char *path)
+put_methods(const char *path, struct buf *methods)
 {
-	struct buf allow = BUF_INIT(64);
 	char tail[TAIL_SIZE];
 
 	for (size_t i = 0; i < N_ROUTES; i++)
 		if (path_matches(&routes[i], path, tail))
-			buf_printf(&allow, "%s%s", allow.len ? ", " : "",
+			buf_printf(methods, "%s%s", methods->len ? ", " : "",
 				strcmp(routes[i].method, "GET") == 0 ? "GET, HEAD" : routes[i].method);
-	answer_header(x, "Allow", buf_str(&allow));
-	buf_clear(&allow);
-	answer_problem(x, ERR_METHOD, NULL, NULL);
+}
+
+/* A method that the path does not have. */
+static void
+answer_other_method(struct exchange *x)
+{
+	struct buf methods = BUF_INIT(64);
+
+	put_methods(x->path, &methods);
+	if (x->for_users && cors_is_preflight(x)) {
+		cors_answer_preflight(x, buf_str(&methods));
+	} else {
+		answer_header(x, "Allow", buf_str(&methods));
+		answer_problem(x, ERR_METHOD, NULL, NULL);
+	}
+	buf_clear(&methods);
 }
 
 static void
@@ -81,7 +94,7 @@ call(struct exchange *x, const struct route *route)
 	x->handle = route->handle;
 	if (rc)
 		answer_failure(x, rc, &err);
-	else if (route->whom == ANYBODY)
+	else if (!x->for_users)
 		route->handle(x);
 	else
 		caller_admit(x);
@@ -97,13 +110,14 @@ routes_dispatch(struct exchange *x)
 			continue;
 		path_known = true;
 		x->route = routes[i].path;
+		x->for_users = routes[i].whom == AN_OWNER;
 		if (method_matches(&routes[i], x->method)) {
 			call(x, &routes[i]);
 			return;
 		}
 	}
 	if (path_known)
-		answer_not_allowed(x, x->path);
+		answer_other_method(x);
 	else
 		answer_problem(x, ERR_NOT_FOUND, NULL, NULL);
 }

@@ -5,7 +5,8 @@
 #include "fcgi/exchange.h"
 
 /* Finds the route, reads the body within the route's limit, finds out who asks,
- * calls the resource.  Answers 404, 405 (with Allow) and 413 itself. */
+ * calls the resource.  Answers 404, 405 (with Allow), 413 and
+ * preflights (fcgi/cors.h) itself. */
 void routes_dispatch(struct exchange *x);
 
 /* The resources, one file each. */
