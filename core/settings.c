@@ -59,7 +59,7 @@ const struct cfg_row core_options[] = {
 	{ "ca_file", CFG_STR, AT(ca_file), .max = 1024, .flags = CFG_RESTART,
 	  .doc = "Certificates to trust for https instead of the system's." },
 	{ "slots_per_user", CFG_UINT, AT(slots_per_user), .def = "1", .min = 1, .max = 100,
-	  .doc = "Jobs that one user may have in flight." },
+	  .doc = "Jobs that one user may have in flight. When it is made smaller, what is above it goes on to its end." },
 	{ "workers", CFG_UINT, AT(workers), .def = "16", .min = 2, .max = 2000, .flags = CFG_RESTART,
 	  .doc = "Threads that send creates and keep outputs, at most: half of them each. They are started "
 		"when they are needed." },

@@ -1,4 +1,4 @@
--- Take a job or say why not; see the function in migrations/0001_init.sql.
+-- Take a job or say why not; see the function in migrations/0007_slots.sql.
 -- $1 owner  $2 id  $3 slots  $4 idempotency key or null  $5 fingerprint, hex
 -- $6 model  $7 provider  $8 request  $9 metadata or null  $10 time left, ms
 -- created_us is of a job that is new.  What create_job() has just inserted is not

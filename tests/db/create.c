@@ -455,7 +455,47 @@ in_flight_names_the_other(void **state)
 	c = a_job(NULL);
 	c.owner = a.owner;
 	c.request = request;				/* fewer slots than before: */
-	want_create(f, &c, CREATE_CREATED, &c.id);	/* the first is free */
+	want_create(f, &c, CREATE_IN_FLIGHT, &b.id);	/* the first is free, and one is enough */
+	settle(f, &a.owner, &b.id);
+	want_create(f, &c, CREATE_CREATED, &c.id);
+	json_decref(request);
+}
+
+/* However many slots there were: which of them are taken, and what may come. */
+static void
+fewer_slots_than_before(void **state)
+{
+	static const struct { const char *taken; int slots; bool created; } rows[] = {
+		{ "xxx", 2, false }, { ".xx", 2, false }, { "x.x", 2, false }, { "..x", 2, true },
+		{ "x..", 2, true }, { ".x.", 2, true }, { "..x", 1, false }, { ".x.", 1, false },
+		{ "...", 1, true }, { "....x", 3, true }, { "..xx", 3, true }, { ".xx.x", 3, false },
+		{ ".x..x", 3, true }, { "x.x.x", 4, true }, { "xxxx", 100, true },
+	};
+	struct fixture *f = *state;
+	json_t *request = json_object();
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		struct job_new new = a_job(NULL);
+		struct err err = ERR_INIT;
+		struct uuid jobs[8], told;
+		enum create_outcome outcome;
+
+		new.owner = new_uuid();
+		new.request = request;
+		for (size_t s = 0; rows[i].taken[s]; s++) {
+			new.id = jobs[s] = new_uuid();
+			new.slots = (int)s + 1;
+			want_create(f, &new, CREATE_CREATED, &new.id);
+		}
+		for (size_t s = 0; rows[i].taken[s]; s++)
+			if (rows[i].taken[s] == '.')
+				settle(f, &new.owner, &jobs[s]);
+		new.id = new_uuid();
+		new.slots = rows[i].slots;
+		WANT(ERR_OK, jobs_create(f->db, &new, &outcome, &told, NULL, &err));
+		if ((outcome == CREATE_CREATED) != rows[i].created)
+			fail_msg("%s with %d slots: outcome %d", rows[i].taken, rows[i].slots, outcome);
+	}
 	json_decref(request);
 }
 
@@ -611,6 +651,7 @@ test_create(void)
 		cmocka_unit_test_setup(keys_are_replayed_or_reused, fixture_empty),
 		cmocka_unit_test_setup(a_key_is_found_without_making_anything, fixture_empty),
 		cmocka_unit_test_setup(in_flight_names_the_other, fixture_empty),
+		cmocka_unit_test_setup(fewer_slots_than_before, fixture_empty),
 		cmocka_unit_test_setup(the_same_id_at_once_is_never_in_flight, fixture_empty),
 		cmocka_unit_test_setup(slots_that_come_free_are_taken, fixture_empty),
 		cmocka_unit_test_setup(values_that_do_not_fit_are_invalid, fixture_empty),
