@@ -10,9 +10,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define FILE_MAX_BYTES 1000000
+#define SECRET_MAX_BYTES 65536	/* of a file that holds one value */
 #define MISTAKE_MAX_BYTES 16384
 #define QUOTE_MAX_BYTES 60	/* of a wrong value, in a mistake */
 #define NAME_MAX_BYTES 64	/* longer ones resemble none of ours */
@@ -20,10 +22,13 @@
 
 static const char env_prefix[] = "GENGATE_";
 static const char env_suffix[] = "_FILE";
+static const char file_suffix[] = "_file";
+static const char credentials_name[] = "CREDENTIALS_DIRECTORY";
 static const char blanks[] = " \t\r";
 static const char needs_restart[] = "Needs a restart.";
 
-enum source { FROM_DEFAULT, FROM_FILE, FROM_ENV, FROM_ENV_FILE };
+/* ..._PATH: by the name of a file that has the value. */
+enum source { FROM_DEFAULT, FROM_FILE, FROM_FILE_PATH, FROM_CREDENTIAL, FROM_ENV, FROM_ENV_PATH };
 
 /* A row and what was found for it. */
 struct slot {
@@ -38,8 +43,11 @@ struct load {
 	const char *path;
 	struct slot *slots;
 	size_t n_slots;
+	const char *credentials;	/* a folder; borrowed from env; NULL: none */
 	struct buf *mistakes;
+	struct buf *warnings;
 	size_t n_mistakes;
+	bool has_secrets;		/* the configuration file itself has */
 	bool nomem;
 };
 
@@ -260,11 +268,17 @@ put_where(struct buf *out, const struct load *ld, const struct slot *slot,
 	case FROM_FILE:
 		buf_printf(out, "%s:%u: %s: ", ld->path, slot->line, slot->row->name);
 		break;
+	case FROM_FILE_PATH:
+		buf_printf(out, "%s:%u: %s%s: ", ld->path, slot->line, slot->row->name, file_suffix);
+		break;
+	case FROM_CREDENTIAL:
+		buf_printf(out, "credential %s: ", slot->row->name);
+		break;
 	case FROM_ENV:
-	case FROM_ENV_FILE:
+	case FROM_ENV_PATH:
 		buf_puts(out, env_prefix);
 		put_upper(out, slot->row->name);
-		buf_printf(out, "%s: ", from == FROM_ENV_FILE ? env_suffix : "");
+		buf_printf(out, "%s: ", from == FROM_ENV_PATH ? env_suffix : "");
 		break;
 	case FROM_DEFAULT:
 		buf_printf(out, "%s: ", slot->row->name);
@@ -596,10 +610,10 @@ cfg_follow(const struct cfg *was, const struct cfg *now, struct buf *changed, st
 /* ---- slots ---- */
 
 static struct slot *
-find_slot(const struct load *ld, const char *name)
+find_slot(const struct load *ld, const char *name, size_t len)
 {
 	for (size_t i = 0; i < ld->n_slots; i++)
-		if (strcmp(ld->slots[i].row->name, name) == 0)
+		if (strlen(ld->slots[i].row->name) == len && memcmp(ld->slots[i].row->name, name, len) == 0)
 			return &ld->slots[i];
 	return NULL;
 }
@@ -635,7 +649,7 @@ make_slots(struct load *ld, const struct cfg *cfg)
 		const struct cfg_section *sec = &cfg->sections[i];
 
 		for (const struct cfg_row *row = sec->rows; row->name; row++) {
-			assert(!find_slot(ld, row->name));
+			assert(!find_slot(ld, row->name, strlen(row->name)));
 			ld->slots[ld->n_slots].row = row;
 			ld->slots[ld->n_slots++].target = sec->target;
 		}
@@ -796,12 +810,21 @@ unknown_in_env(struct load *ld, const char *name, size_t len)
 
 /* ---- files ---- */
 
+/* What may everybody on this host do with the file?  No letters: nothing. */
+static mode_t
+open_to_all(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) ? st.st_mode & (S_IROTH | S_IWOTH) : 0;
+}
+
 /*
  * All of a file.  ERR_CONFIG: ret_why says why not.  The room is made at once,
  * because growing would leave copies of secrets behind.
  */
 static enum err_code
-read_file(const char *path, struct buf *out, const char **ret_why)
+read_file(const char *path, struct buf *out, mode_t *ret_open, const char **ret_why)
 {
 	enum err_code rc = ERR_CONFIG;
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
@@ -811,6 +834,7 @@ read_file(const char *path, struct buf *out, const char **ret_why)
 		*ret_why = strerror(errno);
 		return ERR_CONFIG;
 	}
+	*ret_open = open_to_all(fd);
 	if (!buf_reserve(out, out->max)) {
 		rc = ERR_NOMEM;
 		goto out;
@@ -824,7 +848,7 @@ read_file(const char *path, struct buf *out, const char **ret_why)
 		out->len += n > 0 ? (size_t)n : 0;
 	}
 	if (out->len == out->max) {
-		*ret_why = "it has more than 1 MB";
+		*ret_why = out->max > FILE_MAX_BYTES ? "it has more than 1 MB" : "it has more than 64 kB";
 		goto out;
 	}
 	out->p[out->len] = '\0';
@@ -832,14 +856,6 @@ read_file(const char *path, struct buf *out, const char **ret_why)
 out:
 	close(fd);
 	return rc;
-}
-
-static void
-wipe(struct buf *b)
-{
-	if (b->p)
-		OPENSSL_cleanse(b->p, b->cap);
-	buf_clear(b);
 }
 
 /* Cut blanks off both ends, in place. */
@@ -856,6 +872,100 @@ trim(char *s)
 	return s;
 }
 
+/* ---- files with one value ---- */
+
+/* The path itself is not shown for a secret: who mistakes GENGATE_X_FILE for
+ * GENGATE_X puts the secret there. */
+static void
+unreadable(struct load *ld, struct slot *slot, enum source from, const char *path, const char *why)
+{
+	if (slot->row->flags & CFG_SECRET)
+		slot_mistake(ld, slot, from, "its file cannot be read: %s", why);
+	else
+		slot_mistake(ld, slot, from, "%.4096s cannot be read: %s", path, why);
+}
+
+/* What stands in `line` is open to everybody, and secret. */
+static void
+warn_open(struct load *ld, struct buf *line, mode_t open)
+{
+	buf_printf(line, "everybody on this host may %s it; chmod o= it",
+		!(open & S_IWOTH) ? "read" : open & S_IROTH ? "read and change" : "change");
+	if (ld->warnings)
+		put_mistake(ld->warnings, line);
+	if (line->err)
+		ld->nomem = true;
+}
+
+static void
+warn_open_value(struct load *ld, const struct slot *slot, enum source from, mode_t open)
+{
+	struct buf line = BUF_INIT(MISTAKE_MAX_BYTES);
+
+	put_where(&line, ld, slot, from);
+	buf_puts(&line, "its file has a secret, and ");
+	warn_open(ld, &line, open);
+	buf_clear(&line);
+}
+
+/* Without the end of its only line: editors put it there. */
+static void
+cut_newline(struct buf *text)
+{
+	if (text->len && text->p[text->len - 1] == '\n')
+		text->len--;
+	if (text->len && text->p[text->len - 1] == '\r')
+		text->len--;
+	text->p[text->len] = '\0';
+}
+
+/* The value is what the file at path has. */
+static void
+load_value_file(struct load *ld, struct slot *slot, enum source from, const char *path)
+{
+	struct buf text = BUF_INIT(SECRET_MAX_BYTES + 1);
+	const char *why = NULL;
+	mode_t open = 0;
+	enum err_code rc = read_file(path, &text, &open, &why);
+
+	if (rc == ERR_NOMEM) {
+		ld->nomem = true;
+	} else if (rc) {
+		unreadable(ld, slot, from, path, why);
+	} else if (strlen(text.p) != text.len) {
+		unreadable(ld, slot, from, path, "there is a zero byte in it");
+	} else {
+		cut_newline(&text);
+		set_value(ld, slot, from, text.p);
+		if (open && slot->row->flags & CFG_SECRET)
+			warn_open_value(ld, slot, from, open);
+	}
+	buf_wipe(&text);
+}
+
+/* What systemd hands to a service as LoadCredential=NAME:... says; for secrets only. */
+static void
+load_credentials(struct load *ld)
+{
+	for (size_t i = 0; ld->credentials && i < ld->n_slots; i++) {
+		struct slot *slot = &ld->slots[i];
+		struct buf path = BUF_INIT(4096);
+
+		if (slot->given || !(slot->row->flags & CFG_SECRET))
+			continue;
+		buf_printf(&path, "%s/%s", ld->credentials, slot->row->name);
+		if (path.err == ERR_NOMEM)
+			ld->nomem = true;
+		else if (path.err)
+			unreadable(ld, slot, FROM_CREDENTIAL, "", "its path is too long");
+		else if (access(buf_str(&path), F_OK) == 0 || errno != ENOENT)
+			load_value_file(ld, slot, FROM_CREDENTIAL, buf_str(&path));
+		buf_clear(&path);
+	}
+}
+
+/* ---- the configuration file ---- */
+
 /* Take the quotes off, in place; false if they do not end where the value does. */
 static bool
 unquote(char **s)
@@ -871,10 +981,24 @@ unquote(char **s)
 	return true;
 }
 
+/* By the name in the file: a row's, or a row's with _file. */
+static struct slot *
+find_file_slot(const struct load *ld, const char *name, enum source *ret_from)
+{
+	size_t len = strlen(name);
+	struct slot *slot = find_slot(ld, name, len);
+
+	if (slot || !ends_with(name, len, file_suffix))
+		return slot;
+	*ret_from = FROM_FILE_PATH;
+	return find_slot(ld, name, len - strlen(file_suffix));
+}
+
 /* One line without its newline.  Nothing of it is shown that may be a value. */
 static void
 load_line(struct load *ld, char *s, unsigned line)
 {
+	enum source from = FROM_FILE;
 	char *name, *value;
 	struct slot *slot;
 
@@ -889,7 +1013,7 @@ load_line(struct load *ld, char *s, unsigned line)
 	*value++ = '\0';
 	name = trim(s);
 	value = trim(value);
-	slot = find_slot(ld, name);
+	slot = find_file_slot(ld, name, &from);
 	if (!slot) {
 		unknown_in_file(ld, line, name, value);
 	} else if (slot->line) {
@@ -898,10 +1022,14 @@ load_line(struct load *ld, char *s, unsigned line)
 	} else {
 		slot->line = line;
 		if (!unquote(&value))
-			slot_mistake(ld, slot, FROM_FILE,
+			slot_mistake(ld, slot, from,
 				"the value begins with a double quote and does not end with one");
+		else if (!slot->given && from == FROM_FILE_PATH)
+			load_value_file(ld, slot, from, value);
 		else if (!slot->given)
-			set_value(ld, slot, FROM_FILE, value);
+			set_value(ld, slot, from, value);
+		if (from == FROM_FILE && slot->row->flags & CFG_SECRET)
+			ld->has_secrets = true;
 	}
 }
 
@@ -930,8 +1058,10 @@ static void
 load_file(struct load *ld)
 {
 	struct buf text = BUF_INIT(FILE_MAX_BYTES + 1);
+	struct buf warning = BUF_INIT(MISTAKE_MAX_BYTES);
 	const char *why = NULL;
-	enum err_code rc = read_file(ld->path, &text, &why);
+	mode_t open = 0;
+	enum err_code rc = read_file(ld->path, &text, &open, &why);
 
 	if (rc == ERR_OK)
 		load_lines(ld, &text);
@@ -939,7 +1069,12 @@ load_file(struct load *ld)
 		ld->nomem = true;
 	else
 		file_mistake(ld, 0, "cannot be read: %s", why);
-	wipe(&text);
+	if (open && ld->has_secrets) {
+		buf_printf(&warning, "%s: it has secrets, and ", ld->path);
+		warn_open(ld, &warning, open);
+	}
+	buf_clear(&warning);
+	buf_wipe(&text);
 }
 
 /* ---- environment ---- */
@@ -975,37 +1110,12 @@ assign_env(struct load *ld, const char *name, size_t len, const char *value)
 		slot->env_path = value;
 }
 
-/* The path itself is not shown for a secret: who mistakes GENGATE_X_FILE for
- * GENGATE_X puts the secret there. */
-static void
-unreadable(struct load *ld, struct slot *slot, const char *why)
+static bool
+is_named(const char *variable, const char *eq, const char *name)
 {
-	if (slot->row->flags & CFG_SECRET)
-		slot_mistake(ld, slot, FROM_ENV_FILE, "its file cannot be read: %s", why);
-	else
-		slot_mistake(ld, slot, FROM_ENV_FILE, "%.4096s cannot be read: %s",
-			slot->env_path, why);
-}
+	size_t len = (size_t)(eq - variable);
 
-static void
-load_env_file(struct load *ld, struct slot *slot)
-{
-	struct buf text = BUF_INIT(FILE_MAX_BYTES + 1);
-	const char *why = NULL;
-	enum err_code rc = read_file(slot->env_path, &text, &why);
-
-	if (rc == ERR_NOMEM) {
-		ld->nomem = true;
-	} else if (rc) {
-		unreadable(ld, slot, why);
-	} else if (strlen(text.p) != text.len) {
-		unreadable(ld, slot, "there is a zero byte in it");
-	} else {
-		if (text.len && text.p[text.len - 1] == '\n')
-			text.p[--text.len] = '\0';
-		set_value(ld, slot, FROM_ENV_FILE, text.p);
-	}
-	wipe(&text);
+	return len == strlen(name) && memcmp(variable, name, len) == 0;
 }
 
 static void
@@ -1016,6 +1126,8 @@ load_env(struct load *ld, char *const env[])
 	for (size_t i = 0; env && env[i]; i++) {
 		const char *eq = strchr(env[i], '=');
 
+		if (eq && is_named(env[i], eq, credentials_name))
+			ld->credentials = eq + 1;
 		if (eq && strncmp(env[i], env_prefix, prefix_len) == 0)
 			assign_env(ld, env[i] + prefix_len,
 				(size_t)(eq - env[i]) - prefix_len, eq + 1);
@@ -1030,7 +1142,7 @@ load_env(struct load *ld, char *const env[])
 		else if (slot->env)
 			set_value(ld, slot, FROM_ENV, slot->env);
 		else if (slot->env_path)
-			load_env_file(ld, slot);
+			load_value_file(ld, slot, FROM_ENV_PATH, slot->env_path);
 	}
 }
 
@@ -1056,16 +1168,18 @@ enum err_code
 cfg_load(const struct cfg *cfg, const char *path, char *const env[],
 	struct buf *mistakes, struct err *err)
 {
-	struct load ld = { .path = path, .mistakes = mistakes };
+	struct load ld = { .path = path, .mistakes = mistakes, .warnings = cfg->warnings };
 
 	if (make_slots(&ld, cfg))
 		return err_set(err, ERR_NOMEM, "configuration");
 	load_env(&ld, env);
+	load_credentials(&ld);
 	if (path)
 		load_file(&ld);
 	load_defaults(&ld);
 	mem_free(ld.slots);
-	if (ld.nomem || mistakes->err == ERR_NOMEM) {
+	if (ld.nomem || mistakes->err == ERR_NOMEM ||
+	    (cfg->warnings && cfg->warnings->err == ERR_NOMEM)) {
 		cfg_clear(cfg);
 		return err_set(err, ERR_NOMEM, "configuration");
 	}
@@ -1073,6 +1187,72 @@ cfg_load(const struct cfg *cfg, const char *path, char *const env[],
 		return err_set(err, ERR_CONFIG, "%zu mistake%s in the configuration",
 			ld.n_mistakes, ld.n_mistakes == 1 ? "" : "s");
 	return ERR_OK;
+}
+
+/* ---- an environment that nobody else sees ---- */
+
+/* Is it what cfg_load() reads?  "NAME=value". */
+static bool
+is_read(const char *variable)
+{
+	const size_t prefix_len = sizeof env_prefix - 1;
+	const char *eq = strchr(variable, '=');
+
+	if (!eq)
+		return false;
+	if (is_named(variable, eq, credentials_name))
+		return true;
+	return strncmp(variable, env_prefix, prefix_len) == 0 &&
+	       !is_ignored(variable + prefix_len, (size_t)(eq - variable) - prefix_len);
+}
+
+static void
+drop_read(char **env)
+{
+	char **to = env;
+
+	for (; *env; env++) {
+		if (is_read(*env))
+			OPENSSL_cleanse(*env, strlen(*env));
+		else
+			*to++ = *env;
+	}
+	*to = NULL;
+}
+
+enum err_code
+cfg_env_take(char **env, char ***ret, struct err *err)
+{
+	char **taken;
+	size_t n = 0;
+
+	for (size_t i = 0; env[i]; i++)
+		n += is_read(env[i]);
+	taken = mem_calloc(n + 1, sizeof *taken);
+	n = 0;
+	for (size_t i = 0; taken && env[i]; i++) {
+		if (!is_read(env[i]))
+			continue;
+		taken[n] = mem_strdup(env[i]);
+		if (!taken[n++])
+			cfg_env_free(&taken);
+	}
+	if (!taken)
+		return err_set(err, ERR_NOMEM, "environment");
+	drop_read(env);
+	*ret = taken;
+	return ERR_OK;
+}
+
+void
+cfg_env_free(char ***penv)
+{
+	char **env = *penv;
+
+	for (size_t i = 0; env && env[i]; i++)
+		mem_free_secret(env[i], strlen(env[i]));
+	mem_free(env);
+	*penv = NULL;
 }
 
 /* ---- what people read ---- */
@@ -1296,10 +1476,16 @@ static const char markdown_intro[] =
 	"A value comes from the last of these that has it:\n"
 	"\n"
 	"1. the default below;\n"
-	"2. the configuration file, as `name = value`;\n"
-	"3. the file that `GENGATE_<NAME>_FILE` in the environment names, without its\n"
-	"   last newline: for secrets that are mounted as files;\n"
-	"4. `GENGATE_<NAME>` in the environment, the name in capitals.\n"
+	"2. the configuration file: `name = value`, or `name_file = path` for what that file has;\n"
+	"3. for a secret, the systemd credential of its name (`LoadCredential=name:path`, read\n"
+	"   from `$CREDENTIALS_DIRECTORY`);\n"
+	"4. the environment: `GENGATE_<NAME>`, the name in capitals, or `GENGATE_<NAME>_FILE` for\n"
+	"   what that file has.\n"
+	"\n"
+	"A file with one value may have 64 kB and no zero byte; the newline at its end does not\n"
+	"count. A file with a secret that everybody on the host may read or change is warned about\n"
+	"(`config.exposed` in the log, `gengate check`). What came by the environment is wiped\n"
+	"there, so that `/proc` does not show it.\n"
 	"\n"
 	"In the configuration file a line that begins with `#` is a comment; a `#` further on\n"
 	"belongs to the value. Blanks around name and value do not count; a value in\n"
@@ -1308,7 +1494,8 @@ static const char markdown_intro[] =
 	"or `1GB`, in powers of 1000; on or off may be `yes`, `no`, `true` and `false` too.\n"
 	"\n"
 	"A name that is not listed here is a mistake, in the file and in the environment, as\n"
-	"are a name twice in the file and both `GENGATE_<NAME>` and `GENGATE_<NAME>_FILE`.\n"
+	"are a name twice in the file, with or without `_file`, and both `GENGATE_<NAME>` and\n"
+	"`GENGATE_<NAME>_FILE`.\n"
 	"All mistakes are told at once, before anything starts.\n"
 	"\n"
 	"On SIGHUP `gengate serve` and `gengate work` read all of it anew, `models_file` and the files of\n"

@@ -1,9 +1,11 @@
 /*
  * Configuration: every folder owns an array of rows; cli/ joins them.  The
  * loader, the checks, --help, --dump-config and docs/config.md walk the same
- * rows.  A value comes from, in rising order: the row's default, the file
- * (`name = value`, # comments), GENGATE_<NAME>_FILE (the value is that file's
- * content without its last newline), GENGATE_<NAME>.
+ * rows.  A value comes from, in rising order: the row's default; the file
+ * (`name = value`, or `name_file = path` for that file's content; # comments); for
+ * a secret the systemd credential of its name, a file in $CREDENTIALS_DIRECTORY;
+ * GENGATE_<NAME>_FILE or GENGATE_<NAME>.  A file's content counts without its last
+ * newline.  So what a process was given goes before what all may share.
  *
  * Read before the first thread, checked as a whole with every mistake listed,
  * then const.  A reload fills another set of targets.
@@ -55,6 +57,7 @@ struct cfg_section {
 struct cfg {
 	const struct cfg_section *sections;
 	size_t n_sections;
+	struct buf *warnings;		/* of cfg_load(); NULL: they are not wanted */
 };
 
 /*
@@ -62,8 +65,8 @@ struct cfg {
  * env: as environ; may be NULL.  Unknown names in the file, and unknown GENGATE_
  * names in env, are mistakes (GENGATE_CONFIG and GENGATE_TEST_* are not ours to
  * judge); so are a name given twice in the file, and GENGATE_X together with
- * GENGATE_X_FILE.  A row named x_file is set by GENGATE_X_FILE itself.  A value
- * in the file that the environment overrides is not looked at.
+ * GENGATE_X_FILE.  A row named x_file is set by x_file and GENGATE_X_FILE
+ * themselves.  A value that a stronger source overrides is not looked at.
  *
  * Mistakes go to `mistakes`, one line each ("gengate.conf:12: max_output_bytes:
  * \"8M\" has no unit; write it as 8MB", "GENGATE_THREADS: ..."), all that fit
@@ -71,9 +74,22 @@ struct cfg {
  * right, and zero for what was wrong, so that combinations can be judged in the
  * same go; after ERR_NOMEM they hold no strings.  Strings in the targets are
  * owned by them: cfg_clear(), whatever came back here.
+ *
+ * Warnings are lines of the same form: files with secrets that everybody on the
+ * host may read or change.
  */
 enum err_code cfg_load(const struct cfg *cfg, const char *path, char *const env[],
 	struct buf *mistakes, struct err *err) MUST_CHECK;
+
+/*
+ * Move what cfg_load() reads out of an environment, and wipe it there: /proc shows
+ * what a process was started with for as long as it lives.  Before the first
+ * thread.  ret is for cfg_load(), owned by the caller: cfg_env_free().
+ * ERR_NOMEM: env is as it was.
+ */
+enum err_code cfg_env_take(char **env, char ***ret, struct err *err) MUST_CHECK;
+void cfg_env_free(char ***env);		/* NULL is fine; wiped */
+
 void cfg_clear(const struct cfg *cfg);	/* frees the strings, secrets wiped */
 
 /*

@@ -611,7 +611,7 @@ add_header_line(struct transfer *t, const struct http_header *h)
 	if (!blank)
 		buf_puts(&line, h->value);
 	ok = !line.err && add_line(t, line.p);
-	buf_clear(&line);
+	buf_wipe(&line);
 	return ok;
 }
 
@@ -1171,8 +1171,9 @@ client_run(void *arg)
 enum err_code
 http_global_init(struct err *err)
 {
+	/* Wiped, because it copies our headers, with the tokens in them. */
 	CURLcode cc = curl_global_init_mem(CURL_GLOBAL_DEFAULT, mem_alloc,
-		mem_free, mem_realloc, mem_strdup, mem_calloc);
+		mem_free_wiped, mem_realloc_wiped, mem_strdup, mem_calloc);
 
 	if (cc)
 		return err_set(err, cc == CURLE_OUT_OF_MEMORY ?

@@ -4,6 +4,9 @@
 
 #include "base/mem.h"
 
+#ifdef HAVE_MALLOC_H
+#include <malloc.h>
+#endif
 #include <openssl/crypto.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,4 +80,39 @@ mem_free_secret(void *p, size_t bytes)
 	if (p)
 		OPENSSL_cleanse(p, bytes);
 	mem_free(p);
+}
+
+static size_t
+usable_bytes(void *p)
+{
+#ifdef HAVE_MALLOC_USABLE_SIZE
+	return malloc_usable_size(p);
+#else
+	(void)p;
+	return 0;
+#endif
+}
+
+void
+mem_free_wiped(void *p)
+{
+	if (p)
+		mem_free_secret(p, usable_bytes(p));
+}
+
+/* A realloc() that moves leaves the old place as it was. */
+void *
+mem_realloc_wiped(void *old, size_t bytes)
+{
+	size_t had = old ? usable_bytes(old) : 0;
+	void *p;
+
+	if (old && !had)
+		return mem_realloc(old, bytes);
+	p = mem_alloc(bytes);
+	if (p && old) {
+		memcpy(p, old, had < bytes ? had : bytes);
+		mem_free_secret(old, had);
+	}
+	return p;
 }

@@ -22,6 +22,13 @@ void mem_free(void *p);					/* NULL is fine */
 /* Overwrite, so that the compiler cannot leave it out, and free. */
 void mem_free_secret(void *p, size_t bytes);
 
+/*
+ * For a library that copies secrets and frees the copies as they are: whatever it
+ * lets go of is overwritten first, as far as the C library tells how much that is.
+ */
+void mem_free_wiped(void *p);
+void *mem_realloc_wiped(void *p, size_t bytes) MUST_CHECK;	/* on failure p stays */
+
 /* These exist in the library of the tests only. */
 void mem_fail_after(long n);	/* the n-th allocation from now fails, and all after it */
 void mem_fail_once(long n);	/* only the n-th allocation from now fails */

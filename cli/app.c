@@ -90,6 +90,8 @@ app_new(void)
 	app->storage_settings = mem_calloc(storage_count(), sizeof *app->storage_settings);
 	app->sections = mem_calloc(6 + provider_count() + storage_count(), sizeof *app->sections);
 	app->cfg.sections = app->sections;
+	app->warnings = (struct buf)BUF_INIT(MISTAKES_MAX);
+	app->cfg.warnings = &app->warnings;
 	if (!app->provider_settings || !app->storage_settings || !app->sections || !add_all(app))
 		app_free(&app);
 	return app;
@@ -103,6 +105,8 @@ app_free(struct app **papp)
 	if (!app)
 		return;
 	cfg_clear(&app->cfg);
+	cfg_env_free(&app->env);
+	buf_clear(&app->warnings);
 	for (size_t i = 0; app->provider_settings && i < provider_count(); i++)
 		mem_free(app->provider_settings[i]);
 	for (size_t i = 0; app->storage_settings && storages[i]; i++)
@@ -128,8 +132,10 @@ config_path(const char *path)
 static enum err_code
 load(struct app *app, const char *path, bool all, struct buf *mistakes, struct err *err)
 {
-	enum err_code rc = cfg_load(&app->cfg, path, environ, mistakes, err);
+	enum err_code rc = app->env ? ERR_OK : cfg_env_take(environ, &app->env, err);
 
+	if (!rc)
+		rc = cfg_load(&app->cfg, path, app->env, mistakes, err);
 	if (all && rc != ERR_NOMEM) {
 		struct service_parts parts = app_parts(app);
 
@@ -199,6 +205,27 @@ app_open_log(const struct app *app)
 	return EXIT_CONFIG;
 }
 
+/* Lines, as one. */
+static const char *
+in_one_line(struct buf *lines)
+{
+	for (size_t i = 0; i < lines->len; i++)
+		if (lines->p[i] == '\n')
+			lines->p[i] = i + 1 < lines->len ? ';' : '\0';
+	return buf_str(lines);
+}
+
+void
+app_log_warnings(const struct app *app)
+{
+	struct buf lines = BUF_INIT(MISTAKES_MAX);
+
+	buf_put(&lines, buf_str(&app->warnings), app->warnings.len);
+	if (lines.len)
+		log_event(LOG_WARN, "config.exposed", KV_STR("warnings", in_one_line(&lines)));
+	buf_clear(&lines);
+}
+
 struct service_parts
 app_parts(const struct app *app)
 {
@@ -232,16 +259,6 @@ app_parts_given(struct app *app)
 
 /* ---- once more, while it runs ---- */
 
-/* Lines, as one. */
-static const char *
-in_one_line(struct buf *lines)
-{
-	for (size_t i = 0; i < lines->len; i++)
-		if (lines->p[i] == '\n')
-			lines->p[i] = i + 1 < lines->len ? ';' : '\0';
-	return buf_str(lines);
-}
-
 /* next: filled, and freed if this fails. */
 static enum err_code
 replace(struct app *app, struct app *next, struct service **svc, struct err *err)
@@ -260,9 +277,18 @@ replace(struct app *app, struct app *next, struct service **svc, struct err *err
 	}
 	if (!rc && kept.len > 0)
 		log_event(LOG_WARN, "config.needs_restart", KV_STR("rows", buf_str(&kept)));
+	if (!rc)
+		app_log_warnings(next);
 	buf_clear(&changed);
 	buf_clear(&kept);
 	return rc;
+}
+
+static void
+hand_on(char ***from, char ***to)
+{
+	*to = *from;
+	*from = NULL;
 }
 
 void
@@ -271,9 +297,12 @@ app_reload(struct app **app, const char *path, struct service **svc)
 	struct buf mistakes = BUF_INIT(MISTAKES_MAX);
 	struct err err = ERR_INIT;
 	struct app *next = app_new();
-	enum err_code rc = next ? load(next, config_path(path), true, &mistakes, &err)
-		: err_set(&err, ERR_NOMEM, "configuration");
+	enum err_code rc = next ? ERR_OK : err_set(&err, ERR_NOMEM, "configuration");
 
+	if (!rc) {
+		hand_on(&(*app)->env, &next->env);
+		rc = load(next, config_path(path), true, &mistakes, &err);
+	}
 	if (!rc)
 		rc = replace(*app, next, svc, &err);
 	if (!rc) {
@@ -281,6 +310,8 @@ app_reload(struct app **app, const char *path, struct service **svc)
 	} else {
 		log_event(LOG_ERROR, "config.rejected",
 			KV_STR("mistakes", mistakes.len ? in_one_line(&mistakes) : err.text));
+		if (next)
+			hand_on(&next->env, &(*app)->env);
 		app_free(&next);
 	}
 	buf_clear(&mistakes);

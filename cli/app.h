@@ -25,6 +25,9 @@ struct app {
 	void **storage_settings;	/* in the order of storages[] */
 	struct cfg_section *sections;
 	struct cfg cfg;
+	struct buf warnings;		/* of the configuration, a line each */
+	char **env;			/* what is ours of the environment, out of others' sight; a
+					 * reload hands it on */
 };
 
 /* The rows, without values.  NULL: no memory. */
@@ -43,6 +46,9 @@ int app_load(struct app *app, const char *path, bool all);
  * said on standard error.  For those that run as the service's user: a file that
  * root made would be of no use. */
 int app_open_log(const struct app *app);
+
+/* Log what the configuration is warned about.  After app_open_log(). */
+void app_log_warnings(const struct app *app);
 
 /* Be the `user`, if one is set.  Before the log is opened and the first thread starts.
  * 0, or the exit status, as above. */

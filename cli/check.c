@@ -2,6 +2,7 @@
 
 #include <jansson.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "cli/app.h"
 #include "cli/commands.h"
@@ -57,6 +58,25 @@ print_json(json_t *lines, bool good)
 	return rc || puts("") == EOF ? 1 : 0;
 }
 
+/* Each of its lines. */
+static void
+say_warnings(const struct app *app, check_say *say, void *ctx)
+{
+	struct check_line line = {
+		.name = "secrets", .state = CHECK_NOTE,
+		.remedy = "take it away from everybody, and renew the secret if others have been here",
+	};
+	struct buf text = BUF_INIT(4096);
+
+	for (const char *p = buf_str(&app->warnings); *p; p += strcspn(p, "\n") + 1) {
+		buf_reset(&text);
+		buf_put(&text, p, strcspn(p, "\n"));
+		line.text = text.err ? "a file with secrets is open to everybody" : buf_str(&text);
+		say(ctx, &line);
+	}
+	buf_clear(&text);
+}
+
 static int
 look(const struct app *app, bool json, json_t *lines)
 {
@@ -74,6 +94,7 @@ look(const struct app *app, bool json, json_t *lines)
 		return 1;
 	}
 	say(lines, &configuration);
+	say_warnings(app, say, lines);
 	wrong = service_try_all(svc, say, lines);
 	service_free(&svc);
 	http_global_cleanup();

@@ -109,6 +109,8 @@ cmd_work(int argc, char **argv)
 		status = app_become_user(app);
 	if (status == 0)
 		status = app_open_log(app);
+	if (status == 0)
+		app_log_warnings(app);
 	if (status == 0 && run(&app, &opt, &signals, &err)) {
 		log_event(LOG_ERROR, "work.failed", KV_STR("error", err.text));
 		status = err.code == ERR_CONFIG ? EXIT_CONFIG : 1;

@@ -17,7 +17,7 @@ adapter_open(struct adapter *a, const char *name, const char *const env[])
 	a->settings = mem_calloc(1, a->p->settings_size);
 	assert_non_null(a->settings);
 	a->section = (struct cfg_section){ a->p->title, a->p->options, a->settings };
-	a->cfg = (struct cfg){ &a->section, 1 };
+	a->cfg = (struct cfg){ &a->section, 1, NULL };
 	if (cfg_load(&a->cfg, NULL, (char *const *)env, &mistakes, NULL))
 		fail_msg("%s", buf_str(&mistakes));
 	buf_clear(&mistakes);

@@ -59,12 +59,12 @@ static const struct cfg_section sections[] = {
 	{ "Limits", limit_rows, &got },
 };
 
-static const struct cfg cfg = { sections, 2 };
+static const struct cfg cfg = { sections, 2, NULL };
 
 /* ---- a directory for files ---- */
 
 static char dir[] = "/tmp/gengate-cfg-XXXXXX";
-static char conf[64], secret[64];
+static char conf[64], secret[64], other_secret[64], credential[64];
 
 static int
 make_dir(void **state)
@@ -74,6 +74,8 @@ make_dir(void **state)
 		return -1;
 	snprintf(conf, sizeof conf, "%s/t.conf", dir);
 	snprintf(secret, sizeof secret, "%s/secret", dir);
+	snprintf(other_secret, sizeof other_secret, "%s/other", dir);
+	snprintf(credential, sizeof credential, "%s/token", dir);
 	return 0;
 }
 
@@ -223,6 +225,198 @@ a_name_that_ends_in_file_has_a_file_too(void **state)
 	assert_int_equal(load(NULL, env, &mistakes, NULL), ERR_OK);
 	assert_string_equal(got.ca_file, "/etc/ca.pem");
 	cfg_clear(&cfg);
+	buf_clear(&mistakes);
+}
+
+/* Each row: the sources that there are, and whose token it is. */
+static void
+a_secret_comes_from_the_strongest_source(void **state)
+{
+	static const struct { const char *name; bool file, credential, env_file, env; const char *want; } rows[] = {
+		{ .name = "a name with _file in the file", .file = true, .want = "from-file" },
+		{ .name = "a credential", .credential = true, .want = "from-credential" },
+		{ .name = "a credential goes before the file", .file = true, .credential = true,
+		  .want = "from-credential" },
+		{ .name = "GENGATE_X_FILE goes before a credential", .file = true, .credential = true,
+		  .env_file = true, .want = "from-env-file" },
+		{ .name = "GENGATE_X goes before a credential", .file = true, .credential = true,
+		  .env = true, .want = "from-env" },
+		{ .name = "none", .want = NULL },
+	};
+	char credentials[96], env_file[96], text[160];
+
+	(void)state;
+	write_text(secret, "from-file\r\n");
+	write_text(other_secret, "from-env-file\n");
+	snprintf(credentials, sizeof credentials, "CREDENTIALS_DIRECTORY=%s", dir);
+	snprintf(env_file, sizeof env_file, "GENGATE_TOKEN_FILE=%s", other_secret);
+	snprintf(text, sizeof text, "token_file = %s\n", secret);
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		const char *env[5] = { "GENGATE_DATABASE_URL=x" };
+		struct buf mistakes = BUF_INIT(4096);
+		size_t n = 1;
+
+		unlink(credential);
+		if (rows[i].credential)
+			write_text(credential, "from-credential\n");
+		env[n++] = credentials;
+		if (rows[i].env_file)
+			env[n++] = env_file;
+		if (rows[i].env)
+			env[n++] = "GENGATE_TOKEN=from-env";
+		if (load(rows[i].file ? text : "", env, &mistakes, NULL))
+			fail_msg("%s: %s", rows[i].name, buf_str(&mistakes));
+		if (!rows[i].want)
+			assert_null(got.token);
+		else if (!got.token || strcmp(got.token, rows[i].want) != 0)
+			fail_msg("%s: the token is %s", rows[i].name, got.token);
+		cfg_clear(&cfg);
+		buf_clear(&mistakes);
+	}
+	unlink(credential);
+	unlink(other_secret);
+}
+
+/* Only secrets: what else lies in that folder is not ours. */
+static void
+a_credential_is_for_secrets_only(void **state)
+{
+	char credentials[96], path[96];
+	const char *env[] = { "GENGATE_DATABASE_URL=x", credentials, NULL };
+	struct buf mistakes = BUF_INIT(4096);
+
+	(void)state;
+	snprintf(credentials, sizeof credentials, "CREDENTIALS_DIRECTORY=%s", dir);
+	snprintf(path, sizeof path, "%s/threads", dir);
+	write_text(path, "9\n");
+	write_text(credential, "short\n");
+	assert_int_equal(load(NULL, env, &mistakes, NULL), ERR_CONFIG);
+	assert_string_equal(buf_str(&mistakes),
+		"credential token: the value has the wrong length (8 to 20 bytes)\n");
+	assert_int_equal(got.threads, 4);
+	cfg_clear(&cfg);
+	buf_clear(&mistakes);
+	unlink(path);
+	unlink(credential);
+}
+
+static void
+mistakes_with_files_of_values(void **state)
+{
+	char want[512], text[160];
+	struct buf mistakes = BUF_INIT(4096);
+	char *big = mem_alloc(65537);
+
+	(void)state;
+	assert_non_null(big);
+	snprintf(text, sizeof text, "database_url = x\ntoken_file = /nowhere\nnote_file = /nowhere\n");
+	assert_int_equal(load(text, NULL, &mistakes, NULL), ERR_CONFIG);
+	snprintf(want, sizeof want, "%s:2: token_file: its file cannot be read: No such file or directory\n"
+		"%s:3: note_file: /nowhere cannot be read: No such file or directory\n", conf, conf);
+	assert_string_equal(buf_str(&mistakes), want);
+	cfg_clear(&cfg);
+	buf_reset(&mistakes);
+
+	snprintf(text, sizeof text, "database_url = x\nnote = a\nnote_file = /nowhere\n");
+	assert_int_equal(load(text, NULL, &mistakes, NULL), ERR_CONFIG);
+	snprintf(want, sizeof want, "%s:3: note_file: is given twice, first in line 2\n", conf);
+	assert_string_equal(buf_str(&mistakes), want);
+	cfg_clear(&cfg);
+	buf_reset(&mistakes);
+
+	memset(big, 'x', 65537);
+	write_bytes(secret, big, 65537);
+	snprintf(text, sizeof text, "database_url = x\nnote_file = %s\n", secret);
+	assert_int_equal(load(text, NULL, &mistakes, NULL), ERR_CONFIG);
+	snprintf(want, sizeof want, "%s:2: note_file: %s cannot be read: it has more than 64 kB\n", conf, secret);
+	assert_string_equal(buf_str(&mistakes), want);
+	cfg_clear(&cfg);
+	buf_reset(&mistakes);
+
+	write_bytes(secret, big, 65536);
+	assert_int_equal(load(text, NULL, &mistakes, NULL), ERR_OK);
+	assert_int_equal(strlen(got.note), 65536);
+	cfg_clear(&cfg);
+	buf_clear(&mistakes);
+	mem_free(big);
+}
+
+/* Each row: the rights of the configuration file and of the value's, and what everybody may. */
+static void
+files_with_secrets_are_warned_of(void **state)
+{
+	static const struct { mode_t conf, secret; const char *line, *path_name, *may; } rows[] = {
+		{ 0644, 0600, "threads = 5", NULL, NULL },
+		{ 0640, 0600, "token = 12345678", NULL, NULL },
+		{ 0644, 0600, "token = 12345678", NULL, "read" },
+		{ 0646, 0600, "token = 12345678", NULL, "read and change" },
+		{ 0642, 0600, "token = 12345678", NULL, "change" },
+		{ 0644, 0600, NULL, "token_file", NULL },
+		{ 0644, 0644, NULL, "token_file", "read" },
+		{ 0644, 0644, NULL, "note_file", NULL },
+	};
+	const char *env[] = { "GENGATE_DATABASE_URL=x", NULL };
+
+	(void)state;
+	write_text(secret, "12345678\n");
+	write_text(conf, "");
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct buf mistakes = BUF_INIT(4096), warnings = BUF_INIT(4096);
+		struct buf text = BUF_INIT(4096), want = BUF_INIT(4096);
+		const struct cfg warned = { sections, 2, &warnings };
+
+		if (rows[i].line)
+			buf_puts(&text, rows[i].line);
+		else
+			buf_printf(&text, "%s = %s", rows[i].path_name, secret);
+		write_text(conf, buf_str(&text));
+		assert_int_equal(chmod(conf, rows[i].conf), 0);
+		assert_int_equal(chmod(secret, rows[i].secret), 0);
+		memset(&got, 0, sizeof got);
+		assert_int_equal(cfg_load(&warned, conf, as_environ(env), &mistakes, NULL), ERR_OK);
+		if (rows[i].may && rows[i].line)
+			buf_printf(&want, "%s: it has secrets, and ", conf);
+		else if (rows[i].may)
+			buf_printf(&want, "%s:1: %s: its file has a secret, and ", conf, rows[i].path_name);
+		if (rows[i].may)
+			buf_printf(&want, "everybody on this host may %s it; chmod o= it\n", rows[i].may);
+		assert_string_equal(buf_str(&warnings), buf_str(&want));
+		cfg_clear(&cfg);
+		buf_clear(&mistakes);
+		buf_clear(&warnings);
+		buf_clear(&text);
+		buf_clear(&want);
+	}
+}
+
+/* Nothing of ours is left where /proc/PID/environ shows it. */
+static void
+the_environment_is_taken(void **state)
+{
+	char token[] = "GENGATE_TOKEN=12345678", url[] = "GENGATE_DATABASE_URL=x", home[] = "HOME=/",
+		config[] = "GENGATE_CONFIG=c", hook[] = "GENGATE_TEST_X=1", folder[] = "CREDENTIALS_DIRECTORY=/nowhere";
+	char *env[] = { token, home, config, url, hook, folder, NULL };
+	struct buf mistakes = BUF_INIT(4096);
+	char **taken = NULL;
+
+	(void)state;
+	assert_int_equal(cfg_env_take(env, &taken, NULL), ERR_OK);
+	for (size_t i = 0; i < sizeof token; i++)
+		assert_int_equal(token[i], 0);
+	for (size_t i = 0; i < sizeof url; i++)
+		assert_int_equal(url[i], 0);
+	assert_ptr_equal(env[0], home);
+	assert_ptr_equal(env[1], config);
+	assert_ptr_equal(env[2], hook);
+	assert_null(env[3]);
+	assert_string_equal(hook, "GENGATE_TEST_X=1");
+	memset(&got, 0, sizeof got);
+	assert_int_equal(cfg_load(&cfg, NULL, taken, &mistakes, NULL), ERR_OK);
+	assert_string_equal(got.token, "12345678");
+	assert_string_equal(got.database_url, "x");
+	cfg_clear(&cfg);
+	cfg_env_free(&taken);
+	assert_null(taken);
 	buf_clear(&mistakes);
 }
 
@@ -394,7 +588,7 @@ environment_mistakes_have_their_words(void **state)
 		{ "GENGATE_TOKEN_FILE=", NULL, "GENGATE_TOKEN_FILE: its file cannot be read: No such file or directory" },
 		{ "GENGATE_NOTE_FILE=/nowhere\n/x", NULL, "GENGATE_NOTE_FILE: /nowhere?/x cannot be read: No such file or directory" },
 		{ "GENGATE_NOTE_FILE=/", NULL, "GENGATE_NOTE_FILE: / cannot be read: Is a directory" },
-		{ "GENGATE_NOTE_FILE=/dev/zero", NULL, "GENGATE_NOTE_FILE: /dev/zero cannot be read: it has more than 1 MB" },
+		{ "GENGATE_NOTE_FILE=/dev/zero", NULL, "GENGATE_NOTE_FILE: /dev/zero cannot be read: it has more than 64 kB" },
 	};
 
 	(void)state;
@@ -662,7 +856,7 @@ a_default_of_the_build_is_shown_by_its_name(void **state)
 		CFG_END
 	};
 	static const struct cfg_section section = { "Only", rows, &s };
-	static const struct cfg one = { &section, 1 };
+	static const struct cfg one = { &section, 1, NULL };
 	struct buf page = BUF_INIT(65536), help = BUF_INIT(65536), mistakes = BUF_INIT(4096);
 
 	(void)state;
@@ -689,7 +883,7 @@ a_secret_default_is_not_shown(void **state)
 		CFG_END
 	};
 	static const struct cfg_section section = { "Only", rows, &s };
-	static const struct cfg one = { &section, 1 };
+	static const struct cfg one = { &section, 1, NULL };
 	struct buf out = BUF_INIT(65536);
 
 	(void)state;
@@ -730,7 +924,7 @@ follow(const char *const was_env[], const char *const now_env[], struct pair *no
 {
 	struct pair was = { .url = NULL };
 	const struct cfg_section before = { "Was", pair_rows, &was }, after = { "Now", pair_rows, now };
-	const struct cfg was_cfg = { &before, 1 }, now_cfg = { &after, 1 };
+	const struct cfg was_cfg = { &before, 1, NULL }, now_cfg = { &after, 1, NULL };
 	struct buf mistakes = BUF_INIT(4096);
 	enum err_code rc;
 
@@ -765,7 +959,7 @@ a_reload_keeps_what_needs_a_restart(void **state)
 		struct buf changed = BUF_INIT(4096), kept = BUF_INIT(4096);
 		struct pair now = { .url = NULL };
 		const struct cfg_section section = { "Now", pair_rows, &now };
-		const struct cfg now_cfg = { &section, 1 };
+		const struct cfg now_cfg = { &section, 1, NULL };
 
 		assert_int_equal(follow(rows[i].was, rows[i].now, &now, &changed, &kept), ERR_OK);
 		assert_string_equal(buf_str(&changed), rows[i].changed);
@@ -787,7 +981,7 @@ follow_something(void)
 	struct buf changed = BUF_INIT(4096), kept = BUF_INIT(4096);
 	struct pair now = { .url = NULL };
 	const struct cfg_section section = { "Now", pair_rows, &now };
-	const struct cfg now_cfg = { &section, 1 };
+	const struct cfg now_cfg = { &section, 1, NULL };
 	enum err_code rc = follow(was, then, &now, &changed, &kept);
 
 	if (!rc)
@@ -803,7 +997,7 @@ restarts_are_said(void **state)
 {
 	static struct pair pair;
 	static const struct cfg_section section = { "Only", pair_rows, &pair };
-	static const struct cfg one = { &section, 1 };
+	static const struct cfg one = { &section, 1, NULL };
 	struct buf page = BUF_INIT(65536), help = BUF_INIT(65536);
 
 	(void)state;
@@ -852,6 +1046,32 @@ load_mistakes(void)
 	return rc == ERR_CONFIG ? ERR_OK : rc;
 }
 
+/* With a warning, a credential, and an environment that is taken. */
+static enum err_code
+load_what_was_given(void)
+{
+	char credentials[96], url[] = "GENGATE_DATABASE_URL=x";
+	char *env[] = { url, credentials, NULL }, **taken = NULL;
+	struct buf mistakes = BUF_INIT(4096), warnings = BUF_INIT(4096);
+	const struct cfg warned = { sections, 2, &warnings };
+	enum err_code rc;
+
+	snprintf(credentials, sizeof credentials, "CREDENTIALS_DIRECTORY=%s", dir);
+	memset(&got, 0, sizeof got);
+	rc = cfg_env_take(env, &taken, NULL);
+	if (!rc) {
+		rc = cfg_load(&warned, conf, taken, &mistakes, NULL);
+		cfg_clear(&warned);
+	} else {
+		assert_string_equal(url, "GENGATE_DATABASE_URL=x");
+		assert_ptr_equal(env[0], url);
+	}
+	cfg_env_free(&taken);
+	buf_clear(&mistakes);
+	buf_clear(&warnings);
+	return rc;
+}
+
 static enum err_code
 print_everything(void)
 {
@@ -879,6 +1099,11 @@ short_of_memory(void **state)
 	ASSERT_SURVIVES_NOMEM(rc, rc = load_something());
 	write_text(conf, "nota = a\nthreads = x\nstorage = \"\n");
 	ASSERT_SURVIVES_NOMEM(rc, rc = load_mistakes());
+	write_text(conf, "pin = 1234\n");
+	assert_int_equal(chmod(conf, 0644), 0);
+	write_text(credential, "12345678\n");
+	ASSERT_SURVIVES_NOMEM(rc, rc = load_what_was_given());
+	unlink(credential);
 	ASSERT_SURVIVES_NOMEM(rc, rc = follow_something());
 	ASSERT_SURVIVES_NOMEM(rc, rc = print_everything());
 }
@@ -891,6 +1116,11 @@ main(void)
 		cmocka_unit_test(the_file_is_read),
 		cmocka_unit_test(the_environment_wins),
 		cmocka_unit_test(a_name_that_ends_in_file_has_a_file_too),
+		cmocka_unit_test(a_secret_comes_from_the_strongest_source),
+		cmocka_unit_test(a_credential_is_for_secrets_only),
+		cmocka_unit_test(mistakes_with_files_of_values),
+		cmocka_unit_test(files_with_secrets_are_warned_of),
+		cmocka_unit_test(the_environment_is_taken),
 		cmocka_unit_test(values_with_units),
 		cmocka_unit_test(on_and_off_have_many_names),
 		cmocka_unit_test(every_mistake_has_its_words),

@@ -35,7 +35,7 @@ storage_open(struct opened *o, const struct storage *st, const char *const env[]
 	o->settings = mem_calloc(1, st->settings_size);
 	assert_non_null(o->settings);
 	o->section = (struct cfg_section){ st->title, st->options, o->settings };
-	o->cfg = (struct cfg){ &o->section, 1 };
+	o->cfg = (struct cfg){ &o->section, 1, NULL };
 	if (cfg_load(&o->cfg, NULL, (char *const *)env, &mistakes, NULL))
 		fail_msg("%s", buf_str(&mistakes));
 	buf_clear(&mistakes);

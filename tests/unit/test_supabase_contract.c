@@ -83,7 +83,7 @@ open_supabase(const struct upstream *up, void **settings, struct cfg_section *se
 	snprintf(url, sizeof url, "GENGATE_SUPABASE_URL=http://127.0.0.1:%d", up->sv.port);
 	*settings = mem_calloc(1, storage_supabase.settings_size);
 	*section = (struct cfg_section){ "Supabase", storage_supabase.options, *settings };
-	*cfg = (struct cfg){ section, 1 };
+	*cfg = (struct cfg){ section, 1, NULL };
 	assert_int_equal(cfg_load(cfg, NULL, (char *const *)env, &mistakes, NULL), ERR_OK);
 }
 
