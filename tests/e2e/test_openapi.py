@@ -133,8 +133,8 @@ def path_of(path):
 
 def is_of_http(answer):
     """nginx refuses some requests before it looks at their paths."""
-    too_long = any(len(value) > 8000 for value in answer["request"].values())
-    return answer["status"] == 400 and ("%00" in answer["path"] or too_long)
+    too_long = sum(map(len, answer["request"].values())) > 8000
+    return answer["status"] == 400 and "%00" in answer["path"] or answer["status"] == 431 and too_long
 
 
 # -- The answers
@@ -236,8 +236,8 @@ def wrong_words(answer, body):
 
 
 TITLES = {400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed",
-          409: "Conflict", 413: "Content Too Large", 415: "Unsupported Media Type", 422: "Unprocessable Content",
-          429: "Too Many Requests", 500: "Internal Server Error", 502: "Bad Gateway", 503: "Service Unavailable",
+          409: "Conflict", 413: "Content Too Large", 414: "URI Too Long", 415: "Unsupported Media Type",
+          422: "Unprocessable Content", 429: "Too Many Requests", 431: "Request Header Fields Too Large", 500: "Internal Server Error", 502: "Bad Gateway", 503: "Service Unavailable",
           504: "Gateway Timeout"}
 
 
@@ -277,9 +277,9 @@ def error_table():
     return _table
 
 
-def nginx_problems():
+def nginx_problems(name="gengate.conf"):
     """What nginx answers by itself, from its file."""
-    with open(os.path.join(SRCDIR, "nginx/gengate.conf"), encoding="utf-8") as f:
+    with open(os.path.join(SRCDIR, "nginx", name), encoding="utf-8") as f:
         found = [json.loads(text) for text in re.findall(r"return \d+ '(\{.*\})\\n';", f.read())]
     return {problem["code"]: problem for problem in found}
 
@@ -339,7 +339,10 @@ def every_route_of_the_program_is_described():
 
 @test
 def the_codes_are_those_of_the_error_table():
-    table, nginx, codes = error_table(), nginx_problems(), doc["x-problem-codes"]
+    table, codes = error_table(), doc["x-problem-codes"]
+    before = nginx_problems("gengate_server.conf")
+    nginx = {**nginx_problems(), **before}
+    equal(set(doc["x-before-paths"]), set(before), "codes in x-before-paths and in nginx/gengate_server.conf")
     schemas = doc["components"]["schemas"]
     equal(schemas["Problem"]["properties"]["code"]["enum"], list(codes), "the schema's codes and x-problem-codes")
     jobs = set(schemas["JobError"]["properties"]["code"]["enum"])
@@ -371,7 +374,7 @@ def each_code_is_listed_with_its_status():
     equal(marked, set(nginx_problems()), "codes in x-nginx and in nginx/gengate.conf")
     listed = {code for item in doc["paths"].values() for method in METHODS
               for status, node in item.get(method, {}).get("responses", {}).items()
-              for code in codes_of(resolve(node))} | {"method_not_allowed"}
+              for code in codes_of(resolve(node))} | {"method_not_allowed"} | set(doc["x-before-paths"])
     equal(set(doc["x-problem-codes"]) - listed, set(), "codes that no route lists")
 
 

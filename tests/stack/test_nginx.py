@@ -1,6 +1,7 @@
 """The files in nginx/, with a stand-in behind them: what nginx hands on, what it
 refuses by itself and how that reads, what it keeps to itself."""
 
+import http.client
 import os
 import socket
 import sys
@@ -139,6 +140,37 @@ def monitoring_is_private(server):
         equal(stack.http("GET", path).status, 200, path)
         problem(stack.http("GET", path, headers={"X-Test-Address": "192.0.2.1"}), 403, "forbidden")
     equal(stack.http("GET", "/status", headers={"X-Test-Address": "192.0.2.1"}).status, 200, "/status")
+
+
+def raw(data):
+    """The answer to these bytes, by http.client."""
+    with socket.create_connection((stacks.HOST, stack.port), 10) as s:
+        s.sendall(data)
+        answer = http.client.HTTPResponse(s)
+        answer.begin()
+        return stacks.Answer(answer.status, answer.headers, answer.read())
+
+
+@test
+def what_nginx_refuses_by_itself_is_a_problem_in_json():
+    host = b" HTTP/1.1\r\nHost: x\r\n"
+    for data, status, code in (
+            (b"GET", 400, "bad_request"), (b"get /status" + host, 400, "bad_request"),
+            (b"GET /status HTTP/1.1\r\n", 400, "bad_request"), (b"GET /status HTTP/3.0\r\n", 400, "bad_request"),
+            (b"GET /status" + host + b"Transfer-Encoding: gzip\r\n", 400, "bad_request"),
+            (b"GET /nowhere" + host, 404, "not_found"), (b"GET /gengate_400" + host, 404, "not_found"),
+            (b"TRACE /status" + host, 405, "method_not_allowed"), (b"CONNECT /status" + host, 405, "method_not_allowed"),
+            (b"GET /status?" + b"a" * 9000 + host, 414, "uri_too_long"),
+            (b"GET /status" + host + b"X: " + b"a" * 9000 + b"\r\n", 431, "headers_too_large")):
+        try:
+            problem(raw(data + b"\r\n"), status, code)
+        except Exception as e:
+            raise AssertionError(f"{data[:60]!r}: {e}") from None
+
+
+@test
+def a_chunk_that_is_none_is_a_problem_in_json():
+    problem(raw(b"POST /generate HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"), 400, "bad_request")
 
 
 @with_server
