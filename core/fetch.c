@@ -3,10 +3,11 @@
 #include "core/fetch.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <strings.h>
 
+#include "base/data_uri.h"
 #include "base/metrics.h"
+#include "base/temp_file.h"
 #include "base/url.h"
 #include "core/step.h"
 
@@ -109,46 +110,17 @@ check_url(const struct service *svc, const struct source *from, const char *text
 	return rc;
 }
 
-/* A file that nobody else can open and that goes with its descriptor. */
-static enum err_code
-open_temp(int *ret, struct err *err)
-{
-	const char *dir = getenv("TMPDIR");
-	struct buf path = BUF_INIT(4096);
-	char *name;
-	int fd;
-
-	buf_printf(&path, "%s/gengate-XXXXXX", dir && *dir ? dir : "/tmp");
-	name = buf_take(&path);
-	if (!name)
-		return err_set(err, ERR_NOMEM, "temporary file");
-	fd = mkstemp(name);
-	if (fd >= 0) {
-		unlink(name);
-		fcntl(fd, F_SETFD, FD_CLOEXEC);
-		*ret = fd;
-	} else {
-		err_set(err, ERR_UPSTREAM, "temporary file %s: %s", name, strerror(errno));
-	}
-	mem_free(name);
-	return fd >= 0 ? ERR_OK : ERR_UPSTREAM;
-}
-
-/* RFC 2397, with base64 only: nobody sends pictures percent-encoded. */
 static enum err_code
 read_data_uri(const char *uri, uint64_t max, int fd, uint64_t *ret_bytes, struct err *err)
 {
-	const char *comma = strchr(uri, ',');
 	struct buf bytes = BUF_INIT((size_t)max);
-	enum err_code rc = ERR_OK;
+	struct err why = ERR_INIT;
+	enum err_code rc = data_uri_decode(uri, strlen(uri), &bytes, &why);
 
-	if (!comma || comma - uri < 7 || strncasecmp(comma - 7, ";base64", 7) != 0)
-		return err_set(err, ERR_OUTPUTS_LOST, "the output is a data: URI without base64");
-	if (base64_decode(&bytes, comma + 1, strlen(comma + 1)))
-		rc = bytes.err ? err_set(err, bytes.err, "the output's data: URI")
-			: err_set(err, ERR_OUTPUTS_LOST, "the output's data: URI is broken");
-	else if (pwrite(fd, buf_str(&bytes), bytes.len, 0) != (ssize_t)bytes.len)
-		rc = err_set(err, ERR_UPSTREAM, "temporary file: %s", strerror(errno));
+	if (rc)
+		rc = err_set(err, rc == ERR_INVALID ? ERR_OUTPUTS_LOST : rc, "the output %s", why.text);
+	else
+		rc = temp_file_put(fd, buf_str(&bytes), bytes.len, 0, err);
 	*ret_bytes = bytes.len;
 	buf_clear(&bytes);
 	return rc;
@@ -267,11 +239,11 @@ fetch_output(struct service *svc, const struct provider *p, const void *settings
 {
 	const struct source from = { p, settings };
 	int fd = -1;
-	enum err_code rc = open_temp(&fd, err);
+	enum err_code rc = temp_file(NULL, &fd, err);
 
 	if (rc)
 		return rc;
-	if (strncasecmp(url, "data:", 5) == 0)
+	if (is_data_uri(url))
 		rc = read_data_uri(url, svc->settings->max_output_bytes, fd, ret_bytes, err);
 	else
 		rc = get_with_redirects(svc, &from, url, fd, ret_bytes, err);

@@ -1,0 +1,31 @@
+#include "config.h"
+
+#include "base/data_uri.h"
+
+#include <string.h>
+#include <strings.h>
+
+#include "base/crypto.h"
+
+static const char scheme[] = "data:", coding[] = ";base64";
+
+bool
+is_data_uri(const char *s)
+{
+	return strncasecmp(s, scheme, sizeof scheme - 1) == 0;
+}
+
+enum err_code
+data_uri_decode(const char *uri, size_t len, struct buf *out, struct err *err)
+{
+	const char *comma = memchr(uri, ',', len);
+	size_t head = comma ? (size_t)(comma - uri) : 0;
+
+	if (head < sizeof scheme - 1 + sizeof coding - 1 ||
+	    strncasecmp(comma - (sizeof coding - 1), coding, sizeof coding - 1) != 0)
+		return err_set(err, ERR_INVALID, "is a data: URI without base64");
+	if (base64_decode(out, comma + 1, len - head - 1))
+		return out->err ? err_set(err, out->err, "data: URI")
+			: err_set(err, ERR_INVALID, "is a data: URI whose base64 is broken");
+	return ERR_OK;
+}
