@@ -261,7 +261,7 @@ try_storage(struct trial *t)
 	}
 	say(t, "storage_write", CHECK_GOOD, NULL, "%s takes a file", storage->title);
 	read_back(t, key);
-	if (storage->remove(t->svc->storage_settings, t->svc->http, key, &err))
+	if (storage->remove(t->svc->storage_settings, t->svc->http, STORAGE_OUTPUTS, key, &err))
 		say(t, "storage_remove", CHECK_WRONG, "let the key delete files; then remove gengate-check/ by hand",
 			"%s", err.text);
 	else

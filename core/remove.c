@@ -25,10 +25,10 @@ service_delete(struct service *svc, const struct uuid *owner, const struct uuid 
 }
 
 static enum err_code
-remove_file(struct service *svc, const char *key, struct err *err)
+remove_file(struct service *svc, enum storage_area area, const char *key, struct err *err)
 {
 	int64_t began_us = clock_mono_us();
-	enum err_code rc = svc->storage->remove(svc->storage_settings, svc->http, key, err);
+	enum err_code rc = svc->storage->remove(svc->storage_settings, svc->http, area, key, err);
 
 	metric_observe(METRIC_STORAGE_TIME, clock_mono_us() - began_us, svc->storage->name, "remove");
 	return rc;
@@ -36,22 +36,35 @@ remove_file(struct service *svc, const char *key, struct err *err)
 
 /* All of them are tried; the first failure is told.  Repeating does no harm. */
 static enum err_code
-remove_files(struct service *svc, const struct removal *removal, struct err *err)
+remove_of(struct service *svc, enum storage_area area, const json_t *keys, struct err *err)
 {
 	enum err_code rc = ERR_OK;
 	json_t *key;
 	size_t i;
 
-	json_array_foreach(removal->keys, i, key) {
+	json_array_foreach(keys, i, key) {
 		struct err why = ERR_INIT;
-		enum err_code removed = remove_file(svc, json_string_value(key), &why);
+		enum err_code removed = remove_file(svc, area, json_string_value(key), &why);
 
 		if (removed && !rc) {
 			rc = removed;
-			*err = why;
+			if (err)
+				*err = why;
 		}
 	}
 	return rc;
+}
+
+static enum err_code
+remove_files(struct service *svc, const struct removal *removal, struct err *err)
+{
+	enum err_code rc = remove_of(svc, STORAGE_OUTPUTS, removal->keys, err), inputs = ERR_OK;
+
+	if (json_array_size(removal->input_keys) > 0 && !svc->storage->takes_inputs(svc->storage_settings))
+		inputs = err_set(rc ? NULL : err, ERR_UPSTREAM, "no place for inputs is configured any more");
+	else
+		inputs = remove_of(svc, STORAGE_INPUTS, removal->input_keys, rc ? NULL : err);
+	return rc ? rc : inputs;
 }
 
 bool
@@ -72,7 +85,7 @@ remove_step(struct service *svc)
 		rc = removals_done(svc->db, &removal, &err);
 	if (!rc) {
 		log_event(LOG_INFO, "removal.done", KV_STR("job", id),
-			KV_INT("files", (int64_t)json_array_size(removal.keys)));
+			KV_INT("files", (int64_t)(json_array_size(removal.keys) + json_array_size(removal.input_keys))));
 	} else {
 		log_event(LOG_WARN, "removal.failed", KV_STR("job", id),
 			KV_INT("attempts", removal.attempts), KV_STR("error", err.text));

@@ -42,7 +42,7 @@ sign_key(struct service *svc, const char *key, struct buf *out, int64_t *ret_unt
 {
 	uint64_t life_s = svc->settings->signed_url_life_ms / 1000;
 	int64_t from_us = clock_wall_us();	/* before: it is not good for longer than we say */
-	enum err_code rc = svc->storage->sign(svc->storage_settings, svc->http, key, life_s, out, err);
+	enum err_code rc = svc->storage->sign(svc->storage_settings, svc->http, STORAGE_OUTPUTS, key, life_s, out, err);
 
 	if (!rc)
 		*ret_until_us = from_us + (int64_t)life_s * 1000000;

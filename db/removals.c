@@ -11,6 +11,7 @@ void
 removal_clear(struct removal *removal)
 {
 	json_decref(removal->keys);
+	json_decref(removal->input_keys);
 	memset(removal, 0, sizeof *removal);
 }
 
@@ -39,13 +40,16 @@ removal_from_row(const PGresult *res, struct removal *ret, struct err *err)
 {
 	struct removal removal = { .attempts = (int32_t)row_i64(res, 0, "attempts", 0) };
 	const char *owner = row_text(res, 0, "owner_id"), *job = row_text(res, 0, "job_id");
-	const char *keys = row_text(res, 0, "keys");
+	const char *keys = row_text(res, 0, "keys"), *input_keys = row_text(res, 0, "input_keys");
 
 	if (uuid_parse(owner, strlen(owner), &removal.owner) || uuid_parse(job, strlen(job), &removal.job))
 		return err_set(err, ERR_INTERNAL, "removal of job %s", job);
 	removal.keys = json_read(keys, strlen(keys), 0, NULL);
-	if (!removal.keys)
+	removal.input_keys = json_read(input_keys, strlen(input_keys), 0, NULL);
+	if (!removal.keys || !removal.input_keys) {
+		removal_clear(&removal);
 		return err_set(err, ERR_NOMEM, "removal of job %s", job);
+	}
 	*ret = removal;
 	return ERR_OK;
 }

@@ -18,7 +18,7 @@ enum err_code jobs_delete(struct db *db, const struct uuid *owner, const struct 
 struct removal {
 	struct uuid owner, job;
 	int32_t attempts;
-	json_t *keys;			/* array of strings */
+	json_t *keys, *input_keys;	/* arrays of strings: outputs', inputs' */
 };
 
 void removal_clear(struct removal *removal);

@@ -16,6 +16,7 @@
 struct local {
 	char *dir;
 	char *public_url;
+	char *input_dir;
 };
 
 static const struct cfg_row options[] = {
@@ -24,23 +25,62 @@ static const struct cfg_row options[] = {
 		"and to be writable." },
 	{ "storage_public_url", CFG_STR, offsetof(struct local, public_url), .max = 1024,
 	  .doc = "With `storage = local`: the URL under which the web server serves `storage_dir`." },
+	{ "storage_input_dir", CFG_STR, offsetof(struct local, input_dir), .max = 1024,
+	  .doc = "With `storage = local`: the folder that inputs are kept below, as in `supabase_input_bucket`. It has to "
+		"exist and to be writable, and the web server must not serve it but by the links of `/files/`: not "
+		"inside `storage_dir`. Without it inputs are https URLs and small `data:` URIs only." },
 	CFG_END
 };
+
+static const char *
+folder_of(const struct local *local, enum storage_area area)
+{
+	return area == STORAGE_INPUTS ? local->input_dir : local->dir;
+}
+
+static void
+check_folder(const char *name, const char *dir, struct buf *mistakes)
+{
+	struct stat st;
+
+	if (stat(dir, &st) || !S_ISDIR(st.st_mode))
+		cfg_mistake(mistakes, name, "%s is no folder", dir);
+	else if (access(dir, W_OK))
+		cfg_mistake(mistakes, name, "%s is not writable", dir);
+}
+
+/* Symbolic links may still lead there; `gengate check` tries. */
+static bool
+is_inside(const char *dir, const char *outer)
+{
+	size_t len = strlen(outer);
+
+	while (len > 1 && outer[len - 1] == '/')
+		len--;
+	return strncmp(dir, outer, len) == 0 && (dir[len] == '/' || dir[len] == '\0');
+}
 
 static void
 check(const void *settings, struct buf *mistakes)
 {
 	const struct local *local = settings;
-	struct stat st;
 
 	if (!local->dir)
 		cfg_mistake(mistakes, "storage_dir", "has to be set with storage = local");
-	else if (stat(local->dir, &st) || !S_ISDIR(st.st_mode))
-		cfg_mistake(mistakes, "storage_dir", "%s is no folder", local->dir);
-	else if (access(local->dir, W_OK))
-		cfg_mistake(mistakes, "storage_dir", "%s is not writable", local->dir);
+	else
+		check_folder("storage_dir", local->dir, mistakes);
+	if (local->input_dir)
+		check_folder("storage_input_dir", local->input_dir, mistakes);
+	if (local->dir && local->input_dir && is_inside(local->input_dir, local->dir))
+		cfg_mistake(mistakes, "storage_input_dir", "must not be inside storage_dir, which everybody can read");
 	if (!local->public_url)
 		cfg_mistake(mistakes, "storage_public_url", "has to be set with storage = local");
+}
+
+static bool
+takes_inputs(const void *settings)
+{
+	return ((const struct local *)settings)->input_dir != NULL;
 }
 
 static enum err_code
@@ -66,12 +106,15 @@ is_path_of_ours(const char *key)
 }
 
 /* The last folder of a key below dir, open; the folders are made if they are
- * wanted, else *ret may be -1 without an error: one is not there. */
+ * wanted, else *ret may be -1 without an error: one is not there.  On failure
+ * errno says why. */
 static enum err_code
 open_folder(const char *dir, const char *key, bool make, int *ret, struct err *err)
 {
 	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	const char *at = key, *slash;
+	enum err_code rc;
+	int error;
 
 	for (; fd >= 0 && (slash = strchr(at, '/')); at = slash + 1) {
 		char name[NAME_BYTES + 1];
@@ -88,11 +131,17 @@ open_folder(const char *dir, const char *key, bool make, int *ret, struct err *e
 			*ret = -1;
 			return ERR_OK;
 		}
+		error = errno;
 		close(fd);
+		errno = error;
 		fd = below;
 	}
-	if (fd < 0)
-		return io_error(err, "folder of", key);
+	if (fd < 0) {
+		error = errno;
+		rc = io_error(err, "folder of", key);
+		errno = error;
+		return rc;
+	}
 	*ret = fd;
 	return ERR_OK;
 }
@@ -146,7 +195,7 @@ put(const void *settings, struct http_client *http, const struct storage_file *f
 	(void)http;
 	if (!is_path_of_ours(file->key))
 		return err_set(err, ERR_REFUSED, "key \"%s\" is no path of ours", file->key);
-	rc = open_folder(local->dir, file->key, true, &folder, err);
+	rc = open_folder(folder_of(local, file->area), file->key, true, &folder, err);
 	if (rc)
 		return rc;
 	buf_printf(&temp, ".%s.%ld.%d.part", name, (long)getpid(), file->fd);
@@ -220,9 +269,10 @@ remove_folder(const char *dir, const char *key, struct err *err)
 }
 
 static enum err_code
-remove_file(const void *settings, struct http_client *http, const char *key, struct err *err)
+remove_file(const void *settings, struct http_client *http, enum storage_area area,
+	const char *key, struct err *err)
 {
-	const struct local *local = settings;
+	const char *dir = folder_of(settings, area);
 	const char *slash = strrchr(key, '/');
 	const char *name = slash ? slash + 1 : key;
 	int folder = -1;
@@ -231,7 +281,7 @@ remove_file(const void *settings, struct http_client *http, const char *key, str
 	(void)http;
 	if (!is_path_of_ours(key))
 		return err_set(err, ERR_REFUSED, "key \"%s\" is no path of ours", key);
-	rc = open_folder(local->dir, key, false, &folder, err);
+	rc = open_folder(dir, key, false, &folder, err);
 	if (rc || folder < 0)
 		return rc;
 	remove_parts(folder, name);
@@ -240,7 +290,49 @@ remove_file(const void *settings, struct http_client *http, const char *key, str
 	else if (fsync(folder))
 		rc = io_error(err, "sync folder of", key);
 	close(folder);
-	return rc ? rc : remove_folder(local->dir, key, err);
+	return rc ? rc : remove_folder(dir, key, err);
+}
+
+/* A regular file, never by a link: it would lead out of the folder. */
+static enum err_code
+open_file(const void *settings, enum storage_area area, const char *key, int *ret_fd, struct err *err)
+{
+	const char *slash = strrchr(key, '/');
+	int folder = -1, fd;
+	struct stat st;
+	enum err_code rc;
+
+	if (!is_path_of_ours(key))
+		return err_set(err, ERR_NOT_FOUND, "key \"%s\" is no path of ours", key);
+	rc = open_folder(folder_of(settings, area), key, false, &folder, err);
+	if (rc && errno != ENOTDIR && errno != ELOOP)
+		return rc;
+	if (folder < 0)
+		return err_set(err, ERR_NOT_FOUND, "there is no folder of %s", key);
+	fd = openat(folder, slash ? slash + 1 : key, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	close(folder);
+	if (fd < 0)
+		return errno == ENOENT || errno == ELOOP ? err_set(err, ERR_NOT_FOUND, "there is no file %s", key)
+			: io_error(err, "open", key);
+	if (fstat(fd, &st) || !S_ISREG(st.st_mode)) {
+		close(fd);
+		return err_set(err, ERR_NOT_FOUND, "%s is no file", key);
+	}
+	*ret_fd = fd;
+	return ERR_OK;
+}
+
+static enum err_code
+look(const void *settings, struct http_client *http, enum storage_area area, const char *key,
+	struct err *err)
+{
+	int fd = -1;
+	enum err_code rc = open_file(settings, area, key, &fd, err);
+
+	(void)http;
+	if (!rc)
+		close(fd);
+	return rc;
 }
 
 static void
@@ -266,7 +358,10 @@ const struct storage storage_local = {
 	.options = options,
 	.settings_size = sizeof(struct local),
 	.check = check,
+	.takes_inputs = takes_inputs,
 	.put = put,
 	.remove = remove_file,
+	.look = look,
+	.open = open_file,
 	.public_url = public_url,
 };

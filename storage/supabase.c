@@ -22,6 +22,7 @@ struct supabase {
 	char *key;
 	bool key_as_bearer;
 	char *bucket;
+	char *input_bucket;
 };
 
 static const struct cfg_row options[] = {
@@ -35,6 +36,10 @@ static const struct cfg_row options[] = {
 	{ "supabase_bucket", CFG_STR, offsetof(struct supabase, bucket),
 	  .def = "outputs", .max = 100,
 	  .doc = "The bucket that outputs are kept in. It has to exist." },
+	{ "supabase_input_bucket", CFG_STR, offsetof(struct supabase, input_bucket), .max = 100,
+	  .doc = "The private bucket that inputs are kept in: what users upload with a request, in "
+		"`<user>/<job>/`, and what they have put into `<user>/` themselves. It has to exist. Without it "
+		"inputs are https URLs and small `data:` URIs only." },
 	CFG_END
 };
 
@@ -49,6 +54,15 @@ check(const void *settings, struct buf *mistakes)
 		cfg_mistake(mistakes, "supabase_key", "has to be set with storage = supabase");
 	if (!s->bucket)
 		cfg_mistake(mistakes, "supabase_bucket", "has to be set with storage = supabase");
+	/* Whoever has a key's name would read it. */
+	if (s->bucket && s->input_bucket && strcmp(s->bucket, s->input_bucket) == 0)
+		cfg_mistake(mistakes, "supabase_input_bucket", "has to be another bucket than supabase_bucket");
+}
+
+static bool
+takes_inputs(const void *settings)
+{
+	return ((const struct supabase *)settings)->input_bucket != NULL;
 }
 
 const char *
@@ -61,13 +75,15 @@ supabase_url(const void *settings)
 
 /* <url>/storage/v1/<route>/<bucket>/<key> */
 static void
-put_url(struct buf *out, const struct supabase *s, const char *route, const char *key)
+put_url(struct buf *out, const struct supabase *s, const char *route, enum storage_area area,
+	const char *key)
 {
+	const char *bucket = area == STORAGE_INPUTS ? s->input_bucket : s->bucket;
 	size_t len = strlen(s->url);
 
 	buf_put(out, s->url, len > 0 && s->url[len - 1] == '/' ? len - 1 : len);
 	buf_printf(out, "/storage/v1/%s/", route);
-	buf_put_urlenc(out, s->bucket, strlen(s->bucket), NULL);
+	buf_put_urlenc(out, bucket, strlen(bucket), NULL);
 	buf_putc(out, '/');
 	buf_put_urlenc(out, key, strlen(key), "/");
 }
@@ -97,13 +113,13 @@ supabase_add_key(const void *settings, struct http_request *rq)
 }
 
 static enum err_code
-make_request(const struct supabase *s, const char *route, const char *key,
-	struct http_request *rq, struct err *err)
+make_request(const struct supabase *s, const char *route, enum storage_area area,
+	const char *key, struct http_request *rq, struct err *err)
 {
 	struct buf url = BUF_INIT(8192);
 	enum err_code rc;
 
-	put_url(&url, s, route, key);
+	put_url(&url, s, route, area, key);
 	rc = url.err ? url.err : http_request_set_url(rq, buf_str(&url));
 	if (!rc)
 		rc = add_key(s, rq);
@@ -207,32 +223,44 @@ read_refusal(const struct http_response *rs, struct refusal *ret)
 	json_decref(body);
 }
 
+/* What the storage knows of a file.  ERR_NOT_FOUND: there is none. */
+static enum err_code
+ask_info(const struct supabase *s, struct http_client *http, enum storage_area area,
+	const char *key, json_t **ret, struct err *err)
+{
+	struct http_request rq = HTTP_REQUEST_INIT;
+	struct http_response rs = HTTP_RESPONSE_INIT;
+	struct refusal refusal;
+	enum err_code rc;
+
+	rc = make_request(s, "object/info", area, key, &rq, err);
+	rq.timeout_ms = INFO_TIMEOUT_MS;
+	if (!rc)
+		rc = http_perform(http, &rq, &rs, err);
+	if (!rc && rs.status != 200) {
+		read_refusal(&rs, &refusal);
+		rc = err_set(err, refusal.gone ? ERR_NOT_FOUND : refusal.again ? ERR_UPSTREAM : ERR_REFUSED,
+			"looking at %s: %s", key, refusal.text);
+	}
+	if (!rc)
+		*ret = json_read(buf_str(&rs.body), rs.body.len, JSON_ALLOW_NUL, NULL);
+	http_request_clear(&rq);
+	http_response_clear(&rs);
+	return rc;
+}
+
 /* The key holds the content's hash, so the same size means the same file. */
 static enum err_code
 already_there(const struct supabase *s, struct http_client *http,
 	const struct storage_file *file, struct err *err)
 {
-	struct http_request rq = HTTP_REQUEST_INIT;
-	struct http_response rs = HTTP_RESPONSE_INIT;
-	struct refusal refusal;
 	json_t *info = NULL;
 	const json_t *member;
 	json_int_t size;
-	enum err_code rc;
+	enum err_code rc = ask_info(s, http, file->area, file->key, &info, err);
 
-	rc = make_request(s, "object/info", file->key, &rq, err);
-	rq.timeout_ms = INFO_TIMEOUT_MS;
-	if (!rc)
-		rc = http_perform(http, &rq, &rs, err);
 	if (rc)
-		goto out;
-	if (rs.status != 200) {
-		read_refusal(&rs, &refusal);
-		rc = err_set(err, refusal.again ? ERR_UPSTREAM : ERR_REFUSED,
-			"looking at %s, which is there already: %s", file->key, refusal.text);
-		goto out;
-	}
-	info = json_read(buf_str(&rs.body), rs.body.len, JSON_ALLOW_NUL, NULL);
+		return rc == ERR_NOT_FOUND ? ERR_UPSTREAM : rc;	/* it has gone meanwhile */
 	member = json_object_get(info, "size");
 	size = json_integer_value(member);
 	if (!json_is_integer(member))	/* a proxy's page, or no memory */
@@ -240,11 +268,20 @@ already_there(const struct supabase *s, struct http_client *http,
 	else if (size < 0 || (uint64_t)size != file->bytes)
 		rc = err_set(err, ERR_REFUSED, "%s is there already with %lld bytes, not %llu",
 			file->key, (long long)size, (unsigned long long)file->bytes);
-out:
 	json_decref(info);
-	http_request_clear(&rq);
-	http_response_clear(&rs);
 	return rc;
+}
+
+/* The service has one answer for what cannot be a key and what is none. */
+static enum err_code
+look(const void *settings, struct http_client *http, enum storage_area area, const char *key,
+	struct err *err)
+{
+	json_t *info = NULL;
+	enum err_code rc = ask_info(settings, http, area, key, &info, err);
+
+	json_decref(info);
+	return rc == ERR_REFUSED ? ERR_NOT_FOUND : rc;
 }
 
 static enum err_code
@@ -257,7 +294,7 @@ put(const void *settings, struct http_client *http, const struct storage_file *f
 	struct refusal refusal;
 	enum err_code rc;
 
-	rc = make_request(s, "object", file->key, &rq, err);
+	rc = make_request(s, "object", file->area, file->key, &rq, err);
 	/* Bare: parameters would fail the bucket's list of types. */
 	if (!rc)
 		rc = http_request_add_header(&rq, "Content-Type", media_mime(file->type));
@@ -288,7 +325,8 @@ put(const void *settings, struct http_client *http, const struct storage_file *f
 
 /* No Content-Type: with an empty body the server would refuse it. */
 static enum err_code
-remove_file(const void *settings, struct http_client *http, const char *key, struct err *err)
+remove_file(const void *settings, struct http_client *http, enum storage_area area,
+	const char *key, struct err *err)
 {
 	const struct supabase *s = settings;
 	struct http_request rq = HTTP_REQUEST_INIT;
@@ -296,7 +334,7 @@ remove_file(const void *settings, struct http_client *http, const char *key, str
 	struct refusal refusal;
 	enum err_code rc;
 
-	rc = make_request(s, "object", key, &rq, err);
+	rc = make_request(s, "object", area, key, &rq, err);
 	rq.method = HTTP_DELETE;
 	rq.timeout_ms = REMOVE_TIMEOUT_MS;
 	if (!rc)
@@ -314,7 +352,7 @@ remove_file(const void *settings, struct http_client *http, const char *key, str
 static enum err_code
 public_url(const void *settings, const char *key, struct buf *out)
 {
-	put_url(out, settings, "object/public", key);
+	put_url(out, settings, "object/public", STORAGE_OUTPUTS, key);
 	return out->err;
 }
 
@@ -341,8 +379,8 @@ read_signed(const struct supabase *s, const struct http_response *rs, struct buf
 }
 
 static enum err_code
-sign(const void *settings, struct http_client *http, const char *key, uint64_t life_s,
-	struct buf *out, struct err *err)
+sign(const void *settings, struct http_client *http, enum storage_area area, const char *key,
+	uint64_t life_s, struct buf *out, struct err *err)
 {
 	const struct supabase *s = settings;
 	struct http_request rq = HTTP_REQUEST_INIT;
@@ -351,7 +389,7 @@ sign(const void *settings, struct http_client *http, const char *key, uint64_t l
 	char body[64];
 	enum err_code rc;
 
-	rc = make_request(s, "object/sign", key, &rq, err);
+	rc = make_request(s, "object/sign", area, key, &rq, err);
 	snprintf(body, sizeof body, "{\"expiresIn\":%llu}", (unsigned long long)life_s);
 	rq.method = HTTP_POST;
 	rq.timeout_ms = SIGN_TIMEOUT_MS;
@@ -365,7 +403,7 @@ sign(const void *settings, struct http_client *http, const char *key, uint64_t l
 		rc = read_signed(s, &rs, out, err);
 	} else if (!rc) {
 		read_refusal(&rs, &refusal);
-		rc = err_set(err, refusal.again ? ERR_UPSTREAM : ERR_REFUSED,
+		rc = err_set(err, refusal.gone ? ERR_NOT_FOUND : refusal.again ? ERR_UPSTREAM : ERR_REFUSED,
 			"signing %s: %s", key, refusal.text);
 	}
 	http_request_clear(&rq);
@@ -379,8 +417,10 @@ const struct storage storage_supabase = {
 	.options = options,
 	.settings_size = sizeof(struct supabase),
 	.check = check,
+	.takes_inputs = takes_inputs,
 	.put = put,
 	.remove = remove_file,
+	.look = look,
 	.public_url = public_url,
 	.sign = sign,
 };

@@ -1,5 +1,5 @@
 -- Delete up to 500 jobs that ended long enough ago, with their outputs' rows and their
--- trails; their files become work to do if they are to go, too.  One row: the last id,
+-- trails; their inputs become work to do, and their outputs if they are to go, too.  One row: the last id,
 -- null when there was none, and how many rows went.
 -- The limit is written out, and ids are bounded on both sides: so a generic plan, too,
 -- knows that this is a few rows from one end of the index generation_jobs_id.
@@ -17,16 +17,36 @@ with old as (
 	order by j.id
 	limit 500
 	for update skip locked
+), shared as materialized (
+	-- As in job_delete.sql; those that go together share nothing with who stays.
+	select i.owner_id, i.key
+	from old o
+	join public.generation_inputs mine on mine.owner_id = o.owner_id and mine.job_id = o.id
+	join public.generation_inputs i on i.owner_id = mine.owner_id and i.key = mine.key
+	where not exists (select from old p where p.owner_id = i.owner_id and p.id = i.job_id)
+	for update of i
+), inputs as (
+	delete from public.generation_inputs i
+	using old o
+	where i.owner_id = o.owner_id and i.job_id = o.id
+	returning i.owner_id, i.job_id, i.key
 ), files as (
 	-- The foreign key takes the assets' rows; this statement still sees them.
-	insert into public.generation_removals (owner_id, job_id, keys)
-	select o.owner_id, o.id, jsonb_agg(a.storage_key order by a.index)
+	insert into public.generation_removals (owner_id, job_id, keys, input_keys)
+	select o.owner_id, o.id, k.keys, k.input_keys
 	from old o
-	join public.generation_assets a on a.owner_id = o.owner_id and a.job_id = o.id
-	where $3::boolean and a.storage_key is not null
-	group by o.owner_id, o.id
+	cross join lateral (select
+		(select coalesce(jsonb_agg(a.storage_key order by a.index), '[]')
+			from public.generation_assets a
+			where $3::boolean and a.owner_id = o.owner_id and a.job_id = o.id
+				and a.storage_key is not null) as keys,
+		(select coalesce(jsonb_agg(i.key order by i.key), '[]')
+			from inputs i
+			where i.owner_id = o.owner_id and i.job_id = o.id and not exists (
+				select from shared s where s.owner_id = i.owner_id and s.key = i.key)) as input_keys) k
+	where k.keys <> '[]' or k.input_keys <> '[]'
 	on conflict do nothing
-	returning keys
+	returning keys, input_keys
 ), strays as (
 	delete from public.generation_strays s
 	using old o
@@ -45,4 +65,5 @@ with old as (
 select (select o.id from old o order by o.id desc limit 1) as last,
 	(select count(*) from gone) as jobs,
 	(select count(*) from trail) as events,
-	(select coalesce(sum(jsonb_array_length(f.keys)), 0) from files f) as files
+	(select coalesce(sum(jsonb_array_length(f.keys) + jsonb_array_length(f.input_keys)), 0)
+		from files f) as files

@@ -12,4 +12,4 @@ update public.generation_removals r
 set lease_until = now() + $1::bigint * interval '1 millisecond'
 from due
 where r.owner_id = due.owner_id and r.job_id = due.job_id
-returning r.owner_id, r.job_id, r.attempts, r.keys
+returning r.owner_id, r.job_id, r.attempts, r.keys, r.input_keys

@@ -4,6 +4,7 @@ with needed (name, rights) as (values
 	('generation_jobs', array['select', 'insert', 'update', 'delete']),
 	('generation_live', array['select', 'insert', 'update', 'delete']),
 	('generation_removals', array['select', 'insert', 'update', 'delete']),
+	('generation_inputs', array['select', 'insert', 'update', 'delete']),
 	('generation_strays', array['select', 'insert', 'update', 'delete']),
 	('generation_assets', array['select', 'insert', 'update']),
 	('generation_events', array['select', 'insert', 'delete']),

@@ -48,6 +48,8 @@ static const struct { const char *constraint, *sql; } rows[] = {
 	{ "generation_events_delivery", EVENTS ") values (" OWNER ", " JOB ", 'e', 'd')" },
 	{ "generation_removals_pkey", "insert into public.generation_removals (owner_id, job_id, keys) "
 	  "values (" OWNER ", " JOB ", '[]')" },
+	{ "generation_inputs_pkey", "insert into public.generation_inputs (owner_id, job_id, key) "
+	  "values (" OWNER ", " JOB ", 'k')" },
 	{ "generation_strays_pkey", "insert into public.generation_strays (owner_id, job_id, prediction_id, provider) "
 	  "values (" OWNER ", " JOB ", 'p', 'r')" },
 	{ "generation_strays_verdict", "update public.generation_strays set ended_at = now()" },
@@ -71,6 +73,7 @@ one_of_each(void **state)
 	sql_do(f->pg, EVENTS ") values (" OWNER ", " JOB ", 'e', 'd')");
 	sql_do(f->pg, "insert into public.generation_shared (name, value) values ('n', '1')");
 	sql_do(f->pg, "insert into public.generation_removals (owner_id, job_id, keys) values (" OWNER ", " JOB ", '[]')");
+	sql_do(f->pg, "insert into public.generation_inputs (owner_id, job_id, key) values (" OWNER ", " JOB ", 'k')");
 	sql_do(f->pg, "insert into public.generation_strays (owner_id, job_id, prediction_id, provider) "
 		"values (" OWNER ", " JOB ", 'p', 'r')");
 	return 0;

@@ -94,6 +94,7 @@ int test_list(void);
 int test_evidence(void);
 int test_prune(void);
 int test_remove(void);
+int test_inputs(void);
 int test_steps(void);
 int test_strays(void);
 int test_shared(void);

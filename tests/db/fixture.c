@@ -171,7 +171,7 @@ fixture_empty(void **state)
 	sql_do(f->locker, "rollback");
 	sql_do(f->pg, "truncate public.generation_jobs, public.generation_live, "
 		"public.generation_assets, public.generation_events, public.generation_shared, "
-		"public.generation_removals, public.generation_strays");
+		"public.generation_removals, public.generation_strays, public.generation_inputs");
 	return 0;
 }
 

@@ -19,6 +19,7 @@ main(int argc, char **argv)
 		{ "evidence", test_evidence },
 		{ "prune", test_prune },
 		{ "remove", test_remove },
+		{ "inputs", test_inputs },
 		{ "strays", test_strays },
 		{ "steps", test_steps },
 		{ "shared", test_shared },

@@ -26,7 +26,7 @@ HIDDEN = {
     "generation_jobs": ["idempotency_key", "fingerprint", "deadline_at", "prediction_id"],
     "generation_assets": ["source_url", "signed_url", "signed_until"],
 }
-TABLES = ["generation_jobs", "generation_assets", "generation_live", "generation_events", "generation_removals", "generation_strays", "generation_shared",
+TABLES = ["generation_jobs", "generation_assets", "generation_live", "generation_events", "generation_inputs", "generation_removals", "generation_strays", "generation_shared",
           "generation_migrations"]
 
 # A Supabase project's: https://github.com/supabase/postgres and supabase/auth, migrations/.
@@ -316,7 +316,7 @@ def service_role_reads_and_changes_nothing():
     equal(got["count of generation_assets"], "3 rows", "assets")
     equal(got["count of generation_live"], "0 rows", "live jobs")
     check(got["count of generation_events"] != DENIED, "events")
-    for table in ("generation_removals", "generation_strays", "generation_shared", "generation_migrations"):
+    for table in ("generation_inputs", "generation_removals", "generation_strays", "generation_shared", "generation_migrations"):
         equal(got[f"count of {table}"], DENIED, table)
     check_all_denied("service_role", writes())
 

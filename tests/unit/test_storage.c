@@ -441,7 +441,7 @@ the_folder_is_gone(void **state)
 static enum err_code
 remove_key(struct folder *f, const char *key)
 {
-	return f->o.st->remove(f->o.settings, NULL, key, NULL);
+	return f->o.st->remove(f->o.settings, NULL, STORAGE_OUTPUTS, key, NULL);
 }
 
 static void
@@ -793,7 +793,7 @@ removals(void **state)
 		up->answers[0] = make_answer(rows[i].answer, text, sizeof text);
 		up->n = 0;
 		pthread_mutex_unlock(&up->sv.lock);
-		rc = o.st->remove(o.settings, up->http, "owner/job/0-ab.webp", NULL);
+		rc = o.st->remove(o.settings, up->http, STORAGE_OUTPUTS, "owner/job/0-ab.webp", NULL);
 		if (rc != rows[i].want)
 			fail_msg("%s: %s", rows[i].name, err_name(rc));
 		ASSERT_ROW(rows[i].name, up->n == 1);
@@ -841,7 +841,7 @@ signed_urls(void **state)
 		up->answers[0] = make_answer(rows[i].answer, text, sizeof text);
 		up->n = 0;
 		pthread_mutex_unlock(&up->sv.lock);
-		rc = o.st->sign(o.settings, up->http, "owner/job/0-ab.webp", 604800, &out, &err);
+		rc = o.st->sign(o.settings, up->http, STORAGE_OUTPUTS, "owner/job/0-ab.webp", 604800, &out, &err);
 		if (rc != rows[i].want || (rows[i].say && !strstr(err.text, rows[i].say)))
 			fail_msg("%s: %s: %s", rows[i].name, err_name(rc), err.text);
 		ASSERT_ROW(rows[i].name, strcmp(buf_str(&out), rc ? "" : want) == 0);
