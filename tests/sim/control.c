@@ -15,7 +15,7 @@ reply_bad(struct sim_reply *rp, const char *why)
 static json_t *
 counters_json(const struct sim *sim)
 {
-	json_t *all = json_object(), *by_status = json_object();
+	json_t *all = json_object(), *by_status = json_object(), *by_wire = json_object();
 
 #define X(name) json_object_set_new(all, #name, json_integer(sim->n.name));
 	SIM_COUNTERS(X)
@@ -29,6 +29,10 @@ counters_json(const struct sim *sim)
 				json_integer(sim->webhooks_by_status[i]));
 	}
 	json_object_set_new(all, "webhooks_by_status", by_status);
+	for (int i = 0; i < WIRE_COUNT; i++)
+		json_object_set_new(by_wire, wire_name((enum wire_id)i),
+			json_integer(sim->created_by_wire[i]));
+	json_object_set_new(all, "created_by_wire", by_wire);
 	json_object_set_new(all, "objects", json_integer((json_int_t)store_count(sim->store)));
 	return all;
 }
@@ -39,9 +43,10 @@ prediction_json(const struct pred *p)
 	char created[SIM_TIME_SIZE];
 
 	sim_time_text(p->created_wall, created);
-	return json_pack("{s:s,s:s,s:s,s:s,s:s,s:o,s:o,s:o,s:O,s:s}",
-		"id", p->id, "status", pred_status_text(p), "form", p->form,
-		"model", p->model, "version", p->version,
+	return json_pack("{s:s,s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:O,s:s}",
+		"id", p->id, "wire", wire_name(p->wire->id), "status", pred_status_text(p),
+		"form", p->form, "model", sim_json_text(p->model),
+		"version", sim_json_text(p->version),
 		"webhook", sim_json_text(p->webhook),
 		"cancel_after", sim_json_text(p->cancel_after),
 		"idempotency_key", sim_json_text(p->idempotency_key),

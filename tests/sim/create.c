@@ -7,7 +7,9 @@
 #include <string.h>
 
 #include "tests/sim/pred.h"
+#include "tests/sim/replicate_object.h"
 #include "tests/sim/sim.h"
+#include "tests/sim/wire.h"
 
 void
 reply_problem(struct sim_reply *rp, int status, const char *title, const char *detail)
@@ -205,7 +207,7 @@ reply_invalid(struct sim_reply *rp, json_t *invalid)
 
 /* Fill p from the body and the headers; false: rp says what is wrong. */
 static bool
-read_request(struct sim_rq *rq, const json_t *body, bool takes_version, struct pred *p,
+read_request(const json_t *body, bool takes_version, struct pred *p,
 	struct sim_reply *rp)
 {
 	const json_t *version = json_object_get(body, "version");
@@ -230,7 +232,6 @@ read_request(struct sim_rq *rq, const json_t *body, bool takes_version, struct p
 	}
 	p->input = json_incref(json_object_get(body, "input"));
 	p->webhook = copy_or_null(json_string_value(json_object_get(body, "webhook")));
-	p->idempotency_key = copy_or_null(rq_param(rq, "HTTP_IDEMPOTENCY_KEY"));
 	return ok;
 }
 
@@ -277,86 +278,6 @@ reply_throttled(struct sim_reply *rp, const struct fault_hit *hit)
 	rp->type = "application/problem+json";
 }
 
-static bool
-refuse(struct sim_rq *rq, struct sim_reply *rp)
-{
-	static const struct {
-		enum fault fault;
-		int status;
-		const char *title, *detail;
-	} table[] = {
-		{ FAULT_CREATE_401, 401, "Unauthenticated",
-		  "You did not pass a valid authentication token" },
-		{ FAULT_CREATE_402, 402, "Insufficient credit",
-		  "You have insufficient credit to run this model." },
-		{ FAULT_CREATE_422, 422, "Input validation failed",
-		  "- input: the simulator was asked to refuse this\n" },
-		{ FAULT_CREATE_500_BEFORE, 500, "Internal Server Error",
-		  "The simulator was asked to fail before creating" },
-	};
-	const char *subject = buf_str(&rq->content.mem);
-	struct fault_hit hit;
-
-	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
-		if (fault_take(rq->sim, table[i].fault, subject, NULL)) {
-			reply_problem(rp, table[i].status, table[i].title, table[i].detail);
-			return true;
-		}
-	}
-	if (fault_take(rq->sim, FAULT_CREATE_429, subject, &hit)) {
-		reply_throttled(rp, &hit);
-		return true;
-	}
-	if (fault_take(rq->sim, FAULT_CREATE_HANG, subject, &hit)) {
-		sim_sleep(rq->sim, hit.delay_ms);
-		reply_drop(rp);
-		return true;
-	}
-	if (fault_take(rq->sim, FAULT_CREATE_DROP_BEFORE, subject, NULL)) {
-		reply_drop(rp);
-		return true;
-	}
-	return false;
-}
-
-/* ---- What happens between the creation and its answer. ---- */
-
-/* Wait for a prediction to end, or for its last webhook to have been tried.
- * It is looked up again each time: a reset may have taken it away. */
-static void
-wait_for(struct sim *sim, const char *id, long ms, bool webhook)
-{
-	int64_t until = sim_mono_us() + ms * 1000;
-
-	pthread_mutex_lock(&sim->lock);
-	while (!sim->stopping && sim_mono_us() < until) {
-		const struct pred *p = pred_find(sim, id);
-
-		if (!p || (webhook ? p->last_hook_tried : pred_ended(p)))
-			break;
-		sim_wait_until(sim, &sim->changed, until);
-	}
-	pthread_mutex_unlock(&sim->lock);
-}
-
-static void
-spoil_answer(struct sim_rq *rq, const char *id, struct sim_reply *rp)
-{
-	const char *subject = buf_str(&rq->content.mem);
-	struct fault_hit hit;
-
-	if (fault_take(rq->sim, FAULT_CREATE_LATE, subject, &hit))
-		sim_sleep(rq->sim, hit.delay_ms);
-	if (fault_take(rq->sim, FAULT_WEBHOOK_BEFORE_ANSWER, subject, &hit))
-		wait_for(rq->sim, id, hit.delay_ms, true);
-	rp->cut = fault_take(rq->sim, FAULT_CREATE_CUT, subject, NULL);
-	if (fault_take(rq->sim, FAULT_CREATE_500_AFTER, subject, NULL))
-		reply_problem(rp, 500, "Internal Server Error",
-			"The simulator was asked to fail after creating");
-	if (fault_take(rq->sim, FAULT_CREATE_DROP_AFTER, subject, NULL))
-		reply_drop(rp);
-}
-
 /* Prefer: wait, wait=1 to wait=60; 0 if it does not apply. */
 static long
 wanted_wait_s(const struct sim_rq *rq)
@@ -373,56 +294,47 @@ wanted_wait_s(const struct sim_rq *rq)
 }
 
 static void
-reply_pred(struct sim *sim, const char *id, struct sim_reply *rp)
+reply_pred(struct sim_rq *rq, const char *id, struct sim_reply *rp)
 {
+	struct sim *sim = rq->sim;
 	const struct pred *p;
 
 	pthread_mutex_lock(&sim->lock);
-	p = pred_find(sim, id);
+	p = pred_find(sim, rq->wire, id);
 	if (p)
-		reply_json(rp, 201, pred_json(sim, p, true));
+		reply_json(rp, 201, replicate_json(sim, p, true));
 	pthread_mutex_unlock(&sim->lock);
 }
 
 /* A create's answer is recorded without what there cannot be yet; a read a
  * moment later has it. */
-static json_t *
-fresh_json(const struct sim *sim, const struct pred *p)
+static void
+reply_fresh(struct sim *sim, const struct pred *p, struct sim_reply *rp)
 {
 	static const char *const later[] = { "output", "data_removed", "source" };
-	json_t *body = pred_json(sim, p, true);
+	json_t *body = replicate_json(sim, p, true);
 
 	for (size_t i = 0; i < sizeof(later) / sizeof(later[0]); i++)
 		json_object_del(body, later[i]);
-	return body;
+	reply_json(rp, 201, body);
 }
 
 /* Takes *p over. */
 static void
 start_and_answer(struct sim_rq *rq, struct pred **p, struct sim_reply *rp)
 {
-	struct sim *sim = rq->sim;
 	long wait_s = wanted_wait_s(rq);
-	char id[SIM_ID_SIZE], applied[16];
+	char id[SIM_UUID_SIZE], applied[16];
 
-	pthread_mutex_lock(&sim->lock);
-	if (!pred_start(sim, *p)) {
-		pthread_mutex_unlock(&sim->lock);
-		reply_problem(rp, 503, NULL, "the simulator is full");
+	if (!wire_start(rq, p, reply_fresh, id, rp))
 		return;
-	}
-	memcpy(id, (*p)->id, sizeof(id));
-	/* The answer is the prediction as it was created, however late it goes. */
-	reply_json(rp, 201, fresh_json(sim, *p));
-	*p = NULL;
-	pthread_mutex_unlock(&sim->lock);
 	if (wait_s) {
-		wait_for(sim, id, wait_s * 1000, false);
-		reply_pred(sim, id, rp);
+		wire_wait(rq->sim, id, wait_s * 1000, false);
+		reply_pred(rq, id, rp);
 		snprintf(applied, sizeof(applied), "wait=%ld", wait_s);
 		reply_header(rp, "Preference-Applied", applied);
 	}
-	spoil_answer(rq, id, rp);
+	wire_spoil_create(rq, id, rp);
 }
 
 static void
@@ -432,23 +344,20 @@ create(struct sim_rq *rq, const char *form, struct sim_reply *rp)
 	struct pred *p = NULL;
 	json_t *body = NULL;
 
-	pthread_mutex_lock(&rq->sim->lock);
-	rq->sim->n.creates_received++;
-	pthread_mutex_unlock(&rq->sim->lock);
-	if (refuse(rq, rp))
+	if (wire_refuses_create(rq, rp))
 		return;
 	body = rq_json(rq);
 	if (!json_is_object(body)) {
 		reply_problem(rp, 400, NULL, "The request body is not a JSON object");
 		goto out;
 	}
-	p = pred_new();
+	p = wire_new_pred(rq, rp);
 	if (!p)
 		goto out;
 	p->form = form;
 	if (!takes_version && !read_name(rq, p))
 		reply_problem(rp, 404, NULL, "The requested resource could not be found.");
-	else if (read_request(rq, body, takes_version, p, rp) && read_cancel_after(rq, p, rp))
+	else if (read_request(body, takes_version, p, rp) && read_cancel_after(rq, p, rp))
 		start_and_answer(rq, &p, rp);
 out:
 	pred_free(&p);

@@ -36,7 +36,7 @@ look_up(struct sim_rq *rq, struct picture *pic)
 	sim->n.deliveries++;
 	if (rq_param(rq, "HTTP_AUTHORIZATION"))
 		sim->n.deliveries_with_auth++;
-	p = pred_find(sim, rq->arg[0]);
+	p = pred_find(sim, NULL, rq->arg[0]);
 	there = p && p->status == PRED_SUCCEEDED && !pred_data_removed(sim, p) &&
 		pic->index < p->n_outputs;
 	if (there) {

@@ -182,9 +182,10 @@ handle(struct sim_rq *rq, struct sim_reply *rp)
 	const struct sim_route *route;
 	struct fault_hit hit;
 
+	rq->wire = area ? area->wire : NULL;
 	if (rq->content.mem.err) {
 		if (area && area->too_large)
-			area->too_large(rp);
+			area->too_large(rq, rp);
 		else
 			reply_bytes(rp, 413, "text/plain", "body too large\n", 15);
 		return;
@@ -338,7 +339,7 @@ serve_one(struct sim *sim, FCGX_Request *fcgi)
 {
 	struct sim_rq rq = {
 		.sim = sim, .env = fcgi->envp,
-		.subject = BUF_INIT(16384), .content = CONTENT_INIT(SIM_MAX_BODY),
+		.subject = BUF_INIT(16384), .create = BUF_INIT(SIM_MAX_BODY + 32768), .content = CONTENT_INIT(SIM_MAX_BODY),
 	};
 	const struct sim_area *area;
 	struct sim_reply rp = {
@@ -361,6 +362,7 @@ serve_one(struct sim *sim, FCGX_Request *fcgi)
 	send_reply(&rq, &rp, fcgi->out);
 	clear_args(&rq);
 	buf_clear(&rq.subject);
+	buf_clear(&rq.create);
 	content_clear(&rq.content);
 	content_clear(&rp.content);
 	buf_clear(&rp.head);

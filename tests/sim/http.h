@@ -17,13 +17,16 @@
 #define SIM_MAX_ARGS 3
 
 struct sim;
+struct wire;
 
 struct sim_rq {
 	struct sim *sim;
 	char **env;			/* FastCGI parameters */
 	const char *method;
 	const char *path;
+	const struct wire *wire;	/* the area's; may be NULL */
 	struct buf subject;		/* "METHOD /path", for the switches */
+	struct buf create;		/* of a create: the same with query and body */
 	struct content content;		/* the body */
 	char *arg[SIM_MAX_ARGS];	/* what the pattern's {} stood for */
 };
@@ -53,6 +56,7 @@ struct sim_route {
 
 struct sim_area {
 	const char *prefix;
+	const struct wire *wire;	/* for wire_before() and so on; else NULL */
 	const struct sim_route *routes;	/* the first that fits counts */
 	size_t n_routes;
 	/* Credentials and the area's switches; true: rp is the answer. */
@@ -60,7 +64,7 @@ struct sim_area {
 	/* The area's switches that spoil an answer; may be NULL. */
 	void (*after)(struct sim_rq *rq, struct sim_reply *rp);
 	void (*not_found)(struct sim_rq *rq, struct sim_reply *rp);
-	void (*too_large)(struct sim_reply *rp);	/* the body; NULL: in plain text */
+	void (*too_large)(struct sim_rq *rq, struct sim_reply *rp);	/* the body; NULL: in plain text */
 	bool spools;			/* bodies of any size, large ones in files */
 };
 

@@ -6,6 +6,7 @@
 
 #include "tests/sim/draw.h"
 #include "tests/sim/webhooks.h"
+#include "tests/sim/wire.h"
 
 #define N_BUCKETS 65536
 #define NEVER (INT64_MAX / 2)
@@ -86,6 +87,8 @@ pred_free(struct pred **pp)
 	mem_free(p->webhook);
 	mem_free(p->cancel_after);
 	mem_free(p->idempotency_key);
+	mem_free(p->secret);
+	mem_free(p->prompt);
 	mem_free(p->data_uri);
 	json_decref(p->input);
 	mem_free(p);
@@ -95,8 +98,10 @@ pred_free(struct pred **pp)
 const char *
 pred_prompt(const struct pred *p)
 {
-	const char *s = json_string_value(json_object_get(p->input, "prompt"));
+	const char *s = p->prompt;
 
+	if (!s)
+		s = json_string_value(json_object_get(p->input, "prompt"));
 	if (!s)
 		s = json_string_value(json_object_get(p->input, "text"));
 	return s ? s : "";
@@ -125,6 +130,16 @@ size_from_ratio(struct pred *p, const char *ratio)
 }
 
 static void
+read_size(struct pred *p)
+{
+	size_from_ratio(p, json_string_value(json_object_get(p->input, "aspect_ratio")));
+	p->width = (unsigned)bounded(json_object_get(p->input, "width"),
+		DRAW_MIN_SIDE, DRAW_MAX_SIDE, p->width);
+	p->height = (unsigned)bounded(json_object_get(p->input, "height"),
+		DRAW_MIN_SIDE, DRAW_MAX_SIDE, p->height);
+}
+
+static void
 read_input(struct pred *p)
 {
 	const json_t *n = json_object_get(p->input, "num_outputs");
@@ -134,13 +149,12 @@ read_input(struct pred *p)
 			p->wishes |= prompt_words[i].wish;
 	if (!n)
 		n = json_object_get(p->input, "num_images");
-	p->n_outputs = (unsigned)bounded(n, 1, 16, 1);
-	size_from_ratio(p, json_string_value(json_object_get(p->input, "aspect_ratio")));
-	p->width = (unsigned)bounded(json_object_get(p->input, "width"),
-		DRAW_MIN_SIDE, DRAW_MAX_SIDE, p->width);
-	p->height = (unsigned)bounded(json_object_get(p->input, "height"),
-		DRAW_MIN_SIDE, DRAW_MAX_SIDE, p->height);
-	p->seed = json_integer_value(json_object_get(p->input, "seed"));
+	if (!p->n_outputs)
+		p->n_outputs = (unsigned)bounded(n, 1, 16, 1);
+	if (!p->width)
+		read_size(p);
+	if (!p->seed)
+		p->seed = json_integer_value(json_object_get(p->input, "seed"));
 }
 
 static struct pred **
@@ -184,7 +198,8 @@ pred_start(struct sim *sim, struct pred *p)
 	if (ps->n >= (size_t)set->max_predictions)
 		return false;
 	read_input(p);
-	sim_new_id(p->id);
+	if (!*p->id)
+		sim_new_id(p->id);
 	p->seq = ps->n;
 	p->created_us = sim_mono_us();
 	p->created_wall = sim_provider_us(sim);
@@ -196,6 +211,7 @@ pred_start(struct sim *sim, struct pred *p)
 	if (!insert(ps, p))
 		return false;
 	sim->n.predictions_created++;
+	sim->created_by_wire[p->wire->id]++;
 	pthread_cond_broadcast(&sim->due);
 	return true;
 }
@@ -218,9 +234,8 @@ pred_status_text(const struct pred *p)
 	return text[p->status];
 }
 
-/* The provider's wall clock at a moment of the prediction's life. */
-static int64_t
-wall_at(const struct pred *p, int64_t mono_us)
+int64_t
+pred_wall_at(const struct pred *p, int64_t mono_us)
 {
 	return p->created_wall + (mono_us - p->created_us);
 }
@@ -244,7 +259,7 @@ end(struct sim *sim, struct pred *p, enum pred_status status, int64_t at_us)
 {
 	if (status == PRED_SUCCEEDED && p->wishes & WISH_DATA)
 		draw_inline(p);
-	p->completed_wall = wall_at(p, at_us);
+	p->completed_wall = pred_wall_at(p, at_us);
 	p->end_us = at_us;
 	if (status == PRED_SUCCEEDED) {
 		/* The real one shows outputs before it says that it is done. */
@@ -259,7 +274,9 @@ static void
 begin(struct sim *sim, struct pred *p)
 {
 	p->status = PRED_PROCESSING;
-	p->started_wall = wall_at(p, p->start_us);
+	if (p->lives_once_started)
+		p->deadline_us = NEVER;
+	p->started_wall = pred_wall_at(p, p->start_us);
 	hook_queue(sim, p, EVENT_START);
 	hook_queue(sim, p, EVENT_LOGS);
 	pthread_cond_broadcast(&sim->changed);
@@ -336,11 +353,11 @@ pred_cancel(struct sim *sim, struct pred *p)
 }
 
 struct pred *
-pred_find(struct sim *sim, const char *id)
+pred_find(struct sim *sim, const struct wire *wire, const char *id)
 {
 	struct pred *p = *bucket_of(sim->preds, id);
 
-	while (p && strcmp(p->id, id) != 0)
+	while (p && (strcmp(p->id, id) != 0 || (wire && p->wire != wire)))
 		p = p->next_in_bucket;
 	if (p)
 		advance(sim, p, sim_mono_us());
@@ -363,156 +380,4 @@ bool
 pred_data_removed(const struct sim *sim, const struct pred *p)
 {
 	return sim_mono_us() - p->created_us > (int64_t)sim->set.data_ttl_ms * 1000;
-}
-
-static json_t *
-time_json(int64_t wall_us)
-{
-	char text[SIM_TIME_SIZE];
-
-	sim_time_text(wall_us, text);
-	return json_string(text);
-}
-
-static json_t *
-list_output(const struct sim *sim, const struct pred *p)
-{
-	/* [foreign]: a host that no gateway may fetch from (TEST-NET-1). */
-	const char *base = p->wishes & WISH_FOREIGN ? "https://192.0.2.1" : sim->base_url;
-	json_t *list = json_array();
-
-	for (unsigned i = 0; i < p->n_outputs; i++)
-		json_array_append_new(list, json_sprintf(
-			"%s/replicate/delivery/%s/out-%u.png", base, p->id, i));
-	return list;
-}
-
-static json_t *
-output_json(const struct sim *sim, const struct pred *p)
-{
-	json_t *list, *output;
-
-	if (p->wishes & WISH_NULL || pred_data_removed(sim, p))
-		return json_null();
-	if (p->wishes & WISH_EMPTY)
-		return json_array();
-	if (p->wishes & (WISH_VIDEO | WISH_HUGE))
-		return json_sprintf("%s/replicate/delivery/%s/out-0.mp4", sim->base_url, p->id);
-	if (p->wishes & WISH_DATA)
-		return json_pack("[s]", p->data_uri ? p->data_uri : "");
-	list = list_output(sim, p);
-	if (p->wishes & WISH_STRING)
-		output = json_incref(json_array_get(list, 0));
-	else if (p->wishes & WISH_OBJECT)
-		output = json_pack("{s:O,s:{s:O},s:i}", "image", json_array_get(list, 0),
-			"files", "all", list, "count", (int)p->n_outputs);
-	else
-		return list;
-	json_decref(list);
-	return output;
-}
-
-static json_t *
-error_json(const struct pred *p)
-{
-	if (p->status != PRED_FAILED)
-		return json_null();
-	return json_string(p->wishes & WISH_NSFW ?
-		"The input or output was flagged as sensitive. Please try again with "
-		"different inputs. (E005)" :
-		"Prediction failed: the simulator was asked to fail (E1000)");
-}
-
-static json_t *
-events_json(unsigned events)
-{
-	static const char *const names[] = { "start", "output", "logs", "completed" };
-	json_t *list = json_array();
-
-	for (unsigned i = 0; i < 4; i++)
-		if (events & 1u << i)
-			json_array_append_new(list, json_string(names[i]));
-	return list;
-}
-
-static void
-add_urls(const struct sim *sim, const struct pred *p, json_t *body)
-{
-	json_t *urls = json_object();
-	const char *base = sim->base_url;
-
-	json_object_set_new(urls, "cancel",
-		json_sprintf("%s/replicate/v1/predictions/%s/cancel", base, p->id));
-	json_object_set_new(urls, "get",
-		json_sprintf("%s/replicate/v1/predictions/%s", base, p->id));
-	json_object_set_new(urls, "web", json_sprintf("%s/replicate/p/%s", base, p->id));
-	json_object_set_new(body, "urls", urls);
-}
-
-static void
-add_progress(const struct sim *sim, const struct pred *p, json_t *body)
-{
-	bool removed = pred_data_removed(sim, p) ||
-		(p->wishes & WISH_NULL && p->status == PRED_SUCCEEDED);
-	bool has_output = p->status == PRED_SUCCEEDED ||
-		(p->status == PRED_PROCESSING && p->completed_wall);
-
-	json_object_set_new(body, "source", json_string("api"));
-	json_object_set_new(body, "data_removed", json_boolean(removed));
-	json_object_set_new(body, "output", has_output ? output_json(sim, p) : json_null());
-	if (p->started_wall)
-		json_object_set_new(body, "started_at", time_json(p->started_wall));
-	if (!pred_ended(p))
-		return;
-	json_object_set_new(body, "completed_at", time_json(p->completed_wall));
-	json_object_set_new(body, "metrics", json_pack("{s:f,s:f}",
-		"predict_time", p->started_wall ?
-			(double)(p->completed_wall - p->started_wall) / 1e6 : 0.0,
-		"total_time", (double)(p->completed_wall - p->created_wall) / 1e6));
-}
-
-#define TALK_BYTES 3000000
-
-static json_t *
-logs_json(const struct pred *p)
-{
-	static const char line[] = "Using seed: 1\n  0%|          | 0/4\n";
-	struct buf logs = BUF_INIT(2 * TALK_BYTES);
-	json_t *ret;
-
-	do
-		buf_puts(&logs, line);
-	while (p->wishes & WISH_TALKATIVE && !logs.err && logs.len < TALK_BYTES);
-	ret = json_string(buf_str(&logs));
-	buf_clear(&logs);
-	return ret;
-}
-
-json_t *
-pred_json(const struct sim *sim, const struct pred *p, bool echo_webhook)
-{
-	json_t *body = json_object();
-
-	json_object_set_new(body, "id", json_string(p->id));
-	json_object_set_new(body, "model", json_string(p->model));
-	json_object_set_new(body, "version", json_string(p->version));
-	if (p->deployment)
-		json_object_set_new(body, "deployment", json_string(p->deployment));
-	json_object_set_new(body, "input", pred_data_removed(sim, p) ?
-		json_object() : json_incref(p->input));
-	json_object_set_new(body, "logs", p->status == PRED_STARTING || pred_data_removed(sim, p) ?
-		json_string("") : logs_json(p));
-	json_object_set_new(body, "error", error_json(p));
-	json_object_set_new(body, "status", json_string(pred_status_text(p)));
-	json_object_set_new(body, "created_at", time_json(p->created_wall));
-	if (p->lifetime_us)
-		json_object_set_new(body, "deadline",
-			time_json(wall_at(p, p->deadline_us)));
-	if (echo_webhook && p->webhook) {
-		json_object_set_new(body, "webhook", json_string(p->webhook));
-		json_object_set_new(body, "webhook_events_filter", events_json(p->events));
-	}
-	add_progress(sim, p, body);
-	add_urls(sim, p, body);
-	return body;
 }

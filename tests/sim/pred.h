@@ -42,21 +42,30 @@ enum pred_status {
 #define WISH_ODD	(1u << 15)
 #define WISH_TALKATIVE	(1u << 16)
 
+struct wire;
+
 struct pred {
 	/* Set by the creator, the texts owned: */
-	const char *form;		/* static: version, model or deployment */
+	const struct wire *wire;
+	const char *form;		/* static; Replicate: version, model or deployment */
 	char *model, *version, *deployment;
 	char *webhook;
 	unsigned events;
 	char *cancel_after, *idempotency_key;
+	char *secret;			/* for its webhooks alone */
+	char *prompt;			/* unless the input says it */
 	json_t *input;
 	int64_t lifetime_us;		/* 0: no Cancel-After */
+	bool lives_once_started;	/* the lifetime is that until the start */
+
+	/* Set by pred_start() where the creator did not: */
+	char id[SIM_UUID_SIZE];
+	unsigned width, height, n_outputs;
+	int64_t seed;
 
 	/* Set by pred_start() and after: */
-	char id[SIM_ID_SIZE];
 	uint64_t seq;
-	unsigned wishes, width, height, n_outputs;
-	int64_t seed;
+	unsigned wishes;
 	enum pred_status status;
 	bool last_hook_tried;		/* the terminal webhook, once at least, or none */
 	int64_t created_us, start_us, end_us, deadline_us;	/* monotonic */
@@ -75,8 +84,9 @@ void pred_free(struct pred **p);
 /* Begins its life and takes it over, or returns false: there are too many. */
 bool pred_start(struct sim *sim, struct pred *p) MUST_CHECK;
 
-/* Brought up to date; NULL if there is none.  Borrowed while the lock is held. */
-struct pred *pred_find(struct sim *sim, const char *id);
+/* Brought up to date; NULL if this wire, or NULL any, has none.  Borrowed while
+ * the lock is held. */
+struct pred *pred_find(struct sim *sim, const struct wire *wire, const char *id);
 
 /* For lists: how many there are; the i-th oldest. */
 size_t preds_count(const struct sim *sim);
@@ -87,10 +97,8 @@ void pred_cancel(struct sim *sim, struct pred *p);	/* nothing if it has ended */
 bool pred_ended(const struct pred *p);
 const char *pred_status_text(const struct pred *p);
 const char *pred_prompt(const struct pred *p);
+int64_t pred_wall_at(const struct pred *p, int64_t mono_us);	/* the provider's clock then */
 bool pred_data_removed(const struct sim *sim, const struct pred *p);
-
-/* The object of the API.  New. */
-json_t *pred_json(const struct sim *sim, const struct pred *p, bool echo_webhook);
 
 /* Takes the lock itself.  Returns when the simulator stops. */
 void preds_run(struct sim *sim);

@@ -6,25 +6,11 @@
 #include <string.h>
 
 #include "tests/sim/create.h"
+#include "tests/sim/multipart.h"
 #include "tests/sim/pred.h"
+#include "tests/sim/replicate_object.h"
 #include "tests/sim/sim.h"
-
-static bool
-token_is_good(const struct sim_rq *rq)
-{
-	const char *s = rq_param(rq, "HTTP_AUTHORIZATION");
-
-	if (!s)
-		return false;
-	/* Older clients say Token. */
-	if (strncmp(s, "Bearer ", 7) == 0)
-		s += 7;
-	else if (strncmp(s, "Token ", 6) == 0)
-		s += 6;
-	else
-		return false;
-	return sim_same(s, rq->sim->set.token);
-}
+#include "tests/sim/wire.h"
 
 static void
 add_common_headers(struct sim_rq *rq, struct sim_reply *rp)
@@ -41,32 +27,10 @@ add_common_headers(struct sim_rq *rq, struct sim_reply *rp)
 static bool
 before(struct sim_rq *rq, const struct sim_route *route, struct sim_reply *rp)
 {
-	bool good;
-
-	(void)route;
 	pthread_mutex_lock(&rq->sim->lock);
 	add_common_headers(rq, rp);
-	good = token_is_good(rq);
-	if (!good)
-		rq->sim->n.unauthorized++;
 	pthread_mutex_unlock(&rq->sim->lock);
-	if (!good)
-		reply_problem(rp, 401, "Unauthenticated",
-			"You did not pass a valid authentication token");
-	return !good;
-}
-
-static void
-not_found(struct sim_rq *rq, struct sim_reply *rp)
-{
-	(void)rq;
-	reply_problem(rp, 404, NULL, "The requested resource could not be found.");
-}
-
-static void
-too_large(struct sim_reply *rp)
-{
-	reply_problem(rp, 413, NULL, "Files must be less than 100MB in size");
+	return wire_before(rq, route, rp);
 }
 
 static void
@@ -76,51 +40,31 @@ reply_found(struct sim_rq *rq, bool cancel, bool echo, struct sim_reply *rp)
 	struct pred *p;
 
 	pthread_mutex_lock(&sim->lock);
-	p = pred_find(sim, rq->arg[0]);
+	p = pred_find(sim, rq->wire, rq->arg[0]);
 	if (p && cancel)
 		pred_cancel(sim, p);
 	if (p)
-		reply_json(rp, 200, pred_json(sim, p, echo));
+		reply_json(rp, 200, replicate_json(sim, p, echo));
 	pthread_mutex_unlock(&sim->lock);
 	if (!p)
-		not_found(rq, rp);
+		wire_not_found(rq, rp);
 }
 
 static void
 get_prediction(struct sim_rq *rq, struct sim_reply *rp)
 {
-	const char *subject = buf_str(&rq->subject);
-	struct fault_hit hit;
-
-	pthread_mutex_lock(&rq->sim->lock);
-	rq->sim->n.reads++;
-	pthread_mutex_unlock(&rq->sim->lock);
-	if (fault_take(rq->sim, FAULT_GET_429, subject, &hit))
-		reply_throttled(rp, &hit);
-	else if (fault_take(rq->sim, FAULT_GET_500, subject, NULL))
-		reply_problem(rp, 500, "Internal Server Error", "The simulator was asked to fail");
-	else if (fault_take(rq->sim, FAULT_GET_404, subject, NULL))
-		not_found(rq, rp);
-	else
-		reply_found(rq, false, !fault_take(rq->sim, FAULT_GET_NO_WEBHOOK, subject, NULL), rp);
+	if (!wire_refuses_read(rq, rp))
+		reply_found(rq, false, !fault_take(rq->sim, FAULT_GET_NO_WEBHOOK,
+			buf_str(&rq->subject), NULL), rp);
 }
 
 static void
 cancel_prediction(struct sim_rq *rq, struct sim_reply *rp)
 {
-	const char *subject = buf_str(&rq->subject);
-	struct fault_hit hit;
-
-	if (fault_take(rq->sim, FAULT_CANCEL_429, subject, &hit)) {
-		reply_throttled(rp, &hit);
+	if (wire_refuses_cancel(rq, rp))
 		return;
-	}
-	if (fault_take(rq->sim, FAULT_CANCEL_500, subject, NULL)) {
-		reply_problem(rp, 500, "Internal Server Error", "The simulator was asked to fail");
-		return;
-	}
 	reply_found(rq, true, true, rp);
-	if (fault_take(rq->sim, FAULT_CANCEL_DROP_AFTER, subject, NULL))
+	if (fault_take(rq->sim, FAULT_CANCEL_DROP_AFTER, buf_str(&rq->subject), NULL))
 		reply_drop(rp);
 }
 
@@ -171,7 +115,7 @@ read_cursor(const struct sim_rq *rq, struct page *page)
 static bool
 on_list(const struct sim *sim, const struct page *page, const struct pred *p)
 {
-	return p->created_wall >= page->after_us && p->created_wall < page->before_us &&
+	return p->wire == &replicate_wire && p->created_wall >= page->after_us && p->created_wall < page->before_us &&
 	       sim_mono_us() - p->created_us >= (int64_t)sim->set.list_lag_ms * 1000;
 }
 
@@ -218,7 +162,7 @@ list_json(const struct sim *sim, const struct page *page, bool echo, bool cut)
 		const struct pred *p = preds_at(sim, --i);
 
 		if (on_list(sim, page, p))
-			json_array_append_new(results, pred_json(sim, p, echo));
+			json_array_append_new(results, replicate_json(sim, p, echo));
 	}
 	if (any_between(sim, page, 0, i))
 		next = link_json(sim, page, 'o', i);
@@ -281,51 +225,11 @@ get_account(struct sim_rq *rq, struct sim_reply *rp)
 
 /* ---- Files: the part named "content" is measured and forgotten. ---- */
 
-struct part {
-	const char *head, *body;
-	size_t body_len;
-};
-
-/* The next part behind *at, which moves on.  boundary has its dashes. */
-static bool
-next_part(const struct sim_rq *rq, const char *boundary, size_t *at, struct part *ret)
-{
-	const char *p = rq->content.mem.p + *at, *end = rq->content.mem.p + rq->content.len, *blank, *stop;
-
-	p = memmem(p, (size_t)(end - p), boundary, strlen(boundary));
-	if (!p)
-		return false;
-	p += strlen(boundary);
-	blank = memmem(p, (size_t)(end - p), "\r\n\r\n", 4);
-	if (!blank)
-		return false;
-	stop = memmem(blank, (size_t)(end - blank), boundary, strlen(boundary));
-	if (!stop || stop < blank + 6)
-		return false;
-	ret->head = p;
-	ret->body = blank + 4;
-	ret->body_len = (size_t)(stop - 2 - ret->body);
-	*at = (size_t)(stop - rq->content.mem.p);
-	return true;
-}
-
-static char *
-header_value(const struct part *part, const char *before, const char *stop)
-{
-	const char *s = memmem(part->head, (size_t)(part->body - part->head),
-		before, strlen(before));
-
-	if (!s)
-		return NULL;
-	s += strlen(before);
-	return mem_strndup(s, strcspn(s, stop));
-}
-
 static json_t *
 file_json(const struct sim_rq *rq, const struct part *part)
 {
-	char *name = header_value(part, "filename=\"", "\"\r");
-	char *type = header_value(part, "Content-Type: ", "\r;");
+	char *name = part_header(part, "filename=\"", "\"\r");
+	char *type = part_header(part, "Content-Type: ", "\r;");
 	struct buf sha = BUF_INIT(128), md5 = BUF_INIT(128);
 	char id[SIM_ID_SIZE], created[SIM_TIME_SIZE], expires[SIM_TIME_SIZE];
 	json_t *body;
@@ -352,23 +256,12 @@ file_json(const struct sim_rq *rq, const struct part *part)
 static void
 create_file(struct sim_rq *rq, struct sim_reply *rp)
 {
-	const char *type = rq_param(rq, "CONTENT_TYPE");
-	const char *mark = type ? strstr(type, "boundary=") : NULL;
-	struct buf boundary = BUF_INIT(256);
-	struct part part = { .head = NULL };
+	struct part part;
 	size_t at = 0;
-	bool found = false;
 
-	if (mark) {
-		mark += 9 + (mark[9] == '"');
-		buf_puts(&boundary, "--");
-		buf_put(&boundary, mark, strcspn(mark, "\"; "));
-		while (!found && rq->content.len && !boundary.err &&
-		       next_part(rq, buf_str(&boundary), &at, &part))
-			found = memmem(part.head, (size_t)(part.body - part.head),
-				"name=\"content\"", 14) != NULL;
-	}
-	if (found) {
+	while (part_next(rq, &at, &part) && !part_is(&part, "content"))
+		;
+	if (part.body) {
 		pthread_mutex_lock(&rq->sim->lock);
 		rq->sim->n.files++;
 		pthread_mutex_unlock(&rq->sim->lock);
@@ -376,29 +269,6 @@ create_file(struct sim_rq *rq, struct sim_reply *rp)
 	} else {
 		reply_problem(rp, 400, NULL, "Missing content");
 	}
-	buf_clear(&boundary);
-}
-
-/* 200 MB, all of it blanks but for an object: no prediction. */
-#define HUGE_BYTES 200000000
-
-static void
-after(struct sim_rq *rq, struct sim_reply *rp)
-{
-	static const char page[] = "<!DOCTYPE html><html><title>Welcome</title></html>\n";
-	const char *subject = buf_str(&rq->subject);
-
-	if (fault_take(rq->sim, FAULT_API_HTML, subject, NULL))
-		reply_bytes(rp, 200, "text/html", page, sizeof(page) - 1);
-	if (fault_take(rq->sim, FAULT_API_HUGE, subject, NULL)) {
-		reply_bytes(rp, 200, "application/json", "{}", 2);
-		rp->filling = ' ';
-		rp->fill = HUGE_BYTES;
-	}
-	if (fault_take(rq->sim, FAULT_API_CUT, subject, NULL))
-		rp->cut = true;
-	if (fault_take(rq->sim, FAULT_API_RESET, subject, NULL))
-		rp->reset = true;
 }
 
 static const struct sim_route routes[] = {
@@ -415,10 +285,11 @@ static const struct sim_route routes[] = {
 
 const struct sim_area replicate_area = {
 	.prefix = "/replicate/v1",
+	.wire = &replicate_wire,
 	.routes = routes,
 	.n_routes = sizeof(routes) / sizeof(routes[0]),
 	.before = before,
-	.after = after,
-	.not_found = not_found,
-	.too_large = too_large,
+	.after = wire_after,
+	.not_found = wire_not_found,
+	.too_large = wire_too_large,
 };

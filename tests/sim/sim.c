@@ -62,6 +62,7 @@ sim_reset(struct sim *sim)
 	sim->generation++;
 	sim->n = zero;
 	memset(sim->webhooks_by_status, 0, sizeof(sim->webhooks_by_status));
+	memset(sim->created_by_wire, 0, sizeof(sim->created_by_wire));
 	hooks_reset(sim->hooks);
 	preds_reset(sim->preds);
 	store_reset(sim->store);

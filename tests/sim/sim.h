@@ -17,6 +17,7 @@
 #include "base/buf.h"
 #include "tests/sim/faults.h"
 #include "tests/sim/settings.h"
+#include "tests/sim/wire.h"
 
 /* The member of struct sim_counters and its name in /sim/state. */
 #define SIM_COUNTERS(X) \
@@ -62,6 +63,7 @@ struct sim {
 	struct sim_faults faults;
 	struct sim_counters n;
 	long webhooks_by_status[SIM_HTTP_STATUSES];
+	long created_by_wire[WIRE_COUNT];
 	struct preds *preds;
 	struct hooks *hooks;
 	struct store *store;

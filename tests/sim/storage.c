@@ -199,8 +199,9 @@ not_found(struct sim_rq *rq, struct sim_reply *rp)
 }
 
 static void
-refuse_too_large(struct sim_reply *rp)
+refuse_too_large(struct sim_rq *rq, struct sim_reply *rp)
 {
+	(void)rq;
 	refuse(rp, &too_large);
 }
 

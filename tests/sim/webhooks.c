@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "tests/sim/pred.h"
+#include "tests/sim/wire.h"
 
 #define MAX_BODY ((size_t)16 << 20)
 #define MAX_AT_ONCE 64
@@ -14,9 +15,10 @@ struct hook {
 	struct hook *next;
 	int64_t due_us;
 	unsigned generation;
-	char pred_id[SIM_ID_SIZE];
+	const struct wire *wire;
+	char pred_id[SIM_UUID_SIZE];
 	char msg_id[SIM_ID_SIZE + 4];	/* "msg_..."; the same for a resend */
-	char *url;
+	char *url, *secret;		/* secret: the request's own; may be NULL */
 	struct buf body;		/* as it was when the event happened */
 	bool terminal, bad_signature;
 	long stale_ms;
@@ -51,6 +53,7 @@ hook_free(struct hook *h)
 	curl_slist_free_all(h->headers);
 	buf_clear(&h->body);
 	mem_free(h->url);
+	mem_free(h->secret);
 	mem_free(h);
 }
 
@@ -135,7 +138,9 @@ hook_new(struct sim *sim, const struct pred *p, const struct buf *body, const ch
 	h->generation = sim->generation;
 	snprintf(h->pred_id, sizeof(h->pred_id), "%s", p->id);
 	snprintf(h->msg_id, sizeof(h->msg_id), "%s", msg_id);
+	h->wire = p->wire;
 	h->url = mem_strdup(p->webhook);
+	h->secret = p->secret ? mem_strdup(p->secret) : NULL;
 	buf_put(&h->body, buf_str(body), body->len);
 	if (!h->url || h->body.err) {
 		hook_free(h);
@@ -173,15 +178,12 @@ void
 hook_queue(struct sim *sim, struct pred *p, unsigned event)
 {
 	struct buf body = BUF_INIT(MAX_BODY), subject = BUF_INIT(MAX_BODY + 4096);
-	json_t *json;
 
 	if (event == EVENT_COMPLETED)
 		p->last_hook_tried = true;	/* unless one is sent */
 	if (!p->webhook || !(p->events & event))
 		return;
-	json = pred_json(sim, p, true);
-	sim_dump(&body, json);
-	json_decref(json);
+	p->wire->write_webhook(sim, p, &body);
 	buf_printf(&subject, "%s %s", p->webhook, buf_str(&body));
 	if (fault_take_locked(sim, FAULT_WEBHOOK_LOST, buf_str(&subject), NULL)) {
 		sim->n.webhooks_lost++;
@@ -196,33 +198,8 @@ hook_queue(struct sim *sim, struct pred *p, unsigned event)
 	buf_clear(&body);
 }
 
-/* "v1,<base64>" over id.timestamp.body; the key is the decoded part behind
- * "whsec_". */
-static bool
-sign(const struct hook *h, const char *secret, long long timestamp, struct buf *ret)
-{
-	struct buf key = BUF_INIT(256), text = BUF_INIT(MAX_BODY + 256);
-	uint8_t mac[32];
-	bool ok;
-
-	if (strncmp(secret, "whsec_", 6) == 0)
-		secret += 6;
-	ok = sim_base64_decode(secret, &key) && key.len > 0;
-	if (ok && h->bad_signature)
-		key.p[0] = (char)(key.p[0] ^ 1);
-	buf_printf(&text, "%s.%lld.", h->msg_id, timestamp);
-	buf_put(&text, h->body.p, h->body.len);
-	ok = ok && !text.err && sim_hmac_sha256(key.p, key.len, text.p, text.len, mac);
-	buf_puts(ret, "v1,");
-	if (ok)
-		sim_base64(ret, mac, sizeof(mac));
-	buf_clear(&text);
-	buf_clear(&key);
-	return ok && !ret->err;
-}
-
-static void
-add_header(struct hook *h, const char *name, const char *value)
+void
+hook_header(struct hook *h, const char *name, const char *value)
 {
 	struct buf line = BUF_INIT(1024);
 	struct curl_slist *more;
@@ -239,21 +216,19 @@ static void
 prepare(struct sim *sim, struct hook *h)
 {
 	long long timestamp = (long long)(sim_provider_us(sim) / 1000000 - h->stale_ms / 1000);
-	struct buf signature = BUF_INIT(256);
-	char text[32];
+	const struct letter letter = {
+		.id = h->msg_id, .pred_id = h->pred_id, .secret = h->secret,
+		.timestamp = timestamp, .body = buf_str(&h->body), .body_len = h->body.len,
+		.is_forged = h->bad_signature,
+	};
 
-	sign(h, sim->set.webhook_secret, timestamp, &signature);
-	snprintf(text, sizeof(text), "%lld", timestamp);
 	curl_slist_free_all(h->headers);
 	h->headers = NULL;
-	add_header(h, "Content-Type", "application/json");
-	add_header(h, "User-Agent", "Replicate-simulator/1");
-	add_header(h, "webhook-id", h->msg_id);
-	add_header(h, "webhook-timestamp", text);
-	add_header(h, "webhook-signature", buf_str(&signature));
-	add_header(h, "Expect", "");
+	hook_header(h, "Content-Type", "application/json");
+	hook_header(h, "User-Agent", "gengate-simulator/1");
+	hook_header(h, "Expect", "");
+	h->wire->sign(sim, &letter, h);
 	h->timeout_ms = sim->set.webhook_timeout_ms;
-	buf_clear(&signature);
 }
 
 static size_t
@@ -363,11 +338,11 @@ settle(struct sim *sim, struct hook *h, long status)
 	if (h->generation != sim->generation)
 		goto out;
 	count(sim, status);
-	p = pred_find(sim, h->pred_id);
+	p = pred_find(sim, NULL, h->pred_id);
 	if (p && h->terminal)
 		p->last_hook_tried = true;
 	pthread_cond_broadcast(&sim->changed);
-	if (again && h->attempt >= sim->set.webhook_retries)
+	if (again && h->attempt >= h->wire->webhook_retries(&sim->set))
 		sim->n.webhooks_given_up++;
 	else if (again) {
 		long shift = h->attempt < 16 ? h->attempt : 16;

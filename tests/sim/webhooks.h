@@ -1,7 +1,7 @@
 /*
- * Webhooks: signed as Standard Webhooks has it, sent by one thread over a curl
- * multi handle, to loopback only.  All calls want sim->lock held unless they
- * say otherwise.
+ * Webhooks: signed as their wire has it, sent by one thread over a curl multi
+ * handle, to loopback only.  All calls want sim->lock held unless they say
+ * otherwise.
  */
 #ifndef GENGATE_SIM_WEBHOOKS_H
 #define GENGATE_SIM_WEBHOOKS_H
@@ -10,7 +10,22 @@
 
 #include "tests/sim/sim.h"
 
+struct hook;
 struct pred;
+
+/* What a wire signs for one attempt. */
+struct letter {
+	const char *id;		/* the same for a resend */
+	const char *pred_id;
+	const char *secret;	/* the request's own; may be NULL */
+	long long timestamp;
+	const char *body;
+	size_t body_len;
+	bool is_forged;		/* sign with another key */
+};
+
+/* For a wire's sign(): one more header. */
+void hook_header(struct hook *h, const char *name, const char *value);
 
 struct hooks *hooks_new(void);
 void hooks_free(struct hooks **hooks);	/* after its thread has ended */
