@@ -2,6 +2,10 @@
 
 #include "tests/sim/control.h"
 
+#include <string.h>
+
+#include "tests/sim/delivery.h"
+#include "tests/sim/outputs.h"
 #include "tests/sim/pred.h"
 #include "tests/sim/sim.h"
 #include "tests/sim/store.h"
@@ -152,6 +156,28 @@ get_objects(struct sim_rq *rq, struct sim_reply *rp)
 	pthread_mutex_unlock(&rq->sim->lock);
 }
 
+/* What a prediction made, whatever the switches say and however its wire hands
+ * it over; for comparing. */
+static void
+get_output(struct sim_rq *rq, struct sim_reply *rp)
+{
+	struct sim *sim = rq->sim;
+	struct picture pic = { .n = 0 };
+	const struct pred *p;
+	uint64_t index;
+	bool there;
+
+	pthread_mutex_lock(&sim->lock);
+	p = pred_find(sim, NULL, rq->arg[0]);
+	there = p && p->status == PRED_SUCCEEDED && picture_copy(sim, p, &pic);
+	pthread_mutex_unlock(&sim->lock);
+	if (there && parse_u64(rq->arg[1], strlen(rq->arg[1]), 0, pic.n - 1, &index) == ERR_OK)
+		reply_picture(&pic, (unsigned)index, rp);
+	else
+		reply_json(rp, 404, json_pack("{s:s}", "error", "no such output"));
+	picture_clear(&pic);
+}
+
 static void
 set_bucket(struct sim_rq *rq, struct sim_reply *rp)
 {
@@ -183,6 +209,7 @@ static const struct sim_route routes[] = {
 	{ "POST", "/settings", set_settings, true },
 	{ "POST", "/reset", reset, true },
 	{ "GET", "/objects", get_objects, true },
+	{ "GET", "/outputs/{}/{}", get_output, true },
 	{ "POST", "/buckets", set_bucket, true },
 };
 

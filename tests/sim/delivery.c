@@ -4,29 +4,15 @@
 
 #include <string.h>
 
-#include "tests/sim/draw.h"
+#include "tests/sim/outputs.h"
 #include "tests/sim/pred.h"
 #include "tests/sim/sim.h"
-
-/* What is needed to draw, copied, so that the lock is not held meanwhile. */
-struct picture {
-	unsigned wishes, width, height, index;
-	int64_t seed;
-	char *prompt;
-};
 
 static const char web_page[] =
 	"<!DOCTYPE html><html><title>Sorry</title><p>Something else came.</html>\n";
 
-/* In pixels; max is one of the settings. */
-static unsigned
-no_longer(unsigned side, long max)
-{
-	return side < (unsigned)max ? side : (unsigned)max;
-}
-
 static bool
-look_up(struct sim_rq *rq, struct picture *pic)
+look_up(struct sim_rq *rq, unsigned index, struct picture *pic)
 {
 	struct sim *sim = rq->sim;
 	const struct pred *p;
@@ -38,16 +24,9 @@ look_up(struct sim_rq *rq, struct picture *pic)
 		sim->n.deliveries_with_auth++;
 	p = pred_find(sim, NULL, rq->arg[0]);
 	there = p && p->status == PRED_SUCCEEDED && !pred_data_removed(sim, p) &&
-		pic->index < p->n_outputs;
-	if (there) {
-		pic->wishes = p->wishes;
-		pic->width = no_longer(p->width, sim->set.max_side);
-		pic->height = no_longer(p->height, sim->set.max_side);
-		pic->seed = p->seed;
-		pic->prompt = mem_strdup(pred_prompt(p));
-	}
+		index < p->n_outputs && picture_copy(sim, p, pic);
 	pthread_mutex_unlock(&sim->lock);
-	return there && pic->prompt;
+	return there;
 }
 
 static void
@@ -64,55 +43,16 @@ reply_busy(struct sim_reply *rp, long retry_after_s)
 	reply_bytes(rp, 503, "text/plain", "Service Unavailable\n", 20);
 }
 
-/* The first bytes of an MP4 file, and filling. */
-static void
-reply_video(struct sim_reply *rp)
+void
+reply_picture(const struct picture *pic, unsigned index, struct sim_reply *rp)
 {
-	static const char head[] =
-		"\0\0\0\x18" "ftypisom\0\0\2\0isomiso2" "\0\0\x10\x08" "mdat";
-	static const char filling[4096];
+	const char *type;
 
-	reply_bytes(rp, 200, "video/mp4", head, sizeof(head) - 1);
-	buf_put(&rp->body, filling, sizeof(filling));
-}
-
-/* The same with 200 MB of filling. */
-#define HUGE_BYTES 200000000
-
-static void
-reply_huge(struct sim_reply *rp)
-{
-	static const char head[] =
-		"\0\0\0\x18" "ftypisom\0\0\2\0isomiso2" "\x0b\xeb\xc1\xe8" "mdat";
-
-	reply_bytes(rp, 200, "video/mp4", head, sizeof(head) - 1);
-	rp->fill = HUGE_BYTES - (sizeof(head) - 1);
-}
-
-/* "[bytes 89504e47]": these, whatever they are. */
-static bool
-reply_wanted_bytes(const char *prompt, struct sim_reply *rp)
-{
-	const char *p = strstr(prompt, "[bytes ");
-	unsigned byte;
-	int n;
-
-	if (!p)
-		return false;
-	reply_bytes(rp, 200, "image/png", NULL, 0);
-	for (p += 7; sscanf(p, "%2x%n", &byte, &n) == 1 && n == 2; p += 2) {
-		char c = (char)byte;
-
-		buf_put(&rp->body, &c, 1);
-	}
-	return true;
-}
-
-static void
-reply_picture(const struct picture *pic, struct sim_reply *rp)
-{
-	reply_bytes(rp, 200, "image/png", NULL, 0);
-	if (!draw_png(pic->prompt, pic->seed, pic->index, pic->width, pic->height, &rp->body))
+	reply_bytes(rp, 200, "", NULL, 0);
+	type = picture_put(pic, index, &rp->body, &rp->fill);
+	if (type)
+		rp->type = type;
+	else
 		reply_bytes(rp, 500, "text/plain", "cannot draw\n", 12);
 }
 
@@ -128,12 +68,13 @@ static void
 deliver(struct sim_rq *rq, struct sim_reply *rp, const char *suffix)
 {
 	const char *subject = buf_str(&rq->subject);
-	struct picture pic = { .index = 0 };
+	struct picture pic = { .n = 0 };
 	struct fault_hit hit;
+	unsigned index;
 	int n = 0;
 
-	if (sscanf(rq->arg[1], "out-%3u%n", &pic.index, &n) != 1 ||
-	    strcmp(rq->arg[1] + n, suffix) != 0 || !look_up(rq, &pic)) {
+	if (sscanf(rq->arg[1], "out-%3u%n", &index, &n) != 1 ||
+	    strcmp(rq->arg[1] + n, suffix) != 0 || !look_up(rq, index, &pic)) {
 		reply_gone(rq, rp);
 		return;
 	}
@@ -149,18 +90,12 @@ deliver(struct sim_rq *rq, struct sim_reply *rp, const char *suffix)
 		reply_bytes(rp, 200, "text/html", web_page, sizeof(web_page) - 1);
 	else if (fault_take(rq->sim, FAULT_DELIVERY_REDIRECT, subject, NULL))
 		reply_inside(rp);
-	else if (pic.wishes & WISH_HTML)
-		reply_bytes(rp, 200, "image/png", web_page, sizeof(web_page) - 1);
-	else if (pic.wishes & WISH_VIDEO)
-		reply_video(rp);
-	else if (pic.wishes & WISH_HUGE)
-		reply_huge(rp);
-	else if (!reply_wanted_bytes(pic.prompt, rp))
-		reply_picture(&pic, rp);
+	else
+		reply_picture(&pic, index, rp);
 	if (fault_take(rq->sim, FAULT_DELIVERY_DRIP, subject, &hit))
 		rp->drip_ms = hit.delay_ms;
 	rp->cut = fault_take(rq->sim, FAULT_DELIVERY_CUT, subject, NULL);
-	mem_free(pic.prompt);
+	picture_clear(&pic);
 }
 
 static void
@@ -178,6 +113,13 @@ static const struct sim_route routes[] = {
 
 const struct sim_area delivery_area = {
 	.prefix = "/replicate/delivery",
+	.routes = routes,
+	.n_routes = sizeof(routes) / sizeof(routes[0]),
+	.not_found = reply_gone,
+};
+
+const struct sim_area fal_files_area = {
+	.prefix = "/fal/files",
 	.routes = routes,
 	.n_routes = sizeof(routes) / sizeof(routes[0]),
 	.not_found = reply_gone,
