@@ -40,6 +40,8 @@
 		"The body has to be application/json.") \
 	X(ERR_KEY_REUSED,   422, false, "idempotency_key_reused", \
 		"This Idempotency-Key was used with another request.") \
+	X(ERR_TOO_MANY,     429, true,  "too_many_requests", \
+		"There were too many requests from here; try again.") \
 	X(ERR_INTERNAL,     500, true,  "internal_error", \
 		"Something went wrong here; the request id leads to the log.") \
 	X(ERR_NOMEM,        503, true,  "out_of_memory", \
@@ -48,6 +50,8 @@
 		"The database does not answer at the moment; try again.") \
 	X(ERR_AUTH_UNAVAILABLE, 503, true, "auth_unavailable", \
 		"Tokens cannot be verified at the moment; try again.") \
+	X(ERR_OVERLOADED,   503, true,  "overloaded", \
+		"The server is too busy at the moment; try again.") \
 	X(ERR_STOPPING,     503, true,  "stopping", \
 		"The server is about to stop; try again.") \
 	/* How a job fails: shown in the job's error, or as the answer to /generate. */ \

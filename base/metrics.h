@@ -27,6 +27,7 @@
 	X(METHOD, "method", 8, "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "other") \
 	X(HTTP_STATUS, "status", 24, "200", "201", "202", "204", "304", "400", "401", "403", "404", \
 		"405", "409", "410", "413", "415", "422", "429", "499", "500", "502", "503", "504", "other") \
+	X(LIMIT, "limit", 3, "database", "parked_per_user", "parked_total") \
 	X(PROVIDER, "provider", 16, NULL) \
 	X(OUTCOME, "outcome", 4, "accepted", "refused", "deferred", "unknown") \
 	X(STRAY, "outcome", 6, "found", "canceled", "ended", "gone", "foreign", "left") \
@@ -63,6 +64,8 @@
 		"Open FastCGI connections, idle ones too.") \
 	X(PARKED, ASKED, OWN, COUNT, "gengate_parked_requests", NONE, NONE, NONE, \
 		"Requests that wait for news of a job, without a thread.") \
+	X(LIMITED, COUNTER, OWN, COUNT, "gengate_limited_requests_total", LIMIT, NONE, NONE, \
+		"Requests that were refused, or did not wait as they would have, because of a limit.") \
 	X(TOKENS, COUNTER, OWN, COUNT, "gengate_tokens_total", TOKEN, NONE, NONE, \
 		"Users' tokens by what became of them.") \
 	X(JWKS_FETCHES, COUNTER, OWN, COUNT, "gengate_jwks_fetches_total", FETCHED, NONE, NONE, \

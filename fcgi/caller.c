@@ -81,15 +81,27 @@ resume_admitted(struct exchange *x, enum watch_news news)
 	admit(x, false);
 }
 
-/* true: it waits.  The look may have ended before it did. */
-static bool
+/* ERR_OK: it waits.  The look may have ended before it did. */
+static enum err_code
 wait_for_keys(struct exchange *x, unsigned looks)
 {
-	if (exchange_park(x, WATCH_KEYS, KEYS_WAIT_MS, resume_admitted))
-		return false;
-	if (keeper_looks(x->svc->keeper) != looks)
+	enum err_code rc = exchange_park(x, WATCH_KEYS, KEYS_WAIT_MS, resume_admitted);
+
+	if (!rc && keeper_looks(x->svc->keeper) != looks)
 		watches_poke_keys(x->svc->watches);
-	return true;
+	return rc;
+}
+
+/* Not known, and perhaps after a look.  A token that might be good is not called bad
+ * because too many wait. */
+static enum err_code
+wait_or_refuse(struct exchange *x, unsigned looks, enum err_code rc, struct err *err)
+{
+	enum err_code why = wait_for_keys(x, looks);
+
+	if (!why)
+		return ERR_OK;
+	return why == ERR_OVERLOADED ? err_set(err, why, "no place to wait in for keys") : rc;
 }
 
 static void
@@ -110,9 +122,13 @@ admit(struct exchange *x, bool may_wait)
 		rc = by_server(x, &err);
 	}
 	x->has_owner = !rc;
-	if (!rc)
+	if (!rc) {
 		x->handle(x);
-	else if (!wait || !may_wait || !wait_for_keys(x, looks))
+		return;
+	}
+	if (wait && may_wait)
+		rc = wait_or_refuse(x, looks, rc, &err);
+	if (rc)
 		refuse(x, rc, &err, token);
 }
 

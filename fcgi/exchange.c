@@ -9,7 +9,7 @@
 #include "base/trace.h"
 #include "fcgi/cors.h"
 
-/* What a client is told to wait when the database is away. */
+/* What a client is told to wait when the database is away, or there are too many. */
 #define RETRY_AFTER_S "2"
 
 #define ANSWER_MAX (16 * 1024 * 1024)
@@ -303,6 +303,12 @@ exchange_read_body(struct exchange *x, uint64_t max_bytes, struct err *err)
 }
 
 enum err_code
+exchange_reserve(struct exchange *x)
+{
+	return x->io->reserve ? x->io->reserve(x->conn, &x->owner) : ERR_OK;
+}
+
+enum err_code
 exchange_park(struct exchange *x, enum watch_for what, uint64_t timeout_ms,
 	void (*resume)(struct exchange *x, enum watch_news news))
 {
@@ -313,6 +319,7 @@ exchange_park(struct exchange *x, enum watch_for what, uint64_t timeout_ms,
 	rc = x->io->park(x->conn, &x->owner, &x->job, what, x->seen, timeout_ms);
 	if (rc)
 		x->resume = NULL;
+	x->no_place = rc != ERR_OK;
 	return rc;
 }
 
@@ -342,6 +349,7 @@ reason_phrase(int status)
 	case 413: return "Content Too Large";
 	case 415: return "Unsupported Media Type";
 	case 422: return "Unprocessable Content";
+	case 429: return "Too Many Requests";
 	case 500: return "Internal Server Error";
 	case 502: return "Bad Gateway";
 	case 503: return "Service Unavailable";
@@ -414,7 +422,7 @@ answer_problem(struct exchange *x, enum err_code code, const char *detail, json_
 	json_decref(more);
 	/* Without it a cache may keep a 404 or 405 for a while. */
 	answer_header(x, "Cache-Control", "no-store");
-	if (status == 503)
+	if (status == 429 || status == 503)
 		answer_retry_after(x);
 	answer(x, status, "application/problem+json", problem);
 }

@@ -28,7 +28,9 @@ struct transport {
 	bool (*write)(void *conn, const char *p, size_t len);
 	/* What was written goes out now.  false as above. */
 	bool (*flush)(void *conn);
-	/* Call x->resume when there is news.  ERR_NOMEM, ERR_STOPPING: it will not. */
+	/* See exchange_reserve().  NULL: there is always one. */
+	enum err_code (*reserve)(void *conn, const struct uuid *owner);
+	/* Call x->resume when there is news.  As exchange_park(). */
 	enum err_code (*park)(void *conn, const struct uuid *owner, const struct uuid *job,
 		enum watch_for what, int32_t seen, uint64_t timeout_ms);
 	/* The web server takes a Location without a status of its own, or with
@@ -52,8 +54,10 @@ struct exchange {
 	int status;			/* 0: not answered yet */
 	struct buf headers;		/* "Name: value\r\n" each */
 	struct buf out;			/* the answer's body */
-	uint64_t retry_after_s;		/* of a 503; 0: as usual */
+	uint64_t retry_after_s;		/* of a 429 or 503; 0: as usual */
 	bool streams;			/* the head has gone; events follow */
+
+	bool no_place;			/* it would have waited, and could not */
 
 	/* Set while it is parked: what goes on when there is news. */
 	void (*resume)(struct exchange *x, enum watch_news news);
@@ -101,8 +105,16 @@ enum err_code exchange_query(const struct exchange *x, const char *name, char **
 enum err_code exchange_read_body(struct exchange *x, uint64_t max_bytes, struct err *err) MUST_CHECK;
 
 /*
+ * Be sure of a place to wait in before anything is said; it lasts until the exchange
+ * ends.  ERR_TOO_MANY: x->owner has as many as a user may have.  ERR_OVERLOADED: all
+ * are taken.  ERR_NOMEM.
+ */
+enum err_code exchange_reserve(struct exchange *x) MUST_CHECK;
+
+/*
  * Wait for news of x->job of x->owner; the resource returns after it without
- * an answer.  ERR_NOMEM, ERR_STOPPING: answer now.
+ * an answer.  Any error: answer now.  Those of exchange_reserve(), or
+ * ERR_STOPPING.
  */
 enum err_code exchange_park(struct exchange *x, enum watch_for what, uint64_t timeout_ms,
 	void (*resume)(struct exchange *x, enum watch_news news)) MUST_CHECK;

@@ -45,7 +45,8 @@ prefer_answer(struct exchange *x, const struct prefer *prefer)
 {
 	char wait[32];
 
-	if (prefer->wait) {
+	/* What could not be waited for was not applied (RFC 7240 section 3). */
+	if (prefer->wait && !x->no_place) {
 		snprintf(wait, sizeof wait, "wait=%u", (unsigned)prefer->wait_s);
 		answer_header(x, "Preference-Applied", wait);
 	} else if (prefer->respond_async) {

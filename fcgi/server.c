@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "core/places.h"
 #include "fcgi/exchange.h"
 #include "fcgi/fcgx.h"
 #include "fcgi/poller.h"
@@ -56,6 +57,8 @@ struct conn {
 	bool has_news;			/* came while it was busy parking */
 	enum watch_news news;
 	atomic_uint arming;		/* idle already, and yet to be armed */
+	bool has_place;			/* to wait in, */
+	struct uuid place;		/* as this owner; none: not known */
 	int fd;
 	FCGX_Request fcgx;		/* its streams point back into it: never moved */
 	struct exchange x;
@@ -65,6 +68,7 @@ struct server {
 	struct current *current;
 	atomic_uint_least64_t client_timeout_ms;
 	struct watches *watches;
+	struct places *places;
 	struct poller *poller;
 	int fd;				/* listening; other processes may share it */
 	size_t n_threads;
@@ -89,6 +93,15 @@ const struct cfg_row server_options[] = {
 	  .def = "10s", .min = 100, .max = 600000,
 	  .doc = "For how long the web server may neither send the rest of a request nor take the rest "
 		"of an answer before its connection is dropped." },
+	{ "parked_per_user", CFG_UINT, offsetof(struct server_settings, parked_per_user),
+	  .def = "16", .min = 1, .max = 100000,
+	  .doc = "Requests of one user that may wait for news at a time, in one process: event streams, `Prefer: wait`, "
+		"a `POST /generate` that waits for the provider. One more stream is refused (429); what else would wait is "
+		"answered at once." },
+	{ "parked_total", CFG_UINT, offsetof(struct server_settings, parked_total),
+	  .def = "5000", .min = 1, .max = 1000000,
+	  .doc = "The same of all users together; here one more stream is a 503. Each is a connection, so "
+		"a file descriptor, of the web server's and of gengate's." },
 	CFG_END
 };
 
@@ -260,18 +273,62 @@ fcgx_flush(void *conn)
 	return FCGX_FFlush(c->fcgx.out) == 0;
 }
 
+static const struct uuid nobody;
+
+/* NULL while it is not known. */
+static const struct uuid *
+known(const struct uuid *owner)
+{
+	return uuid_equal(owner, &nobody) ? NULL : owner;
+}
+
+static void
+give_place(struct conn *c)
+{
+	if (c->has_place)
+		places_give(c->server->places, known(&c->place));
+	c->has_place = false;
+}
+
+static void
+count_limit(enum err_code rc)
+{
+	if (rc == ERR_TOO_MANY || rc == ERR_OVERLOADED)
+		metric_add(METRIC_LIMITED, 1, rc == ERR_TOO_MANY ? "parked_per_user" : "parked_total");
+}
+
+/* It may have waited before it was known whose it is. */
+static enum err_code
+fcgx_reserve(void *conn, const struct uuid *owner)
+{
+	struct conn *c = conn;
+	enum err_code rc;
+
+	if (c->has_place && uuid_equal(&c->place, owner))
+		return ERR_OK;
+	rc = places_take(c->server->places, known(owner));
+	count_limit(rc);
+	if (rc)
+		return rc;
+	give_place(c);
+	c->has_place = true;
+	c->place = *owner;
+	return ERR_OK;
+}
+
 static enum err_code
 fcgx_park(void *conn, const struct uuid *owner, const struct uuid *job,
 	enum watch_for what, int32_t seen, uint64_t timeout_ms)
 {
 	struct conn *c = conn;
+	enum err_code rc = fcgx_reserve(c, owner);
 
-	return watches_add(c->server->watches, conn_token(c), owner, job, what, seen, timeout_ms);
+	return rc ? rc : watches_add(c->server->watches, conn_token(c), owner, job, what, seen, timeout_ms);
 }
 
 static const struct transport fcgx_transport = {
 	.param = fcgx_param, .read = fcgx_read, .write = fcgx_write, .flush = fcgx_flush,
-	.park = fcgx_park,
+	.reserve = fcgx_reserve, .park = fcgx_park,
 };
 
 /* ---- requests ---- */
@@ -345,6 +402,7 @@ finish(struct conn *c, bool gone)
 	struct server *s = c->server;
 
 	exchange_clear(&c->x);
+	give_place(c);
 	service_unpin(&c->x.svc);
 	/* In this order: what cannot be sent any more ends the connection.  Closed
 	 * here, the answer and its end are one write; a flush would make two. */
@@ -625,6 +683,7 @@ void
 server_configure(struct server *s, const struct server_settings *settings)
 {
 	atomic_store(&s->client_timeout_ms, settings->client_timeout_ms);
+	places_limit(s->places, settings->parked_per_user, settings->parked_total);
 }
 
 enum err_code
@@ -640,6 +699,8 @@ server_new(struct service *svc, struct server **ret, struct err *err)
 	s->ready_end = &s->ready;
 	pthread_mutex_init(&s->lock, NULL);
 	rc = poller_new(&s->poller, err);
+	if (!rc)
+		rc = places_new(&s->places, err);
 	if (!rc)
 		rc = watches_new(svc->db, on_news, s, &s->watches, err);
 	if (rc) {
@@ -803,6 +864,7 @@ server_free(struct server **server)
 		return;
 	watches_free(&s->watches);
 	free_conns(s);
+	places_free(&s->places);
 	poller_free(&s->poller);
 	pthread_mutex_destroy(&s->lock);
 	mem_free(s->threads);

@@ -16,6 +16,8 @@
 struct server_settings {
 	uint64_t threads;
 	uint64_t client_timeout_ms;
+	uint64_t parked_per_user;
+	uint64_t parked_total;
 };
 
 extern const struct cfg_row server_options[];

@@ -19,6 +19,8 @@ answer_status(struct exchange *x, struct shown *shown)
 
 	prefer.respond_async = false;	/* has no meaning here */
 	prefer_answer(x, &prefer);
+	if (x->no_place)	/* or who wanted to wait would come back at once */
+		answer_header(x, "Retry-After", "2");
 	/* A known answer whose addresses are over is of no use. */
 	answer_job(x, job_is_known(x, shown->version) && !shown->unsigned_urls ? 304 : 200, shown);
 }

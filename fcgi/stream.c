@@ -122,12 +122,23 @@ void
 stream_begin(struct exchange *x, struct shown *shown)
 {
 	struct buf first = BUF_INIT(64);
+	struct err err = ERR_INIT;
+	enum err_code rc = ERR_OK;
 
 	x->seen = last_seen(x);
 	if (x->seen == shown->version && gen_status_is_final(shown->status)) {
 		json_decref(shown->job);
 		shown->job = NULL;
 		answer_empty(x, 204);
+		return;
+	}
+	/* Once it has begun it can refuse nothing. */
+	if (!gen_status_is_final(shown->status))
+		rc = exchange_reserve(x);
+	if (rc) {
+		json_decref(shown->job);
+		shown->job = NULL;
+		answer_failure(x, err_set(&err, rc, "no place to wait in for a stream"), &err);
 		return;
 	}
 	buf_printf(&first, "retry: %d\n\n", RECONNECT_MS);

@@ -87,7 +87,7 @@ def in_a_hurry(**words):
 
 def setup():
     global rig, done, running
-    rig = e2e.Rig(config={"poll_interval": "60s"}, server_extra="real_ip_header X-Test-Address; set_real_ip_from 127.0.0.1;",
+    rig = e2e.Rig(config={"poll_interval": "60s", "parked_per_user": 40}, server_extra="real_ip_header X-Test-Address; set_real_ip_from 127.0.0.1;",
                   http_extra="limit_req_zone $binary_remote_addr zone=gengate_req:1m rate=2r/s;"
                              " limit_conn_zone $binary_remote_addr zone=gengate_conn:1m;")
     in_a_hurry()

@@ -3,8 +3,10 @@ the database, requests that are parked."""
 
 import concurrent.futures
 import os
+import re
 import signal
 import sys
+import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import e2e
@@ -13,7 +15,7 @@ from e2e import check, equal, stacks, test
 rig = None
 
 # In the file, so that a reload finds others.
-SETTINGS = {"slots_per_user": "3"}
+SETTINGS = {"slots_per_user": "3", "parked_per_user": "4", "parked_total": "10"}
 
 
 def setup():
@@ -57,8 +59,9 @@ def in_flight(user):
 
 
 def end(user, job):
-    answer = rig.http("POST", f"/generate/{job}/cancel", user=user, headers={"Prefer": "wait=20"})
-    equal((answer.status, answer.json["status"]), (200, "canceled"), "end of a job")
+    answer = rig.http("POST", f"/generate/{job}/cancel", user=user, headers={"Prefer": "respond-async"})
+    check(answer.status in (200, 202), f"end of a job: {answer}")
+    equal(rig.wait_settled(job, user=user)["status"], "canceled", "end of a job")
 
 
 # -- Jobs in flight
@@ -133,6 +136,158 @@ def jobs_above_the_slots_succeed():
         rig.succeeds(job)
     rig.succeeds(rig.submit("after them", user="above"))
     reload()
+
+
+# -- Requests that wait for news
+
+EVENTS = {"Accept": "text/event-stream"}
+
+
+class Streams:
+    """Open ones, which end with it."""
+
+    def __init__(self):
+        self.held = []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close(len(self.held))
+
+    def open(self, job, n=1, path="/status/{}"):
+        """Each has to begin."""
+        for _ in range(n):
+            answer = rig.http("GET", path.format(job["id"]), user=job["user"], headers=EVENTS, stream=True)
+            self.held.append(answer)
+            equal((answer.status, answer.getheader("Content-Type")), (200, "text/event-stream"), "a stream")
+
+    def close(self, n):
+        for _ in range(n):
+            self.held.pop().close()
+        wait_parked(len(self.held))
+
+
+def metric(name):
+    """Its value in the one process, without the label of that."""
+    for line in rig.http("GET", "/metrics").text.splitlines():
+        name_and_labels, _, value = line.rpartition(" ")
+        if re.sub(r'instance="[^"]*",?', "", name_and_labels).replace("{}", "") == name:
+            return int(value)
+    raise KeyError(name)
+
+
+def parked():
+    return metric("gengate_parked_requests")
+
+
+def wait_parked(n):
+    """One that is just being told of a change is not counted."""
+    stacks.wait_for(lambda: parked() == n, 10, f"{n} parked requests")
+
+
+def limited(by):
+    return metric(f'gengate_limited_requests_total{{limit="{by}"}}')
+
+
+def stream(job, path="/status/{}"):
+    return rig.http("GET", path.format(job["id"]), user=job["user"], headers=EVENTS)
+
+
+def check_refused(answer, status, code):
+    e2e.check_problem(answer, status, code)
+    check(int(answer.header("Retry-After")) >= 1, "no Retry-After")
+
+
+def at_once_and_unwaited(method, path, user, status, prefer="wait=60", **more):
+    began = time.monotonic()
+    answer = rig.http(method, path, user=user, headers={"Prefer": prefer}, **more)
+    equal(answer.status, status, f"status of {answer}")
+    check(time.monotonic() - began < 4, "it waited")
+    equal(answer.header("Preference-Applied"), None, "Preference-Applied")
+    check(int(answer.header("Retry-After")) >= 1, "no Retry-After")
+    return answer.json
+
+
+@test
+def streams_of_one_user():
+    with LongJobs(), Streams() as streams:
+        job, other = rig.submit("watched", user="watcher"), rig.submit("watched, too", user="another")
+        streams.open(job, 3)
+        streams.open(job, path="/status?id={}")
+        before = limited("parked_per_user")
+        for path in ("/status/{}", "/status?id={}"):
+            check_refused(stream(job, path), 429, "too_many_requests")
+        equal(limited("parked_per_user"), before + 2, "refused")
+        wait_parked(4)
+        streams.open(other, 2)
+        streams.close(3)        # two of them are the other's
+        streams.open(job)
+        check_refused(stream(job), 429, "too_many_requests")
+        end("watcher", job["id"])
+        end("another", other["id"])
+        # All of them were told the end, and nobody has to wait for what is over.
+        wait_parked(0)
+        streams.held.clear()
+        for _ in range(9):
+            equal(stream(job).status, 200, "status of a stream that is over")
+
+
+@test
+def what_cannot_wait_is_answered_at_once():
+    with LongJobs(), Streams() as streams:
+        job = rig.submit("watched", user="impatient")
+        rig.wait_state(job, "running")
+        streams.open(job, 4)
+        shown = at_once_and_unwaited("GET", f"/status/{job['id']}", "impatient", 200)
+        equal(shown["id"], job["id"], "job")
+        # A job that was committed is never refused.
+        more = [at_once_and_unwaited("POST", "/generate", "impatient", 202, prefer, json={"prompt": "at once"})["id"]
+                for prefer in ("wait=60", "handling=lenient")]
+        equal(in_flight("impatient"), {job["id"], *more}, "jobs in flight")
+        rig.faults(cancel_429={"count": 1, "retry_after": 2})
+        at_once_and_unwaited("POST", f"/generate/{job['id']}/cancel", "impatient", 202)
+        equal(rig.wait_settled(job["id"], user="impatient")["status"], "canceled", "end")
+        for one in more:
+            end("impatient", one)
+
+
+@test
+def streams_of_all_users():
+    with LongJobs(), Streams() as streams:
+        jobs = [rig.submit("watched", user=f"of-all-{n}") for n in range(4)]
+        for job, n in zip(jobs, (4, 4, 2)):
+            streams.open(job, n)
+        before = limited("parked_total")
+        for job in jobs[2:]:
+            check_refused(stream(job), 503, "overloaded")
+        equal(limited("parked_total"), before + 2, "refused")
+        wait_parked(10)
+        at_once_and_unwaited("GET", f"/status/{jobs[3]['id']}", jobs[3]["user"], 200)
+        # Fewer by a reload: who has a place keeps it.
+        reload(parked_total=9)
+        try:
+            wait_parked(10)
+            streams.close(1)
+            check_refused(stream(jobs[3]), 503, "overloaded")
+            streams.close(1)
+            streams.open(jobs[3])
+        finally:
+            reload()
+        streams.open(jobs[3])
+        for job in jobs:
+            end(job["user"], job["id"])
+
+
+@test
+def places_come_back():
+    with LongJobs():
+        job = rig.submit("watched", user="coming-and-going")
+        for _ in range(12):
+            with Streams() as streams:
+                streams.open(job, 4)
+                check_refused(stream(job), 429, "too_many_requests")
+        end("coming-and-going", job["id"])
 
 
 @test
