@@ -127,6 +127,16 @@ make_request(const struct supabase *s, const char *route, enum storage_area area
 	return rc ? err_set(err, rc, "request for %s", key) : ERR_OK;
 }
 
+/* An answer that is too large says nothing against the file: to the caller ERR_TOO_BIG
+ * would be for good. */
+static enum err_code
+ask(struct http_client *http, struct http_request *rq, struct http_response *rs, struct err *err)
+{
+	enum err_code rc = http_perform(http, rq, rs, err);
+
+	return rc == ERR_TOO_BIG ? err_prefix(err, ERR_UPSTREAM, "the storage's answer") : rc;
+}
+
 /* What a refusal means: by `code`, then by `statusCode`, then by HTTP status. */
 struct refusal {
 	bool exists;		/* the key is taken */
@@ -236,7 +246,7 @@ ask_info(const struct supabase *s, struct http_client *http, enum storage_area a
 	rc = make_request(s, "object/info", area, key, &rq, err);
 	rq.timeout_ms = INFO_TIMEOUT_MS;
 	if (!rc)
-		rc = http_perform(http, &rq, &rs, err);
+		rc = ask(http, &rq, &rs, err);
 	if (!rc && rs.status != 200) {
 		read_refusal(&rs, &refusal);
 		rc = err_set(err, refusal.gone ? ERR_NOT_FOUND : refusal.again ? ERR_UPSTREAM : ERR_REFUSED,
@@ -307,7 +317,7 @@ put(const void *settings, struct http_client *http, const struct storage_file *f
 	rq.timeout_ms = PUT_TIMEOUT_MS;
 	rq.idle_timeout_ms = PUT_IDLE_MS;
 	if (!rc)
-		rc = http_perform(http, &rq, &rs, err);
+		rc = ask(http, &rq, &rs, err);
 	if (!rc && rs.status != 200) {
 		read_refusal(&rs, &refusal);
 		if (refusal.exists)
@@ -338,7 +348,7 @@ remove_file(const void *settings, struct http_client *http, enum storage_area ar
 	rq.method = HTTP_DELETE;
 	rq.timeout_ms = REMOVE_TIMEOUT_MS;
 	if (!rc)
-		rc = http_perform(http, &rq, &rs, err);
+		rc = ask(http, &rq, &rs, err);
 	if (!rc && rs.status != 200) {
 		read_refusal(&rs, &refusal);
 		if (!refusal.gone)
@@ -398,7 +408,7 @@ sign(const void *settings, struct http_client *http, enum storage_area area, con
 	if (!rc)
 		rc = http_request_set_body(&rq, body, strlen(body));
 	if (!rc)
-		rc = http_perform(http, &rq, &rs, err);
+		rc = ask(http, &rq, &rs, err);
 	if (!rc && rs.status == 200) {
 		rc = read_signed(s, &rs, out, err);
 	} else if (!rc) {
