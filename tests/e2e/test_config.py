@@ -15,7 +15,7 @@ rig = None
 def setup():
     """Nothing is started but what a test starts itself."""
     global rig
-    rig = e2e.Rig(storage="local")
+    rig = e2e.Rig(storage="local", config={"log_level": "info"})
 
 
 def gengate(*words, **settings):

@@ -13,7 +13,8 @@ was free.  Nothing of the system's is used but the programs.
 
 Parts (stack.postgres, stack.nginx, stack.sim, stack.gengate, stack.gengates)
 have start, stop, kill, pause, resume, restart, alive, log and pid.  A failure
-shows the ends of the logs.  Each part ends with the Stack, also when the test is
+shows the ends of the logs.  A secret in a log, a command line or an answer is one, too,
+at the latest when the Stack stops (leaks.py).  Each part ends with the Stack, also when the test is
 interrupted or killed: a small shell, the reaper, waits for our end of a pipe.
 
 GENGATE_STACK_KEEP=1 keeps the folder.  GENGATE_TEST_POOLER=1 puts PgBouncer in transaction mode between
@@ -44,6 +45,7 @@ import threading
 import time
 import urllib.parse
 
+from leaks import Leaks
 from tls import Authority
 
 SRCDIR = os.path.abspath(os.environ.get("srcdir") or
@@ -478,6 +480,7 @@ class Stack:
         self.records = gengates > 0     # answers by gengate, not by a stand-in
         self.with_pooler = pooler_wanted() and gengates > 0 if pooler is None else pooler
         self.stopped = False
+        self.leaks = Leaks()
         self.run_dir = self.port_holder = None
         self.postgres = self.pooler = self.nginx = self.sim = self.gengate = None
         self.gengates = []
@@ -615,6 +618,7 @@ class Stack:
         """Change gengate's configuration; it counts from the next start.  None: not set."""
         self.asked.update(settings)
         self.config.update(settings)
+        self.leaks.configure(self.config)
 
     def environment(self):
         """For programs that are not to be configured by accident."""
@@ -623,6 +627,7 @@ class Stack:
         return {**env, "LC_ALL": "C.UTF-8", "HOME": self.run_dir, "no_proxy": HOST, "NO_PROXY": HOST}
 
     def gengate_environment(self, **more):
+        self.leaks.configure({**self.config, **more})
         return {**self.environment(),
                 **{"GENGATE_" + name.upper(): str(value)
                    for name, value in {**self.config, **more}.items() if value is not None}}
@@ -869,6 +874,7 @@ class Stack:
         if self.stopped:
             return
         self.stopped = True
+        leaks = self.find_leaks() if self.gengates else []
         for part in reversed(self.parts):
             part.stop(timeout=5)
         self._remove_shared_memory()
@@ -880,6 +886,11 @@ class Stack:
             shutil.rmtree(self.run_dir, ignore_errors=True)
         self.reaper.close()
         _stacks.discard(self)
+        if leaks:
+            raise StackError("\n".join(leaks))
+
+    def find_leaks(self):
+        return self.leaks.find(self.log_dir, [part.pid for part in self.gengates if part.alive()])
 
     def __enter__(self):
         return self.start()
@@ -954,6 +965,8 @@ class Stack:
                 connection.close()
 
     def _record(self, method, path, sent, body, answer, answer_body):
+        if GENGATES_PATHS.match(path):
+            self.leaks.exchange(sent, answer.headers.items(), answer_body)
         if _answers and self.records and GENGATES_PATHS.match(path):
             _answers.add(method, path, sent, body, answer, answer_body)
 
