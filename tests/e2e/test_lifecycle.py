@@ -211,38 +211,6 @@ def no_request_is_dropped_by_reloads():
     reload()
 
 
-def memory_has(pid, wanted):
-    """Is that anywhere in what the process may write to?"""
-    with open(f"/proc/{pid}/maps", encoding="utf-8") as maps, open(f"/proc/{pid}/mem", "rb", 0) as memory:
-        for line in maps:
-            place, rights = line.split()[:2]
-            if not rights.startswith("rw") or "[v" in line:
-                continue
-            start, end = (int(x, 16) for x in place.split("-"))
-            memory.seek(start)
-            if wanted in memory.read(end - start):
-                return True
-    return False
-
-
-@test
-def old_secrets_are_wiped():
-    token, key = "tok-" + "en" * 20, "key-" + "of" * 20
-    write(replicate_token=token, secret_key=key)
-    rig.configure(secret_key=None)
-    rig.gengate.restart()
-    check(memory_has(rig.gengate.pid, token.encode()), "the token is not found, so this tells nothing")
-    write(secret_key="ke" * 20)
-    reload()
-    stacks.wait_for(lambda: not memory_has(rig.gengate.pid, token.encode()), 10, "end of the old token")
-    stacks.wait_for(lambda: not memory_has(rig.gengate.pid, key.encode()), 10, "end of the old key")
-    rig.succeeds(rig.submit("sealed anew"))
-    rig.configure(secret_key="ke" * 20)
-    write()
-    rig.gengate.restart()
-    rig.wait_ready()
-
-
 # ---- Stop
 
 class Standby:
