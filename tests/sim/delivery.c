@@ -20,7 +20,7 @@ look_up(struct sim_rq *rq, unsigned index, struct picture *pic)
 
 	pthread_mutex_lock(&sim->lock);
 	sim->n.deliveries++;
-	if (rq_param(rq, "HTTP_AUTHORIZATION"))
+	if (rq_param(rq, "HTTP_AUTHORIZATION") || rq_param(rq, "HTTP_X_KEY"))
 		sim->n.deliveries_with_auth++;
 	p = pred_find(sim, NULL, rq->arg[0]);
 	there = p && p->status == PRED_SUCCEEDED && !pred_data_removed(sim, p) &&

@@ -41,6 +41,12 @@
 	X(FAULT_LIST_NO_WEBHOOK, "list_no_webhook", 0, "the list does not echo webhook URLs") \
 	X(FAULT_CANCEL_500, "cancel_500", 0, "500 on a cancel, which is not done") \
 	X(FAULT_CANCEL_DROP_AFTER, "cancel_drop_after", 0, "canceled, then connection closed") \
+	X(FAULT_CANCEL_IGNORED, "cancel_ignored", 0, "said to be asked for, and not done") \
+	X(FAULT_CREATE_BARE, "create_bare", 0, "created, and the answer has only the id") \
+	X(FAULT_LINKS_FOREIGN, "links_foreign", 0, \
+		"the links of a create's answer are on a host that nobody may ask") \
+	X(FAULT_WEBHOOK_NO_PAYLOAD, "webhook_no_payload", 0, \
+		"fal: the payload is null, payload_error says why") \
 	X(FAULT_WEBHOOK_LOST, "webhook_lost", 0, "never sent") \
 	X(FAULT_WEBHOOK_TWICE, "webhook_twice", 0, "sent twice with one webhook-id") \
 	X(FAULT_WEBHOOK_LATE, "webhook_late", 1000, "sent late") \

@@ -2,13 +2,14 @@
 
 #include "tests/sim/http.h"
 
+#include <ctype.h>
 #include <stdio.h>
-
 #include <string.h>
 
 #include "tests/sim/auth.h"
 #include "tests/sim/control.h"
 #include "tests/sim/delivery.h"
+#include "tests/sim/fal.h"
 #include "tests/sim/replicate.h"
 #include "tests/sim/sim.h"
 #include "tests/sim/storage.h"
@@ -17,6 +18,7 @@
 
 static const struct sim_area *const areas[] = {
 	&control_area, &replicate_area, &delivery_area, &storage_area, &auth_area,
+	&fal_files_area, &fal_area,
 };
 
 const char *
@@ -66,6 +68,27 @@ rq_query(const struct sim_rq *rq, const char *name, struct buf *ret)
 		q += len + (q[len] == '&');
 	}
 	return false;
+}
+
+json_t *
+rq_x_headers(const struct sim_rq *rq)
+{
+	json_t *all = json_object();
+
+	for (char **e = rq->env; *e; e++) {
+		char name[64];
+		size_t n = 0;
+		const char *p = *e + 5;
+
+		if (strncmp(*e, "HTTP_X_", 7) != 0)
+			continue;
+		for (; *p && *p != '=' && n + 1 < sizeof(name); p++)
+			name[n++] = *p == '_' ? '-' : (char)tolower((unsigned char)*p);
+		name[n] = '\0';
+		if (*p == '=')
+			json_object_set_new(all, name, json_string(p + 1));
+	}
+	return all;
 }
 
 json_t *

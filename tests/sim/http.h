@@ -77,6 +77,9 @@ const char *rq_param(const struct sim_rq *rq, const char *name);
 /* A decoded member of the query; false if it is not there. */
 bool rq_query(const struct sim_rq *rq, const char *name, struct buf *ret);
 
+/* The headers X-..., by their names in lower case.  New. */
+json_t *rq_x_headers(const struct sim_rq *rq);
+
 /* The body as JSON; NULL if it is none.  New. */
 json_t *rq_json(const struct sim_rq *rq);
 

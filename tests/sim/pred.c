@@ -39,6 +39,8 @@ static const struct {
 	{ "[huge]", WISH_HUGE },
 	{ "[odd]", WISH_ODD },
 	{ "[talkative]", WISH_TALKATIVE },
+	{ "[runner]", WISH_RUNNER },
+	{ "[black]", WISH_BLACK },
 };
 
 struct preds *
@@ -91,6 +93,7 @@ pred_free(struct pred **pp)
 	mem_free(p->prompt);
 	mem_free(p->data_uri);
 	json_decref(p->input);
+	json_decref(p->headers);
 	mem_free(p);
 	*pp = NULL;
 }
@@ -113,6 +116,21 @@ bounded(const json_t *n, long min, long max, long def)
 	json_int_t v = json_is_integer(n) ? json_integer_value(n) : def;
 
 	return v < min ? min : v > max ? max : (long)v;
+}
+
+static unsigned
+side(int64_t n)
+{
+	return n < DRAW_MIN_SIDE ? DRAW_MIN_SIDE : n > DRAW_MAX_SIDE ? DRAW_MAX_SIDE : (unsigned)n;
+}
+
+void
+pred_set_size(struct pred *p, int64_t width, int64_t height)
+{
+	if (width > 0 && height > 0) {
+		p->width = side(width);
+		p->height = side(height);
+	}
 }
 
 /* "16:9": the longer side has 512 pixels, the other a multiple of 8. */
@@ -288,7 +306,7 @@ advance(struct sim *sim, struct pred *p, int64_t now_us)
 	if (p->status == PRED_STARTING && p->start_us <= now_us && p->start_us < p->deadline_us)
 		begin(sim, p);
 	if (p->status == PRED_PROCESSING && p->end_us <= now_us && p->end_us < p->deadline_us)
-		end(sim, p, p->wishes & (WISH_FAIL | WISH_NSFW) ?
+		end(sim, p, p->wishes & (WISH_FAIL | WISH_NSFW | WISH_RUNNER) ?
 			PRED_FAILED : PRED_SUCCEEDED, p->end_us);
 	if (!pred_ended(p) && p->deadline_us <= now_us) {
 		sim->n.deadlines++;

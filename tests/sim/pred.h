@@ -41,6 +41,8 @@ enum pred_status {
 #define WISH_HUGE	(1u << 14)
 #define WISH_ODD	(1u << 15)
 #define WISH_TALKATIVE	(1u << 16)
+#define WISH_RUNNER	(1u << 17)
+#define WISH_BLACK	(1u << 18)
 
 struct wire;
 
@@ -54,7 +56,7 @@ struct pred {
 	char *cancel_after, *idempotency_key;
 	char *secret;			/* for its webhooks alone */
 	char *prompt;			/* unless the input says it */
-	json_t *input;
+	json_t *input, *headers;
 	int64_t lifetime_us;		/* 0: no Cancel-After */
 	bool lives_once_started;	/* the lifetime is that until the start */
 
@@ -79,6 +81,10 @@ void preds_free(struct preds **ps);
 void preds_reset(struct preds *ps);
 
 struct pred *pred_new(void) MUST_CHECK;
+
+/* The size of its pictures, within what can be drawn; 0: the input says it. */
+void pred_set_size(struct pred *p, int64_t width, int64_t height);
+
 void pred_free(struct pred **p);
 
 /* Begins its life and takes it over, or returns false: there are too many. */

@@ -16,6 +16,10 @@ struct sim_settings {
 	long max_side;		/* pictures are drawn no wider and no higher */
 	char *token, *webhook_secret;
 	char *storage_secret_key, *storage_publishable_key, *service_key;
+	char *fal_key;
+	long fal_webhook_key;	/* the number of the key that signs */
+	long fal_webhook_retries;
+	long fal_cancel_webhook;	/* 1: what was cancelled sends one, too */
 	long auth_guarded;	/* Auth wants an apikey, too */
 	char *jwks;		/* what it publishes, whatever that is */
 };

@@ -233,6 +233,24 @@ sim_base64(struct buf *out, const void *p, size_t len)
 		out->len += (size_t)EVP_EncodeBlock((unsigned char *)to, p, (int)len);
 }
 
+void
+sim_base64url(struct buf *out, const void *p, size_t len)
+{
+	size_t at = out->len;
+
+	sim_base64(out, p, len);
+	for (; at < out->len; at++) {
+		if (out->p[at] == '+')
+			out->p[at] = '-';
+		else if (out->p[at] == '/')
+			out->p[at] = '_';
+		else if (out->p[at] == '=')
+			out->len = at;
+	}
+	if (out->p)
+		out->p[out->len] = '\0';
+}
+
 bool
 sim_base64_decode(const char *s, struct buf *out)
 {

@@ -39,6 +39,7 @@
 	X(uploads)		/* objects written */ \
 	X(deletes)		/* objects deleted */ \
 	X(jwks_reads) \
+	X(fal_jwks_reads) \
 	X(jwks_reads_with_key)	/* that sent an apikey */ \
 	X(dropped)		/* connections closed without an answer */
 
@@ -103,6 +104,7 @@ void sim_new_uuid(char out[SIM_UUID_SIZE]);
 
 /* By OpenSSL, and on purpose not by what the gateway uses. */
 void sim_base64(struct buf *out, const void *p, size_t len);
+void sim_base64url(struct buf *out, const void *p, size_t len);	/* without padding */
 bool sim_base64_decode(const char *s, struct buf *out);
 void sim_digest_hex(const char *algorithm, const void *p, size_t len, struct buf *out);
 bool sim_hmac_sha256(const void *key, size_t key_len, const void *p, size_t len,

@@ -155,6 +155,7 @@ wire_new_pred(struct sim_rq *rq, struct sim_reply *rp)
 	}
 	p->wire = rq->wire;
 	p->idempotency_key = key ? mem_strdup(key) : NULL;
+	p->headers = rq_x_headers(rq);
 	return p;
 }
 

@@ -22,7 +22,8 @@ struct sim_settings;
 
 /* Its place in struct sim's counters, its name in /sim/state. */
 #define WIRE_TABLE(X) \
-	X(WIRE_REPLICATE, "replicate")
+	X(WIRE_REPLICATE, "replicate") \
+	X(WIRE_FAL, "fal")
 
 enum wire_id {
 #define X(id, name) id,

@@ -1,0 +1,403 @@
+#!/usr/bin/env python3
+"""The wires of the simulator besides Replicate's: does each speak as its vendor
+does, and does every switch do what it says there?  Prints TAP."""
+
+import base64
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.parse
+
+import test_sim
+from test_sim import SRC, dropped, eq, png_size, took, within
+
+EXAMPLES = os.path.join(SRC, "../shared/contracts/examples")
+HUGE_SEED = 17454220438242315174
+
+
+def example(name):
+    with open(os.path.join(EXAMPLES, name), encoding="utf-8") as f:
+        return json.load(f)
+
+
+def shape(value):
+    """The members and the types of a body; of a list those of its first item."""
+    if isinstance(value, dict):
+        return {name: shape(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [shape(item) for item in value[:1]]
+    return "number" if type(value) in (int, float) else type(value).__name__
+
+
+def has_shape(got, want, where="body", free=()):
+    """All of the example's members are in the body, with the same types."""
+    if isinstance(want, dict):
+        assert isinstance(got, dict), (where, got)
+        for name, member in want.items():
+            if name not in free:
+                assert name in got, "%s has no %s: %r" % (where, name, got)
+                has_shape(got[name], member, where + "." + name, free)
+    elif isinstance(want, list) and want:
+        assert isinstance(got, list) and got, (where, got)
+        has_shape(got[0], want[0], where + "[0]", free)
+    else:
+        eq((where, shape(got)), (where, shape(want)))
+
+
+def made(s, id, index=0):
+    """What the prediction's output is, whatever the wire does with it."""
+    a = s.call("GET", "/sim/outputs/%s/%d" % (id, index))
+    eq(a.status, 200)
+    return a.body
+
+
+# ---- What is the same for all: each wire is a few calls. ----
+
+class Fal:
+    name = "fal"
+    auth = {"Authorization": "Key sim-fal-key"}
+    errors = {"create_401": 401, "create_402": 403, "create_422": 422, "create_500_before": 500, "create_429": 429}
+
+    def create(self, s, prompt="a fish", headers=None, auth=None, endpoint="fal-ai/flux/dev", webhook=None, **input):
+        query = "?" + urllib.parse.urlencode({"fal_webhook": webhook}) if webhook else ""
+        return s.call("POST", "/fal/" + endpoint + query, {"prompt": prompt, **input},
+            {**(self.auth if auth is None else auth), **(headers or {})})
+
+    def id(self, answer):
+        return answer.json()["request_id"]
+
+    def read(self, s, id):
+        return s.call("GET", "/fal/fal-ai/flux/requests/%s/status" % id, headers=self.auth)
+
+    def result(self, s, id):
+        return s.call("GET", "/fal/fal-ai/flux/requests/" + id, headers=self.auth)
+
+    def cancel(self, s, id):
+        return s.call("PUT", "/fal/fal-ai/flux/requests/%s/cancel" % id, headers=self.auth)
+
+    def ended(self, s, id):
+        within(10, lambda: self.read(s, id).json()["status"] == "COMPLETED")
+        return self.read(s, id).json()
+
+    def run(self, s, prompt="a fish", **what):
+        id = self.id(self.create(s, prompt, **what))
+        return id, self.ended(s, id)
+
+
+def created(s, wire):
+    return s.state()["created_by_wire"][wire.name]
+
+
+def check_auth(s, w):
+    """A wrong key and none: the vendor's 401, and nothing is created."""
+    for auth in ({}, {name: value + "x" for name, value in w.auth.items()}):
+        a = w.create(s, auth=auth)
+        eq(a.status, 401)
+    state = s.state()
+    eq((state["unauthorized"], state["created_by_wire"][w.name]), (2, 0))
+    return a
+
+
+def check_create_faults(s, w):
+    """Before and after the creation: how many there are, and whose."""
+    key = {"Idempotency-Key": "0190f0c0-0000-7000-8000-000000000001"}
+    for fault, status in w.errors.items():
+        s.faults(**{fault: {"retry_after": 7}})
+        a = w.create(s, headers=key)
+        eq((fault, a.status), (fault, status))
+        assert a.headers["Content-Type"] == "application/json" and isinstance(a.json(), dict)
+        if fault == "create_429":
+            eq(a.headers["Retry-After"], "7")
+    s.faults(create_drop_before=1)
+    dropped(lambda: w.create(s, headers=key))
+    s.faults(create_hang={"delay_ms": 300})
+    _, seconds = took(lambda: dropped(lambda: w.create(s, headers=key)))
+    assert seconds >= 0.3, seconds
+    eq(created(s, w), 0)
+    s.faults(create_500_after=1)
+    eq(w.create(s, headers=key).status, 500)
+    for fault in ("create_drop_after", "create_cut", "api_cut", "api_reset"):
+        s.faults(**{fault: 1})
+        dropped(lambda: w.create(s, headers=key))
+    s.faults(create_late={"delay_ms": 300})
+    a, seconds = took(lambda: w.create(s, headers=key))
+    assert a.status < 300 and seconds >= 0.3, (a.status, seconds)
+    s.faults(api_html=1)
+    a = w.create(s, headers=key)
+    eq((a.status, a.headers["Content-Type"]), (200, "text/html"))
+    s.faults(create_500_before={"match": "a horse"})
+    eq([w.create(s, headers=key).status < 300, w.create(s, "a horse", headers=key).status], [True, 500])
+    state = s.state()
+    eq((state["created_by_wire"][w.name], state["predictions_created"]), (8, 8))
+    eq({(p["wire"], p["idempotency_key"]) for p in state["predictions"]}, {(w.name, key["Idempotency-Key"])})
+    eq(len(s.state()["predictions"]), 8)
+
+
+def check_read_faults(s, w):
+    id = w.id(w.create(s, "x [endless]"))
+    s.faults(get_429={"retry_after": 5}, get_500=1, get_404=1)
+    answers = [w.read(s, id) for _ in range(4)]
+    eq([a.status for a in answers[:3]], [429, 500, 404])
+    assert answers[3].status < 300 and answers[0].headers["Retry-After"] == "5"
+    s.faults(api_html=1)
+    eq(w.read(s, id).headers["Content-Type"], "text/html")
+    s.faults(api_cut=1)
+    dropped(lambda: w.read(s, id))
+    eq(w.read(s, "00000000-0000-4000-8000-000000000000").status, 404)
+    eq(s.state()["reads"], 7)
+    return id
+
+
+def check_cancel_faults(s, w, id):
+    s.faults(cancel_429={"retry_after": 5}, cancel_500=1)
+    eq([w.cancel(s, id).status for _ in range(2)], [429, 500])
+    eq(s.state()["canceled"], 0)
+    s.faults(cancel_drop_after=1)
+    dropped(lambda: w.cancel(s, id))
+    eq(s.state()["canceled"], 1)
+
+
+# ---- fal ----
+
+FAL = Fal()
+
+
+def fal_signature_is_good(hook, keys):
+    """By openssl(1), over what the vendor's page says: against every key."""
+    h = hook["headers"]
+    text = "\n".join([h["x-fal-webhook-request-id"], h["x-fal-webhook-user-id"], h["x-fal-webhook-timestamp"],
+        hashlib.sha256(hook["body"]).hexdigest()])
+    with tempfile.TemporaryDirectory(prefix="gengate-sim-") as folder:
+        def path(name, data):
+            with open(os.path.join(folder, name), "wb") as f:
+                f.write(data)
+            return f.name
+        message, signature = path("text", text.encode()), path("sig", bytes.fromhex(h["x-fal-webhook-signature"]))
+        for key in keys["keys"]:
+            eq((key["kty"], key["crv"]), ("OKP", "Ed25519"))
+            raw = base64.urlsafe_b64decode(key["x"] + "=" * (-len(key["x"]) % 4))
+            der = path("key", bytes.fromhex("302a300506032b6570032100") + raw)
+            done = subprocess.run(["openssl", "pkeyutl", "-verify", "-pubin", "-keyform", "DER", "-inkey", der, "-rawin",
+                "-in", message, "-sigfile", signature], capture_output=True, check=False, timeout=20)
+            if done.returncode == 0:
+                return True
+    return False
+
+
+def fal_keys(s):
+    a = s.call("GET", "/fal/.well-known/jwks.json")
+    eq(a.status, 200)
+    return a.json()
+
+
+def t_fal(s):
+    hook = s.receiver.url("/hook?job=a%2Fb&x=1")
+    a = FAL.create(s, "a red boat", webhook=hook, image_size={"width": 320, "height": 200}, num_images=2,
+        headers={"Idempotency-Key": "job-1", "X-Fal-No-Retry": "1"})
+    eq(a.status, 200)
+    id, base = FAL.id(a), s.base + "/fal/fal-ai/flux/requests/"
+    assert re.fullmatch("[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", id), id
+    eq(a.json(), {"request_id": id, "gateway_request_id": id, "status": "IN_QUEUE", "queue_position": 0,
+        "response_url": base + id, "status_url": base + id + "/status", "cancel_url": base + id + "/cancel"})
+    eq(FAL.ended(s, id)["status"], "COMPLETED")
+    got = s.receiver.wait(1)
+    eq((got[0]["path"], len(got)), ("/hook?job=a%2Fb&x=1", 1))
+    assert fal_signature_is_good(got[0], fal_keys(s))
+    assert b'"seed": %d' % HUGE_SEED in got[0]["body"] and got[0]["body"].startswith(b'{"error": null, "gateway')
+    told = json.loads(got[0]["body"])
+    result = FAL.result(s, id)
+    eq((told["status"], told["payload"]), ("OK", result.json()))
+    assert b'"seed": %d' % HUGE_SEED in result.body
+    eq(len(told["payload"]["images"]), 2)
+    for i, image in enumerate(told["payload"]["images"]):
+        a = s.call("GET", image["url"])
+        eq((a.status, a.headers["Content-Type"], png_size(a.body)), (200, "image/png", (320, 200)))
+        eq(a.body, made(s, id, i))
+    p = s.state()["predictions"][0]
+    eq((p["wire"], p["model"], p["webhook"], p["idempotency_key"]), ("fal", "fal-ai/flux/dev", hook, "job-1"))
+    eq(p["headers"]["x-fal-no-retry"], "1")
+    eq(FAL.run(s, seed=7)[1]["status"], "COMPLETED")
+    eq(s.call("GET", "/replicate/v1/predictions", headers=test_sim.AUTH).json()["results"], [])
+
+
+def t_fal_states(s):
+    s.settings(starting_ms=200, processing_ms=200)
+    id = FAL.id(FAL.create(s))
+    seen = []
+    def ended():
+        a = FAL.read(s, id)
+        seen.append((a.json()["status"], a.status))
+        return a.json()["status"] == "COMPLETED"
+    early = FAL.result(s, id)
+    eq((early.status, early.json()), (400, {"detail": "Request is still in progress"}))
+    within(10, ended)
+    eq(sorted(set(seen), key=seen.index), [("IN_QUEUE", 202), ("IN_PROGRESS", 202), ("COMPLETED", 200)])
+    odd = FAL.id(FAL.create(s, "x [odd]"))
+    within(5, lambda: FAL.read(s, odd).json()["status"] == "DREAMING")
+    eq(FAL.ended(s, odd)["status"], "COMPLETED")
+    url = "/fal/fal-ai/flux/requests/%s/status" % id
+    eq(isinstance(s.call("GET", url + "?logs=1", headers=FAL.auth).json()["logs"], list), True)
+    # The subpath is of the submit alone, and a request is of one app.
+    for path in ("fal-ai/flux/dev", "fal-ai/other"):
+        eq(s.call("GET", "/fal/%s/requests/%s" % (path, id), headers=FAL.auth).status, 404)
+    a = FAL.create(s, endpoint="workflows/ann/mine")
+    eq(a.json()["status_url"], s.base + "/fal/workflows/ann/mine/requests/%s/status" % FAL.id(a))
+    eq(s.call("GET", a.json()["status_url"], headers=FAL.auth).json()["status"], "IN_QUEUE")
+
+
+def t_fal_failures(s):
+    def run(prompt, hook="/x", **what):
+        id, status = FAL.run(s, prompt, webhook=s.receiver.url(hook), **what)
+        told = json.loads(s.receiver.wait(1, hook)[0]["body"])
+        return status, FAL.result(s, id), told
+    status, result, told = run("x [fail]", "/fail")
+    eq((status.get("error"), result.status), (None, 422))
+    eq((told["status"], told["error"], told["payload"]), ("ERROR", "Invalid status code: 422", result.json()))
+    eq(result.json()["detail"][0]["loc"], ["body", "prompt"])
+    status, result, told = run("", "/none")
+    eq((result.status, result.json()["detail"][0]["type"]), (422, "value_error.missing"))
+    eq(run("x [nsfw]", "/nsfw")[1].json()["detail"][0]["type"], "content_policy_violation")
+    status, result, told = run("x [runner]", "/runner")
+    eq((status["error"], status["error_type"]), ("Runner disconnected", "runner_disconnected"))
+    eq((result.status, result.json()["error_type"], result.headers["X-Fal-Retryable"]),
+        (503, "runner_disconnected", "true"))
+    eq(told["status"], "ERROR")
+    status, result, told = run("x [stuck]", "/late", headers={"X-Fal-Request-Timeout": "1.2"})
+    eq((status["error_type"], result.status, result.headers["X-Fal-Request-Timeout-Type"]),
+        ("request_timeout", 504, "user"))
+    eq(FAL.create(s, headers={"X-Fal-Request-Timeout": "1"}).status, 422)
+    s.settings(processing_ms=1500)
+    eq("error" in FAL.run(s, headers={"X-Fal-Request-Timeout": "1.2"})[1], False)
+    s.settings(processing_ms=40)
+    eq(run("x [black]", "/black")[1].json()["has_nsfw_concepts"], [True])
+    eq(run("x [empty]", "/empty")[1].json()["images"], [])
+    eq(run("x [null]", "/null")[1].json()["images"], None)
+    assert run("x [video]", "/video")[1].json()["video"]["url"].endswith("/out-0.mp4")
+    assert run("x [string]", "/string")[1].json()["image"]["url"].endswith("/out-0.png")
+    assert run("x [data]", "/data")[1].json()["images"][0]["url"].startswith("data:image/png;base64,")
+    assert run("x [foreign]", "/foreign")[1].json()["images"][0]["url"].startswith("https://192.0.2.1/")
+
+
+def t_fal_refusals(s):
+    eq(check_auth(s, FAL).json(), {"detail": "Authentication is required to access this application"})
+    eq(s.call("POST", "/fal/fal-ai/flux", "[1]", FAL.auth).status, 422)
+    eq(FAL.create(s, webhook="ftp://x").status, 422)
+    eq(FAL.create(s, endpoint="fal-ai/missing").json(), {"detail": "Application not found"})
+    eq(s.call("GET", "/fal/fal-ai", headers=FAL.auth).json(), {"detail": "Not Found"})
+    eq(s.state()["created_by_wire"]["fal"], 0)
+
+
+def t_fal_cancel(s):
+    s.settings(starting_ms=400)
+    id = FAL.id(FAL.create(s, webhook=s.receiver.url("/gone")))
+    a = FAL.cancel(s, id)
+    eq((a.status, a.json()), (200, {"status": "OK"}))
+    eq((FAL.read(s, id).status, FAL.cancel(s, id).json()), (404, {"status": "NOT_FOUND"}))
+    s.settings(starting_ms=10)
+    id = FAL.id(FAL.create(s, "x [endless]", webhook=s.receiver.url("/gone")))
+    within(5, lambda: FAL.read(s, id).json()["status"] == "IN_PROGRESS")
+    s.faults(cancel_ignored=1)
+    a = FAL.cancel(s, id)
+    eq((a.status, a.json(), FAL.read(s, id).json()["status"]), (202, {"status": "CANCELLATION_REQUESTED"}, "IN_PROGRESS"))
+    eq((FAL.cancel(s, id).status, FAL.read(s, id).json()["error_type"]), (202, "request_cancelled"))
+    a = FAL.cancel(s, id)
+    eq((a.status, a.json()), (400, {"status": "ALREADY_COMPLETED"}))
+    s.settings(fal_cancel_webhook=1)
+    id = FAL.id(FAL.create(s, "x [endless]", webhook=s.receiver.url("/told")))
+    within(5, lambda: FAL.read(s, id).json()["status"] == "IN_PROGRESS")
+    FAL.cancel(s, id)
+    eq(json.loads(s.receiver.wait(1, "/told")[0]["body"])["status"], "ERROR")
+    eq(s.receiver.wait(0, "/gone"), [])
+
+
+def t_fal_faults(s):
+    check_create_faults(s, FAL)
+    s.reset()
+    check_cancel_faults(s, FAL, check_read_faults(s, FAL))
+    s.faults(create_bare=1)
+    eq(sorted(FAL.create(s).json()), ["gateway_request_id", "request_id"])
+    s.faults(links_foreign=1)
+    assert FAL.create(s).json()["status_url"].startswith("https://192.0.2.1/fal/")
+
+
+def t_fal_webhooks(s):
+    keys = fal_keys(s)
+    def hook(path, n=1):
+        FAL.create(s, webhook=s.receiver.url(path))
+        return s.receiver.wait(n, path)
+    s.faults(webhook_lost={"match": "/lost"}, webhook_bad_signature={"match": "/bad"}, webhook_twice={"match": "/twice"},
+        webhook_stale={"match": "/stale"}, webhook_no_payload={"match": "/none"})
+    FAL.create(s, webhook=s.receiver.url("/lost"))
+    eq(fal_signature_is_good(hook("/bad")[0], keys), False)
+    eq(len(hook("/twice", 2)), 2)
+    old = hook("/stale")[0]
+    assert fal_signature_is_good(old, keys) and int(old["headers"]["x-fal-webhook-timestamp"]) < time.time() - 500
+    told = json.loads(hook("/none")[0]["body"])
+    eq((told["status"], told["payload"], "payload_error" in told), ("OK", None, True))
+    s.settings(fal_webhook_key=2)
+    new = hook("/rotated")[0]
+    eq((fal_signature_is_good(new, keys), fal_signature_is_good(new, fal_keys(s))), (False, True))
+    s.receiver.answers[:] = [500] * 3
+    got = hook("/again", 4)
+    eq((len(got), len({h["body"] for h in got})), (4, 1))
+    s.settings(fal_webhook_retries=1)
+    s.receiver.answers[:] = [503] * 2
+    eq(len(hook("/given-up", 2)), 2)
+    within(10, lambda: s.state()["webhooks_given_up"] == 1)
+    s.faults(webhook_before_answer=1)
+    FAL.create(s, webhook=s.receiver.url("/first"))
+    eq(len(s.receiver.wait(0, "/first")), 1)
+    eq((s.receiver.wait(0, "/lost"), s.state()["webhooks_lost"], s.state()["webhooks_given_up"]), ([], 1, 1))
+    s.faults(jwks_500=1, jwks_html=1)
+    a, b = (s.call("GET", "/fal/.well-known/jwks.json") for _ in range(2))
+    eq((a.status, b.headers["Content-Type"], s.state()["fal_jwks_reads"]), (500, "text/html", 4))
+
+
+def t_fal_contract(s):
+    vector = example("fal-webhook-ed25519-vector.json")
+    hook = {"headers": {k.lower(): v for k, v in vector["headers"].items()}, "body": vector["body_raw"].encode()}
+    eq(fal_signature_is_good(hook, vector["jwks"]), True)
+    has_shape(FAL.create(s).json(), example("fal-submit-200.json")["response"]["body"])
+    s.settings(starting_ms=300)
+    has_shape(FAL.read(s, FAL.id(FAL.create(s))).json(), example("fal-queue-in-queue.json"))
+    s.settings(starting_ms=20)
+    FAL.run(s, webhook=s.receiver.url("/ok"))
+    told = json.loads(s.receiver.wait(1, "/ok")[0]["body"])
+    has_shape(told, example("fal-webhook-ok.json"))
+    has_shape(told, example("fal-webhook-ok-docs.json"), free=("file_size",))
+    FAL.run(s, "", webhook=s.receiver.url("/error"))
+    has_shape(json.loads(s.receiver.wait(1, "/error")[0]["body"]), example("fal-webhook-error-422.json"))
+    has_shape(FAL.run(s, "x [runner]")[1], example("fal-queue-completed-with-error.json"), free=("logs",))
+    id, _ = FAL.run(s, "x [stuck]", headers={"X-Fal-Request-Timeout": "1.1"})
+    eq(FAL.result(s, id).json(), example("fal-error-request-timeout.json"))
+
+
+TESTS = [
+    (t_fal, "fal: a request, its signed webhook and its pictures"),
+    (t_fal_states, "fal: states, and whose path a request has"),
+    (t_fal_failures, "fal: failures behind COMPLETED, and shapes of outputs"),
+    (t_fal_refusals, "fal: what is refused"),
+    (t_fal_cancel, "fal: cancel"),
+    (t_fal_faults, "fal: switches"),
+    (t_fal_webhooks, "fal: webhooks, their keys and switches"),
+    (t_fal_contract, "fal: the contract's examples"),
+]
+
+
+def t_every_switch_was_used(s):
+    eq([name for name in test_sim.OF_OTHER_WIRES if name not in s.used], [])
+
+
+TESTS.append((t_every_switch_was_used, "every switch of these wires was used"))
+
+for test in (t_fal_contract,):
+    test_sim.NEEDS[test] = EXAMPLES
+
+if __name__ == "__main__":
+    test_sim.end_by_signal()
+    sys.exit(test_sim.main(TESTS))
