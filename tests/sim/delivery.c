@@ -111,16 +111,13 @@ static const struct sim_route routes[] = {
 	{ "GET", "/{}/{}", get_output, .open = true },
 };
 
-const struct sim_area delivery_area = {
-	.prefix = "/replicate/delivery",
-	.routes = routes,
-	.n_routes = sizeof(routes) / sizeof(routes[0]),
-	.not_found = reply_gone,
-};
+#define FILES(where) { \
+	.prefix = where, \
+	.routes = routes, \
+	.n_routes = sizeof(routes) / sizeof(routes[0]), \
+	.not_found = reply_gone, \
+}
 
-const struct sim_area fal_files_area = {
-	.prefix = "/fal/files",
-	.routes = routes,
-	.n_routes = sizeof(routes) / sizeof(routes[0]),
-	.not_found = reply_gone,
-};
+const struct sim_area delivery_area = FILES("/replicate/delivery");
+const struct sim_area fal_files_area = FILES("/fal/files");
+const struct sim_area openai_files_area = FILES("/openai/files");

@@ -6,7 +6,7 @@
 
 struct picture;
 
-extern const struct sim_area delivery_area, fal_files_area;
+extern const struct sim_area delivery_area, fal_files_area, openai_files_area;
 
 /* Output number `index`, whatever the switches say. */
 void reply_picture(const struct picture *pic, unsigned index, struct sim_reply *rp);

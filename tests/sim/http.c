@@ -10,7 +10,9 @@
 #include "tests/sim/control.h"
 #include "tests/sim/delivery.h"
 #include "tests/sim/fal.h"
+#include "tests/sim/openai.h"
 #include "tests/sim/replicate.h"
+#include "tests/sim/sdcpp.h"
 #include "tests/sim/sim.h"
 #include "tests/sim/storage.h"
 
@@ -18,7 +20,7 @@
 
 static const struct sim_area *const areas[] = {
 	&control_area, &replicate_area, &delivery_area, &storage_area, &auth_area,
-	&fal_files_area, &fal_area,
+	&fal_files_area, &fal_area, &openai_files_area, &openai_area, &sdcpp_area,
 };
 
 const char *

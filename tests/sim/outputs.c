@@ -100,14 +100,17 @@ picture_put(const struct picture *pic, unsigned index, struct buf *out, size_t *
 		"image/png" : NULL;
 }
 
-bool
-picture_put_base64(const struct picture *pic, unsigned index, struct buf *out)
+json_t *
+picture_base64(const struct picture *pic, unsigned index)
 {
-	struct buf bytes = BUF_INIT(MAX_BYTES);
-	bool ok = picture_put(pic, index, &bytes, NULL) != NULL && !bytes.err;
+	struct buf bytes = BUF_INIT(MAX_BYTES), text = BUF_INIT(2 * MAX_BYTES);
+	json_t *value = NULL;
 
-	if (ok)
-		sim_base64(out, buf_str(&bytes), bytes.len);
+	if (picture_put(pic, index, &bytes, NULL) && !bytes.err)
+		sim_base64(&text, buf_str(&bytes), bytes.len);
+	if (!bytes.err && !text.err)
+		value = json_stringn(buf_str(&text), text.len);
+	buf_clear(&text);
 	buf_clear(&bytes);
-	return ok && !out->err;
+	return value ? value : json_null();
 }

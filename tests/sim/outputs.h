@@ -2,6 +2,7 @@
 #ifndef GENGATE_SIM_OUTPUTS_H
 #define GENGATE_SIM_OUTPUTS_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -28,7 +29,7 @@ void picture_clear(struct picture *pic);
  */
 const char *picture_put(const struct picture *pic, unsigned index, struct buf *out, size_t *ret_fill);
 
-/* The same in base64. */
-bool picture_put_base64(const struct picture *pic, unsigned index, struct buf *out) MUST_CHECK;
+/* The same in base64; null if there is no room.  New. */
+json_t *picture_base64(const struct picture *pic, unsigned index);
 
 #endif

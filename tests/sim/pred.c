@@ -352,6 +352,26 @@ preds_advance(struct sim *sim)
 	advance_all(sim);
 }
 
+long
+preds_live(const struct sim *sim, const struct wire *wire)
+{
+	long n = 0;
+
+	for (const struct pred *p = sim->preds->live; p; p = p->next_live)
+		n += p->wire == wire && !pred_ended(p);
+	return n;
+}
+
+long
+preds_waiting_before(const struct sim *sim, const struct pred *than)
+{
+	long n = 0;
+
+	for (const struct pred *p = sim->preds->live; p; p = p->next_live)
+		n += p->wire == than->wire && p->status == PRED_STARTING && p->seq < than->seq;
+	return n;
+}
+
 void
 preds_run(struct sim *sim)
 {

@@ -99,6 +99,10 @@ size_t preds_count(const struct sim *sim);
 struct pred *preds_at(const struct sim *sim, size_t i);
 void preds_advance(struct sim *sim);
 
+/* How many of a wire have not ended; how many of its wait and are older. */
+long preds_live(const struct sim *sim, const struct wire *wire);
+long preds_waiting_before(const struct sim *sim, const struct pred *p);
+
 void pred_cancel(struct sim *sim, struct pred *p);	/* nothing if it has ended */
 bool pred_ended(const struct pred *p);
 const char *pred_status_text(const struct pred *p);

@@ -20,6 +20,14 @@ struct sim_settings {
 	long fal_webhook_key;	/* the number of the key that signs */
 	long fal_webhook_retries;
 	long fal_cancel_webhook;	/* 1: what was cancelled sends one, too */
+	char *openai_key;	/* empty: none is wanted */
+	char *openai_answers;	/* of a local server: b64_json, or url */
+	long openai_strict;	/* 0: as local servers, which ignore what they do not know */
+	long openai_relative_urls, openai_timeout_ms;
+	char *sdcpp_key;	/* empty: none is wanted */
+	long sdcpp_queue;	/* no more jobs at a time */
+	long sdcpp_keep_ms;	/* for so long after its end a job is there */
+	long sdcpp_cancel_generating;	/* 1: what runs can be cancelled, too */
 	long auth_guarded;	/* Auth wants an apikey, too */
 	char *jwks;		/* what it publishes, whatever that is */
 };

@@ -377,6 +377,268 @@ def t_fal_contract(s):
     eq(FAL.result(s, id).json(), example("fal-error-request-timeout.json"))
 
 
+# ---- OpenAI ----
+
+class OpenAi:
+    name = "openai"
+    auth = {"Authorization": "Bearer sim-openai-key"}
+    errors = {"create_401": 401, "create_402": 429, "create_422": 400, "create_500_before": 500, "create_429": 429}
+
+    def create(self, s, prompt="a fish", headers=None, auth=None, path="generations", **members):
+        return s.call("POST", "/openai/v1/images/" + path, {"model": "gpt-image-1", "prompt": prompt, **members},
+            {**(self.auth if auth is None else auth), **(headers or {})})
+
+
+OPENAI = OpenAi()
+
+
+def form(fields, files, boundary="b0undary"):
+    """A multipart body and its header."""
+    parts = [b"--%s\r\nContent-Disposition: form-data; name=\"%s\"\r\n\r\n%s\r\n" % (
+        boundary.encode(), name.encode(), str(value).encode()) for name, value in fields]
+    parts += [b"--%s\r\nContent-Disposition: form-data; name=\"%s\"; filename=\"x.png\"\r\n"
+        b"Content-Type: image/png\r\n\r\n%s\r\n" % (boundary.encode(), name.encode(), data) for name, data in files]
+    return (b"".join(parts) + b"--%s--\r\n" % boundary.encode(),
+        {"Content-Type": "multipart/form-data; boundary=" + boundary})
+
+
+def refused(a, param, code, status=400):
+    error = a.json()["error"]
+    eq(sorted(error), ["code", "message", "param", "type"])
+    eq((a.status, error["param"], error["code"], error["type"]), (status, param, code, "invalid_request_error"))
+
+
+def t_openai(s):
+    s.settings(processing_ms=300)
+    a, seconds = took(lambda: OPENAI.create(s, "a red boat", size="1024x1536", n=2, headers={"Idempotency-Key": "job-1"}))
+    eq(a.status, 200)
+    assert seconds >= 0.3, seconds
+    p = s.state()["predictions"][0]
+    eq((p["wire"], p["form"], p["idempotency_key"], p["status"]), ("openai", "generations", "job-1", "succeeded"))
+    eq((a.json()["size"], a.json()["output_format"], len(a.json()["data"])), ("1024x1536", "png", 2))
+    for i, item in enumerate(a.json()["data"]):
+        data = base64.b64decode(item["b64_json"], validate=True)
+        eq((sorted(item), png_size(data)), (["b64_json"], (1024, 1536)))
+        eq(data, made(s, p["id"], i))
+    s.settings(processing_ms=20, max_side=64)
+    item = OPENAI.create(s, model="dall-e-3").json()["data"][0]
+    assert item["revised_prompt"] and item["url"].startswith(s.base + "/openai/files/"), item
+    png_size(s.call("GET", item["url"]).body)
+    item = OPENAI.create(s, model="dall-e-2", size="256x256", response_format="b64_json").json()["data"][0]
+    png_size(base64.b64decode(item["b64_json"]))
+    png_size(base64.b64decode(OPENAI.create(s, model="gpt-image-2", size="1040x512").json()["data"][0]["b64_json"]))
+    eq(s.call("GET", "/openai/v1/models", headers=OPENAI.auth).json()["data"][0]["id"], "gpt-image-1")
+
+
+def t_openai_refusals(s):
+    a = check_auth(s, OPENAI)
+    eq((a.json()["error"]["code"], s.call("GET", "/openai/v1/models").status), ("invalid_api_key", 401))
+    refused(OPENAI.create(s, response_format="b64_json"), "response_format", "unknown_parameter")
+    refused(OPENAI.create(s, seed=1), "seed", "unknown_parameter")
+    refused(OPENAI.create(s, model="dall-e-2", quality="hd"), "quality", "invalid_value")
+    refused(OPENAI.create(s, quality="hd"), "quality", "invalid_value")
+    refused(OPENAI.create(s, style="vivid"), "style", "unknown_parameter")
+    refused(OPENAI.create(s, output_format="gif"), "output_format", "invalid_value")
+    refused(OPENAI.create(s, n=11), "n", "integer_out_of_range")
+    refused(OPENAI.create(s, n="2"), "n", "integer_out_of_range")
+    refused(OPENAI.create(s, model="dall-e-3", n=2), "n", "integer_above_max_value")
+    refused(OPENAI.create(s, size="640x480"), "size", "invalid_value")
+    refused(OPENAI.create(s, model="gpt-image-2", size="1000x1000"), "size", "invalid_value")
+    refused(OPENAI.create(s, model="gpt-image-2", size="2048x512"), "size", "invalid_value")
+    refused(OPENAI.create(s, model="flux"), "model", "model_not_found", 404)
+    refused(OPENAI.create(s, ""), "prompt", "missing_required_parameter")
+    refused(OPENAI.create(s, mask={"file_id": "x"}), "mask", "unknown_parameter")
+    eq(s.call("POST", "/openai/v1/images/generations", "{", OPENAI.auth).status, 400)
+    eq(s.call("POST", "/openai/v1/images/variations", {}, OPENAI.auth).status, 404)
+    eq(s.state()["predictions_created"], 0)
+    eq(OPENAI.create(s, "x [nsfw]").json()["error"]["code"], "moderation_blocked")
+    a = OPENAI.create(s, "x [fail]")
+    eq((a.status, a.json()["error"]["type"]), (500, "server_error"))
+    eq(OPENAI.create(s, "x [empty]").json()["data"], [])
+    eq(OPENAI.create(s, "x [null]").json()["data"], [{"b64_json": None}])
+    eq(base64.b64decode(OPENAI.create(s, "x [html]").json()["data"][0]["b64_json"])[:9], b"<!DOCTYPE")
+    s.settings(openai_timeout_ms=100)
+    eq(OPENAI.create(s, "x [endless]").status, 504)
+    eq(created(s, OPENAI), 6)
+
+
+def t_openai_local(s):
+    """As servers answer that ignore what they do not know and want no key."""
+    s.settings(openai_strict=0, openai_key="", max_side=64)
+    a = OPENAI.create(s, auth={}, model="flux", seed=3, steps=4, size="640x480")
+    eq((a.status, sorted(a.json())), (200, ["created", "data"]))
+    png_size(base64.b64decode(a.json()["data"][0]["b64_json"]))
+    eq(list(OPENAI.create(s, response_format="base64").json()["data"][0]), ["b64_json"])
+    assert OPENAI.create(s, response_format="url").json()["data"][0]["url"].startswith(s.base)
+    assert OPENAI.create(s, "x [foreign]", response_format="url").json()["data"][0]["url"].startswith("https://192.0.2.1/")
+    assert OPENAI.create(s, "x [data]", response_format="url").json()["data"][0]["url"].startswith("data:image/png;base64,")
+    s.settings(openai_answers="url", openai_relative_urls=1)
+    url = OPENAI.create(s).json()["data"][0]["url"]
+    assert url.startswith("/openai/files/"), url
+    png_size(s.call("GET", url).body)
+
+
+def t_openai_edits(s):
+    s.settings(max_side=64)
+    png = s.call("GET", "/sim/outputs/%s/0" % FAL.run(s)[0]).body
+    def edit(fields, files):
+        body, headers = form([("model", "gpt-image-1"), *fields], files)
+        return s.call("POST", "/openai/v1/images/edits", body, {**OPENAI.auth, **headers})
+    a = edit([("prompt", "a hat"), ("n", 2)], [("image[]", png), ("image[]", png), ("mask", png)])
+    eq((a.status, len(a.json()["data"])), (200, 2))
+    p = s.state()["predictions"][1]
+    eq((p["form"], p["input"]["prompt"], p["input"]["n"]), ("edits", "a hat", 2))
+    eq([image["sha256"] for image in p["input"]["images"] + [p["input"]["mask"]]], [hashlib.sha256(png).hexdigest()] * 3)
+    refused(edit([("prompt", "a hat")], []), "image", "missing_required_parameter")
+    refused(edit([("prompt", "a hat"), ("response_format", "url")], [("image", png)]), "response_format", "unknown_parameter")
+    refused(edit([("prompt", "a hat"), ("n", "x")], [("image", png)]), "n", "integer_out_of_range")
+    eq(edit([("prompt", "a hat")], [("image", b"<svg>" * 9)]).status, 400)
+    eq(OPENAI.create(s, path="edits", images=[{"image_url": "https://example.com/a.png"}, {"file_id": "f"}]).status, 200)
+    refused(OPENAI.create(s, path="edits", images=[{"image_url": "ftp://a"}]), "images", "invalid_value")
+    refused(OPENAI.create(s, path="edits", images=[{"file_id": "f"}] * 17), "image", "missing_required_parameter")
+
+
+def t_openai_faults(s):
+    s.settings(max_side=16)
+    check_create_faults(s, OPENAI)
+    s.faults(create_429={"variant": "quota"})
+    a = OPENAI.create(s)
+    eq((a.status, a.json()["error"]["type"], a.json()["error"]["code"], a.headers["Retry-After"]),
+        (429, "insufficient_quota", "insufficient_quota", None))
+    s.faults(create_429={"retry_after": 2}, api_huge=1)
+    eq(OPENAI.create(s).json(), {})
+    eq(OPENAI.create(s).status, 200)
+
+
+def t_openai_contract(s):
+    s.settings(max_side=16)
+    has_shape(OPENAI.create(s).json(), example("openai-images-generations-200.json"))
+    want = example("openai-error-400-response-format.json")["response"]
+    a = OPENAI.create(s, response_format="url")
+    eq((a.status, a.json()), (want["status"], want["body"]))
+
+
+# ---- stable-diffusion.cpp ----
+
+class Sdcpp:
+    name = "sdcpp"
+    auth = {"Authorization": "Bearer sim-sdcpp-key"}
+    errors = {"create_401": 401, "create_402": 402, "create_422": 400, "create_500_before": 500, "create_429": 429}
+
+    def create(self, s, prompt="a fish", headers=None, auth=None, kind="img_gen", **members):
+        return s.call("POST", "/sdcpp/v1/" + kind, {"prompt": prompt, **members},
+            {**(self.auth if auth is None else auth), **(headers or {})})
+
+    def id(self, answer):
+        return answer.json()["id"]
+
+    def read(self, s, id):
+        return s.call("GET", "/sdcpp/v1/jobs/" + id, headers=self.auth)
+
+    def cancel(self, s, id):
+        return s.call("POST", "/sdcpp/v1/jobs/%s/cancel" % id, headers=self.auth)
+
+    def run(self, s, prompt="a fish", **what):
+        id = self.id(self.create(s, prompt, **what))
+        within(10, lambda: self.read(s, id).json()["status"] not in ("queued", "generating", "dreaming"))
+        return id, self.read(s, id).json()
+
+
+SDCPP = Sdcpp()
+
+
+def t_sdcpp(s):
+    s.settings(starting_ms=200, processing_ms=200)
+    a = SDCPP.create(s, "a red boat", width=320, height=192, batch_count=2, seed=3, headers={"Idempotency-Key": "job-1"})
+    id = SDCPP.id(a)
+    eq((a.status, a.json()), (202, {"id": id, "kind": "img_gen", "status": "queued", "created": a.json()["created"],
+        "poll_url": "/sdcpp/v1/jobs/" + id}))
+    second = SDCPP.id(SDCPP.create(s))
+    eq([SDCPP.read(s, x).json()["queue_position"] for x in (id, second)], [0, 1])
+    seen = []
+    def ended():
+        seen.append(SDCPP.read(s, id).json()["status"])
+        return seen[-1] == "completed"
+    within(10, ended)
+    eq(sorted(set(seen), key=seen.index), ["queued", "generating", "completed"])
+    job = s.call("GET", a.json()["poll_url"]).json()
+    eq((job["error"], job["result"]["output_format"], job["queue_position"]), (None, "png", 0))
+    assert job["created"] <= job["started"] <= job["completed"]
+    for i, image in enumerate(job["result"]["images"]):
+        data = base64.b64decode(image["b64_json"], validate=True)
+        eq((image["index"], png_size(data), data == made(s, id, i)), (i, (320, 192), True))
+    p = s.state()["predictions"][0]
+    eq((p["wire"], p["idempotency_key"], s.state()["created_by_wire"]["sdcpp"]), ("sdcpp", "job-1", 2))
+    s.settings(starting_ms=20, processing_ms=20)
+    job = SDCPP.run(s, kind="vid_gen", video_frames=33)[1]
+    eq((job["kind"], job["result"]["mime_type"]), ("vid_gen", "video/mp4"))
+    eq(base64.b64decode(job["result"]["b64_json"])[4:12], b"ftypisom")
+    limits = s.call("GET", "/sdcpp/v1/capabilities").json()
+    eq((limits["supported_modes"], limits["limits"]["max_queue_size"]), (["img_gen", "vid_gen"], 1000))
+
+
+def t_sdcpp_ends(s):
+    job = SDCPP.run(s, "x [fail]")[1]
+    eq((job["status"], job["result"], job["error"]["code"]), ("failed", None, "generation_failed"))
+    eq(SDCPP.run(s, "x [empty]")[1]["result"]["images"], [])
+    eq(SDCPP.run(s, "x [null]")[1]["result"], None)
+    s.settings(processing_ms=300)
+    odd = SDCPP.id(SDCPP.create(s, "x [odd]"))
+    within(5, lambda: SDCPP.read(s, odd).json()["status"] == "dreaming")
+    within(5, lambda: SDCPP.read(s, odd).json()["status"] == "completed")
+    s.settings(starting_ms=400, processing_ms=40)
+    id = SDCPP.id(SDCPP.create(s))
+    a = SDCPP.cancel(s, id)
+    eq((a.status, a.json()["status"], a.json()["error"]["code"]), (200, "cancelled", "cancelled"))
+    eq((SDCPP.cancel(s, id).status, SDCPP.cancel(s, "job_none").status), (409, 404))
+    s.settings(starting_ms=10, sdcpp_queue=1)
+    id = SDCPP.id(SDCPP.create(s, "x [endless]"))
+    within(5, lambda: SDCPP.read(s, id).json()["status"] == "generating")
+    a = SDCPP.create(s)
+    eq((a.status, a.json()), (429, {"error": "job queue is full"}))
+    eq((SDCPP.cancel(s, id).status, SDCPP.read(s, id).json()["status"]), (409, "generating"))
+    s.settings(sdcpp_cancel_generating=1)
+    s.faults(cancel_ignored=1)
+    eq([SDCPP.cancel(s, id).json()["status"] for _ in range(2)], ["generating", "cancelled"])
+    s.settings(sdcpp_keep_ms=0)
+    eq((SDCPP.read(s, id).status, SDCPP.cancel(s, id).status), (410, 410))
+
+
+def t_sdcpp_refusals(s):
+    for members in ({"width": 63}, {"height": "x"}, {"batch_count": 9}, {"seed": -2}, {"output_format": "gif"},
+            {"negative_prompt": 1}, {"prompt": None}):
+        a = SDCPP.create(s, **members) if "prompt" not in members else s.call("POST", "/sdcpp/v1/img_gen", {})
+        eq((a.status, sorted(a.json())), (400, ["error"]))
+    eq(s.call("POST", "/sdcpp/v1/img_gen", "[]").json(), {"error": "body must be an object"})
+    eq(s.call("POST", "/sdcpp/v1/img_gen", "{").json(), {"error": "invalid json"})
+    eq(s.call("GET", "/sdcpp/v1/jobs").status, 404)
+    eq(s.state()["predictions_created"], 0)
+    s.settings(sdcpp_key="sim-sdcpp-key")
+    check_auth(s, SDCPP)
+    eq(SDCPP.create(s).status, 202)
+
+
+def t_sdcpp_faults(s):
+    check_create_faults(s, SDCPP)
+    s.reset()
+    s.settings(sdcpp_cancel_generating=1)
+    check_cancel_faults(s, SDCPP, check_read_faults(s, SDCPP))
+    s.faults(create_bare=1)
+    eq(list(SDCPP.create(s).json()), ["id"])
+    s.faults(links_foreign=1)
+    assert SDCPP.create(s).json()["poll_url"].startswith("https://192.0.2.1/")
+
+
+def t_sdcpp_contract(s):
+    s.settings(starting_ms=300)
+    a = SDCPP.create(s)
+    has_shape(a.json(), example("sdcpp-img_gen-202.json"))
+    has_shape(SDCPP.read(s, SDCPP.id(a)).json(), example("sdcpp-job-queued.json"))
+    s.settings(starting_ms=20)
+    has_shape(SDCPP.run(s)[1], example("sdcpp-job-completed.json"))
+    has_shape(SDCPP.run(s, "x [fail]")[1], example("sdcpp-job-failed.json"))
+
+
 TESTS = [
     (t_fal, "fal: a request, its signed webhook and its pictures"),
     (t_fal_states, "fal: states, and whose path a request has"),
@@ -386,6 +648,17 @@ TESTS = [
     (t_fal_faults, "fal: switches"),
     (t_fal_webhooks, "fal: webhooks, their keys and switches"),
     (t_fal_contract, "fal: the contract's examples"),
+    (t_openai, "openai: one call, and its pictures"),
+    (t_openai_refusals, "openai: what is refused, and what fails"),
+    (t_openai_local, "openai: as local servers answer"),
+    (t_openai_edits, "openai: edits, as a form and as JSON"),
+    (t_openai_faults, "openai: switches"),
+    (t_openai_contract, "openai: the contract's examples"),
+    (t_sdcpp, "sdcpp: a job and its pictures"),
+    (t_sdcpp_ends, "sdcpp: how jobs end, cancel, the queue"),
+    (t_sdcpp_refusals, "sdcpp: what is refused"),
+    (t_sdcpp_faults, "sdcpp: switches"),
+    (t_sdcpp_contract, "sdcpp: the contract's examples"),
 ]
 
 
@@ -395,7 +668,7 @@ def t_every_switch_was_used(s):
 
 TESTS.append((t_every_switch_was_used, "every switch of these wires was used"))
 
-for test in (t_fal_contract,):
+for test in (t_fal_contract, t_openai_contract, t_sdcpp_contract):
     test_sim.NEEDS[test] = EXAMPLES
 
 if __name__ == "__main__":

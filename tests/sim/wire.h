@@ -23,7 +23,9 @@ struct sim_settings;
 /* Its place in struct sim's counters, its name in /sim/state. */
 #define WIRE_TABLE(X) \
 	X(WIRE_REPLICATE, "replicate") \
-	X(WIRE_FAL, "fal")
+	X(WIRE_FAL, "fal") \
+	X(WIRE_OPENAI, "openai") \
+	X(WIRE_SDCPP, "sdcpp")
 
 enum wire_id {
 #define X(id, name) id,
@@ -45,7 +47,8 @@ struct wire {
 	void (*fail)(struct sim_reply *rp, int status, const char *text);
 	/* 429 as the switch wants it; NULL: fail() and Retry-After. */
 	void (*throttle)(struct sim_reply *rp, const struct fault_hit *hit);
-	/* A webhook's bytes, as the prediction is now.  NULL: it sends none. */
+	/* A webhook's bytes, as the prediction is now; NULL where none are sent, as
+	 * are the two below. */
 	void (*write_webhook)(struct sim *sim, const struct pred *p, struct buf *body);
 	/* Adds the headers that belong to the letter, by hook_header(). */
 	void (*sign)(const struct sim *sim, const struct letter *letter, struct hook *h);
