@@ -119,7 +119,7 @@ remove_it(struct upstream *up)
 	enum err_code rc;
 
 	open_supabase(up, &settings, &section, &cfg);
-	rc = storage_supabase.remove(settings, up->http, "o/j/0-ab.png", NULL);
+	rc = storage_supabase.remove(settings, up->http, STORAGE_OUTPUTS, "o/j/0-ab.png", NULL);
 	cfg_clear(&cfg);
 	mem_free(settings);
 	return rc;
