@@ -37,7 +37,7 @@
 	X(ERR_TOO_BIG,      413, false, "body_too_large", \
 		"The body is larger than the limit.") \
 	X(ERR_MEDIA_TYPE,   415, false, "unsupported_media_type", \
-		"The body has to be application/json.") \
+		"The body has to be application/json or multipart/form-data.") \
 	X(ERR_KEY_REUSED,   422, false, "idempotency_key_reused", \
 		"This Idempotency-Key was used with another request.") \
 	X(ERR_TOO_MANY,     429, true,  "too_many_requests", \
@@ -50,6 +50,8 @@
 		"The database does not answer at the moment; try again.") \
 	X(ERR_AUTH_UNAVAILABLE, 503, true, "auth_unavailable", \
 		"Tokens cannot be verified at the moment; try again.") \
+	X(ERR_STORAGE_UNAVAILABLE, 503, true, "storage_unavailable", \
+		"Inputs cannot be stored at the moment; try again.") \
 	X(ERR_OVERLOADED,   503, true,  "overloaded", \
 		"The server is too busy at the moment; try again.") \
 	X(ERR_STOPPING,     503, true,  "stopping", \
@@ -57,6 +59,8 @@
 	/* How a job fails: shown in the job's error, or as the answer to /generate. */ \
 	X(ERR_PROVIDER_REJECTED,    422, false, "provider_rejected", \
 		"The provider refused the request.") \
+	X(ERR_INPUT_GONE,           422, false, "input_gone", \
+		"An input of the request is not there any more.") \
 	X(ERR_PROVIDER_UNAVAILABLE, 503, true,  "provider_unavailable", \
 		"The provider does not take requests from this service at the moment.") \
 	X(ERR_PROVIDER_FAILED,      502, true,  "provider_failed", \

@@ -89,7 +89,7 @@
 	X(STORAGE_TIME, HISTOGRAM, OWN, SECONDS, "gengate_storage_request_seconds", STORAGE, STORAGE_CALL, NONE, \
 		"Calls to the storage, failed ones too.") \
 	X(STORAGE_BYTES, COUNTER, OWN, BYTES, "gengate_storage_bytes_total", STORAGE, NONE, NONE, \
-		"Outputs kept in the storage.") \
+		"Outputs and inputs kept in the storage.") \
 	X(PRUNED, COUNTER, OWN, COUNT, "gengate_pruned_total", PRUNED, NONE, NONE, \
 		"Jobs, and events of jobs' trails, that were deleted because of their age.") \
 	X(POOL_WAIT, HISTOGRAM, OWN, SECONDS, "gengate_db_pool_wait_seconds", NONE, NONE, NONE, \

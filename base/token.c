@@ -25,6 +25,7 @@
 
 struct key {
 	uint8_t b[KEY_BYTES];
+	uint8_t mac[KEY_BYTES];		/* that signs */
 };
 
 struct keyring {
@@ -41,20 +42,19 @@ keyring_bytes(size_t n)
 /* HKDF-SHA256 (RFC 5869) without salt: the secret is the operator's and the
  * only one; `info` keeps its key apart from other uses of the same secret. */
 static enum err_code
-derive(const char *secret, size_t len, struct key *ret, struct err *err)
+derive(const char *secret, size_t len, const char *info, uint8_t ret[KEY_BYTES], struct err *err)
 {
 	char digest[] = "SHA256";
-	char info[] = "gengate token 1";
 	OSSL_PARAM params[] = {
 		OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, digest, 0),
 		OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, (void *)secret, len),
-		OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, info,
-			sizeof info - 1),
+		OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, (void *)info,
+			strlen(info)),
 		OSSL_PARAM_construct_end(),
 	};
 	EVP_KDF *kdf = EVP_KDF_fetch(NULL, "HKDF", NULL);
 	EVP_KDF_CTX *ctx = kdf ? EVP_KDF_CTX_new(kdf) : NULL;
-	bool good = ctx && EVP_KDF_derive(ctx, ret->b, sizeof ret->b, params) == 1;
+	bool good = ctx && EVP_KDF_derive(ctx, ret, KEY_BYTES, params) == 1;
 
 	EVP_KDF_CTX_free(ctx);
 	EVP_KDF_free(kdf);
@@ -117,7 +117,9 @@ keyring_new(const char *secrets, struct keyring **ret, struct err *err)
 				k->n + 1, len, MIN_SECRET_CHARS);
 			goto out;
 		}
-		rc = derive(secret, len, &k->keys[k->n], err);
+		rc = derive(secret, len, "gengate token 1", k->keys[k->n].b, err);
+		if (!rc)
+			rc = derive(secret, len, "gengate signature 1", k->keys[k->n].mac, err);
 		if (rc)
 			goto out;
 	}
@@ -265,4 +267,56 @@ out:
 	OPENSSL_cleanse(opened, sizeof opened);
 	buf_clear(&raw);
 	return rc;
+}
+
+/* ---- signatures ---- */
+
+/* The purpose ends in a NUL, which it has none of: no two pairs look alike. */
+static enum err_code
+sign_by(const struct key *key, const char *purpose, const char *text, uint8_t out[SHA256_BYTES],
+	struct err *err)
+{
+	struct buf all = BUF_INIT(16384);
+	enum err_code rc;
+
+	buf_put(&all, purpose, strlen(purpose) + 1);
+	buf_puts(&all, text);
+	rc = all.err ? err_set(err, all.err, "signature")
+		: hmac_sha256(key->mac, sizeof key->mac, buf_str(&all), all.len, out, err);
+	buf_clear(&all);
+	return rc;
+}
+
+enum err_code
+token_sign(const struct keyring *keys, const char *purpose, const char *text, struct buf *out,
+	struct err *err)
+{
+	uint8_t mac[SHA256_BYTES];
+	enum err_code rc = sign_by(&keys->keys[0], purpose, text, mac, err);
+
+	if (rc)
+		return rc;
+	base64url_encode(out, mac, sizeof mac);
+	return out->err ? err_set(err, out->err, "signature") : ERR_OK;
+}
+
+enum err_code
+token_verify(const struct keyring *keys, const char *purpose, const char *text,
+	const char *signature, struct err *err)
+{
+	struct buf raw = BUF_INIT(SHA256_BYTES);
+	enum err_code rc = base64url_decode(&raw, signature, strlen(signature));
+	bool good = false;
+
+	if (rc == ERR_NOMEM)
+		return err_set(err, rc, "signature");
+	rc = ERR_OK;
+	for (size_t i = 0; i < keys->n && !good && !rc; i++) {
+		uint8_t mac[SHA256_BYTES];
+
+		rc = sign_by(&keys->keys[i], purpose, text, mac, err);
+		good = !rc && crypto_equal(mac, sizeof mac, buf_str(&raw), raw.len);
+	}
+	buf_clear(&raw);
+	return rc ? rc : good ? ERR_OK : err_set(err, ERR_INVALID, "the signature is not ours");
 }

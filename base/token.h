@@ -37,4 +37,14 @@ enum err_code token_seal(const struct keyring *keys, const char *purpose,
 enum err_code token_open(const struct keyring *keys, const char *purpose,
 	const char *text, size_t len, void *plain, size_t *ret_len, struct err *err) MUST_CHECK;
 
+/* For what anybody may read and nobody may change: the signature of a text alone
+ * (HMAC-SHA256, by a key of its own, base64url), appended to `out`.  Purposes as
+ * above.  At most 16 kB. */
+enum err_code token_sign(const struct keyring *keys, const char *purpose, const char *text,
+	struct buf *out, struct err *err) MUST_CHECK;
+
+/* Did any of the keys sign that text for that purpose?  Constant time.  ERR_INVALID: no. */
+enum err_code token_verify(const struct keyring *keys, const char *purpose, const char *text,
+	const char *signature, struct err *err) MUST_CHECK;
+
 #endif

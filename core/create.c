@@ -5,6 +5,7 @@
 #include "base/pause_point.h"
 #include "core/pause.h"
 #include "core/workers.h"
+#include "db/inputs.h"
 
 /* While nothing new is taken, a key that is known is answered all the same. */
 static enum err_code
@@ -19,9 +20,28 @@ find_only(struct service *svc, const struct uuid *owner, const struct request *r
 }
 
 enum err_code
+service_foresee(struct service *svc, const struct uuid *owner, const struct request *rq,
+	const char *key, struct created *ret, uint64_t *ret_wait_ms, struct err *err)
+{
+	const void *settings;
+	const struct provider *p = service_provider(svc, svc->settings->provider, &settings);
+	enum err_code rc = ERR_NOT_FOUND;
+
+	if (p && pause_holds(svc, p, ret_wait_ms))
+		return find_only(svc, owner, rq, key, ret, err);
+	if (key)
+		rc = jobs_by_key(svc->db, owner, key, rq->fingerprint, &ret->outcome, &ret->job, err);
+	if (rc != ERR_NOT_FOUND)
+		return rc;
+	ret->outcome = CREATE_IN_FLIGHT;
+	return jobs_in_flight(svc->db, owner, (int)svc->settings->slots_per_user, &ret->job, err);
+}
+
+enum err_code
 service_create(struct service *svc, const struct uuid *owner, const struct request *rq,
 	const char *idempotency_key, struct created *ret, uint64_t *ret_wait_ms, struct err *err)
 {
+	static const struct uuid any;
 	const void *settings;
 	const struct provider *p = service_provider(svc, svc->settings->provider, &settings);
 	struct job_new job = {
@@ -39,7 +59,8 @@ service_create(struct service *svc, const struct uuid *owner, const struct reque
 	if (p && pause_holds(svc, p, ret_wait_ms))
 		return find_only(svc, owner, rq, idempotency_key, ret, err);
 	memcpy(job.fingerprint, rq->fingerprint, sizeof job.fingerprint);
-	rc = uuid_new(&job.id, err);
+	job.id = rq->id;
+	rc = uuid_equal(&job.id, &any) ? uuid_new(&job.id, err) : ERR_OK;
 	if (!rc)
 		rc = jobs_create(svc->db, &job, &ret->outcome, &ret->job, &ret->at_us, err);
 	if (!rc)

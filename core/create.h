@@ -12,6 +12,14 @@ struct created {
 };
 
 /*
+ * What service_create() would say now, before a request's inputs are stored for
+ * nothing.  ERR_NOT_FOUND: nothing is in the way.
+ */
+enum err_code service_foresee(struct service *svc, const struct uuid *owner,
+	const struct request *rq, const char *idempotency_key,
+	struct created *ret, uint64_t *ret_wait_ms, struct err *err) MUST_CHECK;
+
+/*
  * One outcome.  A new job is in the database then; service_begin() gets it going
  * at once.
  * ERR_PROVIDER_UNAVAILABLE: its provider is paused, and nothing is made; with

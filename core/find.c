@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/pause_point.h"
+#include "core/input.h"
 #include "core/step.h"
 #include "core/workers.h"
 #include "db/strays.h"
@@ -61,7 +62,7 @@ find_same_input(const json_t *told, const json_t *sent)
 	json_t *v;
 	size_t i;
 
-	if (is_inline(sent))
+	if (is_inline(sent) || input_is_signed_for(sent, told))
 		return true;
 	if (json_is_number(sent) && json_is_number(told))
 		return json_number_value(sent) == json_number_value(told);
@@ -341,12 +342,14 @@ static json_t *
 input_of(const struct service *svc, const struct provider *p, const struct job *job)
 {
 	struct model model;
-	json_t *on = NULL, *input = NULL;
+	json_t *request = NULL, *on = NULL, *input = NULL;
 
 	if (models_find(svc->models, job->model, &model) &&
-	    models_expand(&model, p->name, job->request, &on, NULL) == ERR_OK)
+	    input_mark_all(job->request, &request) == ERR_OK &&
+	    models_expand(&model, p->name, request, &on, NULL) == ERR_OK)
 		input = json_incref(json_object_get(on, "input"));
 	json_decref(on);
+	json_decref(request);
 	return input;
 }
 

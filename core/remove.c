@@ -7,6 +7,7 @@
 #include "base/metrics.h"
 #include "core/apply.h"
 #include "core/workers.h"
+#include "db/inputs.h"
 #include "db/removals.h"
 
 /* A storage that refuses is the operator's to mend: not a reason to lose track
@@ -65,6 +66,22 @@ remove_files(struct service *svc, const struct removal *removal, struct err *err
 	else
 		inputs = remove_of(svc, STORAGE_INPUTS, removal->input_keys, rc ? NULL : err);
 	return rc ? rc : inputs;
+}
+
+bool
+remove_sweep_step(struct service *svc)
+{
+	struct err err = ERR_INIT;
+	int64_t dropped = 0;
+	bool more = false;
+
+	if (!svc->storage->takes_inputs(svc->storage_settings))
+		return false;
+	if (inputs_sweep(svc->db, &more, &dropped, &err))
+		log_event(LOG_WARN, "inputs.sweep_failed", KV_STR("error", err.text));
+	else if (dropped > 0)
+		log_event(LOG_INFO, "inputs.swept", KV_INT("jobs", dropped));
+	return more;
 }
 
 bool

@@ -14,4 +14,8 @@ enum err_code service_delete(struct service *svc, const struct uuid *owner,
  * due, or the database is away. */
 bool remove_step(struct service *svc);
 
+/* And one that looks for inputs that were uploaded for a job that was never made: their
+ * process has gone.  false: nothing is due, or the database is away. */
+bool remove_sweep_step(struct service *svc);
+
 #endif

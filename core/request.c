@@ -6,7 +6,9 @@
 #include <stdarg.h>
 #include <strings.h>
 
+#include "base/data_uri.h"
 #include "base/url.h"
+#include "core/input.h"
 
 #define DIMENSION_MAX 8192
 #define ERRORS_MAX 50
@@ -16,8 +18,9 @@
 /* The list of mistakes while a body is checked. */
 struct check {
 	json_t *body;
-	const struct models *models;
-	const char *default_model;
+	const struct request_rules *rules;
+	size_t n_files;			/* nulls among the inputs that stand for one */
+	size_t files_seen;
 	struct model model;
 	bool has_model;
 	json_t *errors;
@@ -169,18 +172,26 @@ check_input_url(struct check *c, const char *pointer, const char *s)
 	url_clear(&url);
 }
 
+/* Whose path it is comes later, when all else is right. */
 static void
 check_input(struct check *c, const char *pointer, const json_t *v)
 {
 	const char *s = json_string_value(v);
+	bool takes = c->rules->intake != NULL;
 
-	if (!s)
+	if (json_is_null(v) && c->files_seen < c->n_files) {
+		c->files_seen++;
+		if (!takes)
+			mistake(c, pointer, "is a file, and this service has no place for files; give an https URL");
+	} else if (!s)
 		mistake(c, pointer, "has to be a string: an https URL or a data: URI");
 	else if (has_nul(v))
 		mistake(c, pointer, "must not contain a NUL character");
-	else if (strncasecmp(s, "data:", 5) != 0)
+	else if (input_is_path(s) && takes)
+		return;
+	else if (!is_data_uri(s))
 		check_input_url(c, pointer, s);
-	else if (json_string_length(v) > INPUT_MAX_BYTES)
+	else if (!takes && json_string_length(v) > INPUT_MAX_BYTES)
 		mistake(c, pointer, "is a data: URI of %zu bytes; at most %d are taken, give an https URL instead",
 			json_string_length(v), INPUT_MAX_BYTES);
 }
@@ -263,7 +274,7 @@ check_model(struct check *c, const char *pointer, const json_t *v)
 	} else if (has_nul(v)) {
 		mistake(c, pointer, "must not contain a NUL character");
 	} else if (!c->has_model) {
-		models_list(c->models, &names);
+		models_list(c->rules->models, &names);
 		if (names.err)
 			mistake(c, pointer, "is not the name of a model here");
 		else
@@ -312,9 +323,9 @@ static void
 find_model(struct check *c)
 {
 	const json_t *v = json_object_get(c->body, "model");
-	const char *name = v ? json_string_value(v) : c->default_model;
+	const char *name = v ? json_string_value(v) : c->rules->default_model;
 
-	c->has_model = name && models_find(c->models, name, &c->model);
+	c->has_model = name && models_find(c->rules->models, name, &c->model);
 	if (!v && !c->has_model)
 		mistake(c, "/model", "is missing, and no default_model is configured");
 }
@@ -374,27 +385,163 @@ parse(const char *text, size_t len, json_t **ret, struct err *err)
 	return ERR_OK;
 }
 
-enum err_code
-request_parse(const char *text, size_t len, const struct models *models,
-	const char *default_model, struct request *ret, json_t **ret_errors, struct err *err)
-{
-	struct check c = { .models = models, .default_model = default_model };
-	struct request rq = { .body = NULL };
-	enum err_code rc = parse(text, len, &c.body, err);
+/* ---- inputs that are taken in ---- */
 
+/* What stands for an input in the fingerprint, and in what the job keeps. */
+struct stand_in {
+	json_t *hashed, *kept;
+};
+
+static enum err_code
+take_file(struct check *c, size_t n, size_t index, const char *pointer, struct stand_in *ret, struct err *err)
+{
+	char text[sizeof "sha256:" + SHA256_HEX_SIZE] = "sha256:";
+	uint8_t sha[SHA256_BYTES];
+	const char *key = NULL;
+	struct err why = ERR_INIT;
+	enum err_code rc = intake_take_file(c->rules->intake, n, index, &key, sha, &why);
+
+	if (rc == ERR_OUTPUT_TYPE) {
+		mistake(c, pointer, "is no image or video of a kind that is taken: %s", why.text);
+		return ERR_OK;
+	}
 	if (rc)
-		return rc;
-	c.errors = json_array();
+		return err_set(err, rc, "%s", why.text);
+	hex_encode(sha, sizeof sha, text + strlen(text));
+	ret->hashed = json_string(text);
+	ret->kept = json_string(key);
+	return ret->hashed && ret->kept ? ERR_OK : err_set(err, ERR_NOMEM, "inputs");
+}
+
+static enum err_code
+take_data_uri(struct check *c, const json_t *v, size_t index, const char *pointer, struct stand_in *ret,
+	struct err *err)
+{
+	const struct request_rules *r = c->rules;
+	struct buf bytes = BUF_INIT(json_string_length(v));
+	struct err why = ERR_INIT;
+	enum err_code rc = data_uri_decode(json_string_value(v), json_string_length(v), &bytes, &why);
+
+	if (rc == ERR_INVALID) {
+		mistake(c, pointer, "%s", why.text);
+		buf_clear(&bytes);
+		return ERR_OK;
+	}
+	if (rc)
+		err_set(err, rc, "%s", why.text);
+	else
+		rc = intake_begin_file(r->svc, r->intake, err);
+	if (!rc)
+		rc = intake_write(r->svc, r->intake, buf_str(&bytes), bytes.len, err);
+	buf_clear(&bytes);
+	return rc ? rc : take_file(c, intake_count(r->intake) - 1, index, pointer, ret, err);
+}
+
+static enum err_code
+take_path(struct check *c, const char *path, size_t index, const char *pointer, json_t *strangers,
+	struct err *err)
+{
+	struct intake *in = c->rules->intake;
+	enum err_code rc;
+
+	if (!input_is_own(path, intake_owner(in)))
+		return json_array_append_new(strangers, json_pack("{ss, ss}", "pointer", pointer,
+			"detail", REQUEST_NO_SUCH_FILE)) ? err_set(err, ERR_NOMEM, "inputs") : ERR_OK;
+	rc = intake_reserve(c->rules->svc, in, 0, err);
+	return rc ? rc : intake_add_path(in, path, index, err);
+}
+
+static enum err_code
+take_input(struct check *c, const json_t *v, size_t index, struct stand_in *ret, json_t *strangers,
+	struct err *err)
+{
+	const char *s = json_string_value(v);
+	char pointer[64];
+
+	snprintf(pointer, sizeof pointer, "/inputs/%zu", index);
+	if (!s)
+		return take_file(c, c->files_seen++, index, pointer, ret, err);
+	if (is_data_uri(s))
+		return take_data_uri(c, v, index, pointer, ret, err);
+	return input_is_path(s) ? take_path(c, s, index, pointer, strangers, err) : ERR_OK;
+}
+
+/* *hashed, *kept: arrays that stand for the inputs; c->errors may have grown. */
+static enum err_code
+take_inputs(struct check *c, const json_t *inputs, json_t *hashed, json_t *kept, json_t *strangers,
+	struct err *err)
+{
+	json_t *v;
+	size_t i;
+
+	c->files_seen = 0;
+	json_array_foreach((json_t *)(uintptr_t)inputs, i, v) {
+		struct stand_in in = { .kept = NULL };
+		enum err_code rc = take_input(c, v, i, &in, strangers, err);
+		int failed = json_array_append_new(hashed, in.hashed ? in.hashed : json_incref(v));
+
+		failed |= json_array_append_new(kept, in.kept ? in.kept : json_incref(v));
+		if (rc || failed)
+			return rc ? rc : err_set(err, ERR_NOMEM, "inputs");
+	}
+	return ERR_OK;
+}
+
+/* The body is right; its inputs are taken in, and its fingerprint is made. */
+static enum err_code
+take_in(struct check *c, uint8_t out[SHA256_BYTES], struct err *err)
+{
+	const json_t *inputs = json_object_get(c->body, "inputs");
+	json_t *hashed, *kept, *strangers;
+	enum err_code rc;
+
+	if (!c->rules->intake || !inputs)
+		return fingerprint(c->body, out, err);
+	hashed = json_array();
+	kept = json_array();
+	strangers = json_array();
+	rc = hashed && kept && strangers ? take_inputs(c, inputs, hashed, kept, strangers, err)
+		: err_set(err, ERR_NOMEM, "inputs");
+	if (!rc && json_array_size(c->errors) == 0 && json_array_size(strangers) > 0) {
+		json_array_extend(c->errors, strangers);
+		rc = err_set(err, ERR_NOT_FOUND, REQUEST_NO_SUCH_FILE);
+	}
+	if (!rc && json_array_size(c->errors) == 0 && json_object_set(c->body, "inputs", hashed))
+		rc = err_set(err, ERR_NOMEM, "inputs");
+	if (!rc && json_array_size(c->errors) == 0)
+		rc = fingerprint(c->body, out, err);
+	if (!rc && json_object_set(c->body, "inputs", kept))
+		rc = err_set(err, ERR_NOMEM, "inputs");
+	json_decref(hashed);
+	json_decref(kept);
+	json_decref(strangers);
+	return rc;
+}
+
+static enum err_code
+say_mistakes(const struct check *c, struct err *err)
+{
+	return err_set(err, ERR_INVALID, "the request has %zu mistake%s", json_array_size(c->errors),
+		json_array_size(c->errors) == 1 ? "" : "s");
+}
+
+enum err_code
+request_check(json_t *body, size_t n_files, const struct request_rules *rules, struct request *ret,
+	json_t **ret_errors, struct err *err)
+{
+	struct check c = { .body = body, .rules = rules, .n_files = n_files, .errors = json_array() };
+	struct request rq = { .body = NULL };
+	enum err_code rc = ERR_OK;
+
 	if (c.errors)
 		check_body(&c);
+	if (c.errors && !c.nomem && json_array_size(c.errors) == 0)
+		rc = take_in(&c, rq.fingerprint, err);
 	if (!c.errors || c.nomem)
 		rc = err_set(err, ERR_NOMEM, "checking the request");
-	else if (json_array_size(c.errors) > 0)
-		rc = err_set(err, ERR_INVALID, "the request has %zu mistake%s", json_array_size(c.errors),
-			json_array_size(c.errors) == 1 ? "" : "s");
-	else
-		rc = fingerprint(c.body, rq.fingerprint, err);
-	if (rc == ERR_INVALID) {
+	else if (!rc && json_array_size(c.errors) > 0)
+		rc = say_mistakes(&c, err);
+	if (rc == ERR_INVALID || rc == ERR_NOT_FOUND) {
 		*ret_errors = c.errors;
 		c.errors = NULL;
 	}
@@ -409,4 +556,34 @@ request_parse(const char *text, size_t len, const struct models *models,
 	json_decref(c.body);
 	json_decref(c.errors);
 	return rc;
+}
+
+/* How much of it is data: URIs, which are stored. */
+static size_t
+inline_bytes(const json_t *body)
+{
+	size_t i, sum = 0;
+	json_t *v;
+
+	json_array_foreach(json_object_get(body, "inputs"), i, v)
+		if (json_is_string(v) && is_data_uri(json_string_value(v)))
+			sum += json_string_length(v);
+	return sum;
+}
+
+enum err_code
+request_parse(const char *text, size_t len, const struct request_rules *rules,
+	struct request *ret, json_t **ret_errors, struct err *err)
+{
+	json_t *body;
+	enum err_code rc = parse(text, len, &body, err);
+
+	if (rc)
+		return rc;
+	if (len > REQUEST_MAX_BYTES && len - REQUEST_MAX_BYTES > inline_bytes(body)) {
+		json_decref(body);
+		return err_set(err, ERR_TOO_BIG, "the body without its data: URIs is larger than %d bytes",
+			REQUEST_MAX_BYTES);
+	}
+	return request_check(body, 0, rules, ret, ret_errors, err);
 }

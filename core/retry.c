@@ -20,9 +20,12 @@ fingerprint(const struct uuid *id, uint8_t out[SHA256_BYTES], struct err *err)
 
 /* The profile may have changed since; what it was the default of may, too. */
 static enum err_code
-parse_again(struct service *svc, const char *model, const json_t *body, struct request *ret,
-	json_t **ret_errors, struct err *err)
+parse_again(struct service *svc, const char *model, const json_t *body, struct intake *in,
+	struct request *ret, json_t **ret_errors, struct err *err)
 {
+	const struct request_rules rules = {
+		.models = svc->models, .default_model = model, .intake = in, .svc = svc,
+	};
 	struct model found;
 	char *text;
 	enum err_code rc;
@@ -32,8 +35,8 @@ parse_again(struct service *svc, const char *model, const json_t *body, struct r
 	text = json_write(body, JSON_COMPACT);
 	if (!text)
 		return err_set(err, ERR_NOMEM, "request of a retry");
-	rc = request_parse(text, strlen(text), svc->models, model, ret, ret_errors, err);
-	if (rc == ERR_INVALID || rc == ERR_BAD_REQUEST)
+	rc = request_parse(text, strlen(text), &rules, ret, ret_errors, err);
+	if (rc == ERR_INVALID || rc == ERR_BAD_REQUEST || rc == ERR_NOT_FOUND)
 		rc = err_set(err, ERR_CONFLICT, "What it asks for is not offered any more.");
 	mem_free(text);
 	return rc;
@@ -41,7 +44,7 @@ parse_again(struct service *svc, const char *model, const json_t *body, struct r
 
 enum err_code
 service_retry(struct service *svc, const struct uuid *owner, const struct uuid *id,
-	struct request *ret, json_t **ret_errors, struct err *err)
+	struct intake *in, struct request *ret, json_t **ret_errors, struct err *err)
 {
 	enum gen_status status;
 	char *model = NULL;
@@ -53,7 +56,7 @@ service_retry(struct service *svc, const struct uuid *owner, const struct uuid *
 			? "The job has succeeded; there is nothing to retry."
 			: "The job has not ended yet.");
 	if (!rc)
-		rc = parse_again(svc, model, body, ret, ret_errors, err);
+		rc = parse_again(svc, model, body, in, ret, ret_errors, err);
 	if (!rc) {
 		rc = fingerprint(id, ret->fingerprint, err);
 		if (rc)

@@ -13,8 +13,9 @@
  * ERR_CONFLICT: it did neither fail nor was it canceled, or its model is gone,
  * or the model's limits have changed (*ret_errors as request_parse() has it).
  * err's text is for the client then.  ERR_NOT_FOUND.
+ * in: who takes its inputs in once more; NULL: nobody does.
  */
 enum err_code service_retry(struct service *svc, const struct uuid *owner, const struct uuid *id,
-	struct request *ret, json_t **ret_errors, struct err *err) MUST_CHECK;
+	struct intake *in, struct request *ret, json_t **ret_errors, struct err *err) MUST_CHECK;
 
 #endif

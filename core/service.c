@@ -6,6 +6,7 @@
 
 #include "base/metrics.h"
 #include "core/auth.h"
+#include "core/intake.h"
 #include "core/keeper.h"
 #include "core/pause.h"
 #include "core/secret.h"
@@ -52,9 +53,6 @@ service_check(const struct service_parts *parts, struct buf *mistakes)
 		provider_at(i)->check(parts->provider_settings[i], mistakes);
 	if (storage->check)
 		storage->check(parts->storage_settings, mistakes);
-	/* nginx can check signed URLs of its own, but by MD5, and not in every build. */
-	if (s->outputs == OUTPUTS_PRIVATE && !storage->sign)
-		cfg_mistake(mistakes, "outputs", "private needs a storage that signs URLs; %s does not", storage->name);
 	rc = models_load(s->models_file, s->provider, &models, mistakes, NULL);
 	if (!rc && s->default_model && !models_find(models, s->default_model, &model))
 		cfg_mistake(mistakes, "default_model", "%s has no model \"%s\"", s->models_file, s->default_model);
@@ -170,7 +168,7 @@ service_new(const struct service_parts *parts, struct service **ret, struct err 
 	/* Nobody waits for another's connection: a worker has one at a time,
 	 * one that stores STORE_AT_ONCE. */
 	const uint32_t connections = (uint32_t)(parts->settings->workers * STORE_AT_ONCE +
-		parts->settings->pollers);
+		parts->settings->pollers + INTAKE_THREADS_MAX);
 	const struct http_settings http = {
 		.max_connections = connections,
 		.max_per_host = connections,
@@ -186,6 +184,8 @@ service_new(const struct service_parts *parts, struct service **ret, struct err 
 	rc = current_new(svc, err);
 	if (!rc)
 		rc = paused_new(&svc->paused, err);
+	if (!rc)
+		rc = intakes_new(svc->current, &svc->intakes, err);
 	if (!rc)
 		rc = db_new(parts->db, &svc->db, err);
 	if (!rc)
@@ -208,6 +208,7 @@ service_free(struct service **psvc)
 	if (!svc)
 		return;
 	http_client_free(&svc->http);
+	intakes_free(&svc->intakes);
 	db_free(&svc->db);
 	paused_free(&svc->paused);
 	current_free(svc->current);

@@ -22,6 +22,7 @@
 struct auth;
 struct auth_settings;
 struct current;
+struct intakes;
 struct keeper;
 struct paused;
 struct secrets;
@@ -51,6 +52,7 @@ struct service {
 	struct http_client *http;
 	struct paused *paused;			/* providers, as this process knows them */
 	struct keeper *keeper;			/* NULL: nobody keeps the keys of tokens fresh in this process */
+	struct intakes *intakes;
 	struct workers *workers;		/* NULL: none run in this process */
 	struct signer *signer;			/* NULL: nobody signs in this process */
 	bool one_request;			/* it has no other, so that this one may wait for the internet */

@@ -12,6 +12,9 @@ static const char *const auths[] = { "server", "none", "supabase", NULL };
 static const char *const kinds[] = { "local", "supabase", NULL };
 static const char *const outputs[] = { "public", "private", NULL };
 
+/* libfcgi counts a body by int. */
+#define INPUT_SIZE_MAX 1000000000
+
 /* Ten years. */
 #define RETAIN_MAX_MS UINT64_C(315360000000)
 
@@ -82,6 +85,18 @@ const struct cfg_row core_options[] = {
 	  .doc = "The largest output that is kept." },
 	{ "output_timeout", CFG_DURATION, AT(output_timeout_ms), .def = "15m", .min = 1000, .max = 3600000,
 	  .doc = "How long fetching an output may take, at one try. One that stands still for a minute ends, too." },
+	{ "max_input_bytes", CFG_SIZE, AT(max_input_bytes), .def = "10MB", .min = 1000, .max = INPUT_SIZE_MAX,
+	  .doc = "The largest file that is taken as an input." },
+	{ "max_inputs_bytes", CFG_SIZE, AT(max_inputs_bytes), .def = "20MB", .min = 1000, .max = INPUT_SIZE_MAX,
+	  .doc = "How large the inputs of one request may be together. The web server's own limit for `/generate` has to be "
+		"larger by a third, since `data:` URIs are (`client_max_body_size` in nginx)." },
+	{ "spool_dir", CFG_STR, AT(spool_dir), .max = 1024,
+	  .def_doc = "`TMPDIR`, or `/tmp`",
+	  .doc = "The folder for inputs on their way into the storage, as files without a name." },
+	{ "spool_bytes", CFG_SIZE, AT(spool_bytes), .def = "1GB", .min = 1000,
+	  .doc = "How much may be on its way into the storage at once, in each process. More is answered 503." },
+	{ "spool_requests", CFG_UINT, AT(spool_requests), .def = "64", .min = 1, .max = 10000,
+	  .doc = "And how many requests." },
 	{ "retain_jobs", CFG_DURATION, AT(retain_jobs_ms), .def = "0", .max = RETAIN_MAX_MS,
 	  .doc = "For how long a job is kept after it has ended, with its outputs' rows and its trail. `0`: for ever. "
 		"Its idempotency key lives as long as it does." },
@@ -125,6 +140,8 @@ settings_check(const struct settings *s, struct buf *mistakes)
 		cfg_mistake(mistakes, "provider", "must not be empty");
 	if (!s->models_file)
 		cfg_mistake(mistakes, "models_file", "must not be empty");
+	if (s->max_input_bytes > s->max_inputs_bytes)
+		cfg_mistake(mistakes, "max_input_bytes", "must not be larger than max_inputs_bytes");
 	if (s->auth == AUTH_SERVER && !s->auth_param)
 		cfg_mistake(mistakes, "auth_param", "must not be empty with auth = server");
 	if (s->secret_key && keyring_new(s->secret_key, &keys, &err))

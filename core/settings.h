@@ -33,6 +33,11 @@ struct settings {
 	uint64_t uncertain_grace_ms;
 	uint64_t max_output_bytes;
 	uint64_t output_timeout_ms;
+	uint64_t max_input_bytes;
+	uint64_t max_inputs_bytes;
+	char *spool_dir;
+	uint64_t spool_bytes;
+	uint64_t spool_requests;
 	uint64_t retain_jobs_ms;	/* 0: for ever */
 	uint64_t retain_events_ms;	/* the same */
 	bool retain_files;

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "core/files.h"
 #include "core/watch.h"
 
 #define QUEUE_MAX 1024		/* jobs; what does not fit comes with its next read */
@@ -37,16 +38,38 @@ sign_is_due(const struct service *svc, int64_t until_us)
 	return until_us - clock_wall_us() < (int64_t)svc->settings->signed_url_life_ms * 1000 / 4;
 }
 
+/* By the storage, or by ourselves. */
+static enum err_code
+sign(struct service *svc, enum storage_area area, const char *key, uint64_t life_s,
+	struct buf *out, struct err *err)
+{
+	enum err_code rc;
+
+	if (svc->storage->sign)
+		return svc->storage->sign(svc->storage_settings, svc->http, area, key, life_s, out, err);
+	rc = svc->storage->look(svc->storage_settings, svc->http, area, key, err);
+	return rc ? rc : files_link(svc, area, key, clock_wall_us() / 1000000 + (int64_t)life_s, out, err);
+}
+
 enum err_code
 sign_key(struct service *svc, const char *key, struct buf *out, int64_t *ret_until_us, struct err *err)
 {
 	uint64_t life_s = svc->settings->signed_url_life_ms / 1000;
 	int64_t from_us = clock_wall_us();	/* before: it is not good for longer than we say */
-	enum err_code rc = svc->storage->sign(svc->storage_settings, svc->http, STORAGE_OUTPUTS, key, life_s, out, err);
+	enum err_code rc = sign(svc, STORAGE_OUTPUTS, key, life_s, out, err);
 
 	if (!rc)
 		*ret_until_us = from_us + (int64_t)life_s * 1000000;
-	return rc;
+	/* One that was kept does not go by itself: not a reason to lose it. */
+	return rc == ERR_NOT_FOUND ? ERR_UPSTREAM : rc;
+}
+
+enum err_code
+sign_input(struct service *svc, const char *key, uint64_t life_s, struct buf *out, struct err *err)
+{
+	if (!svc->storage->takes_inputs(svc->storage_settings))
+		return err_set(err, ERR_CONFIG, "no place for inputs is configured any more");
+	return sign(svc, STORAGE_INPUTS, key, life_s, out, err);
 }
 
 static enum err_code

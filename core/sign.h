@@ -21,6 +21,11 @@ bool sign_is_due(const struct service *svc, int64_t until_us);
 enum err_code sign_key(struct service *svc, const char *key, struct buf *out,
 	int64_t *ret_until_us, struct err *err) MUST_CHECK;
 
+/* The same for an input, for so long.  ERR_NOT_FOUND: it is not there.  ERR_CONFIG:
+ * there is no place for inputs. */
+enum err_code sign_input(struct service *svc, const char *key, uint64_t life_s, struct buf *out,
+	struct err *err) MUST_CHECK;
+
 /* Sign anew what is due of a job's outputs, and tell who watches it.  Blocks. */
 enum err_code sign_job(struct service *svc, const struct uuid *owner, const struct uuid *job,
 	struct err *err) MUST_CHECK;

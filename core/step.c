@@ -140,3 +140,16 @@ step_ask_cancel(struct service *svc, const struct job *job, const char *predicti
 		return err_set(err, ERR_CONFIG, "provider \"%s\" cannot cancel", job->provider);
 	return ask(svc, p, "cancel", &p->cancel, settings, prediction_id, ret, err);
 }
+
+enum err_code
+step_put(struct service *svc, const struct storage_file *file, struct err *err)
+{
+	const char *name = svc->storage->name;
+	int64_t began_us = clock_mono_us();
+	enum err_code rc = svc->storage->put(svc->storage_settings, svc->http, file, err);
+
+	metric_observe(METRIC_STORAGE_TIME, clock_mono_us() - began_us, name, "put");
+	if (!rc)
+		metric_add(METRIC_STORAGE_BYTES, file->bytes, name);
+	return rc;
+}

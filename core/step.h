@@ -29,6 +29,9 @@ void step_apply_surely(struct service *svc, struct job *job, const struct job_ev
 enum err_code step_perform(struct service *svc, const struct provider *p, const char *call,
 	const struct http_request *rq, struct http_response *rs, struct err *err) MUST_CHECK;
 
+/* Keep a file in the storage, counted. */
+enum err_code step_put(struct service *svc, const struct storage_file *file, struct err *err) MUST_CHECK;
+
 /* Ask the provider how a prediction stands.  status_reply_clear(). */
 struct status_reply;
 enum err_code step_ask_status(struct service *svc, const struct job *job,

@@ -36,19 +36,6 @@ make_key(const struct job *job, int index, const uint8_t sha[SHA256_BYTES], enum
 	return buf_take(&key);
 }
 
-static enum err_code
-put(struct service *svc, const struct storage_file *file, struct err *err)
-{
-	const char *name = svc->storage->name;
-	int64_t began_us = clock_mono_us();
-	enum err_code rc = svc->storage->put(svc->storage_settings, svc->http, file, err);
-
-	metric_observe(METRIC_STORAGE_TIME, clock_mono_us() - began_us, name, "put");
-	if (!rc)
-		metric_add(METRIC_STORAGE_BYTES, file->bytes, name);
-	return rc;
-}
-
 /* ERR_TOO_BIG, ERR_OUTPUT_TYPE, ERR_OUTPUTS_LOST, ERR_REFUSED: for good. */
 static enum err_code
 keep(struct service *svc, const struct job *job, const struct asset *asset, struct err *err)
@@ -77,7 +64,7 @@ keep(struct service *svc, const struct job *job, const struct asset *asset, stru
 		file.bytes = kept.bytes;
 		file.type = kept.media.type;
 		PAUSE_POINT("output.fetched");
-		rc = put(svc, &file, err);
+		rc = step_put(svc, &file, err);
 		PAUSE_POINT("output.stored");
 	}
 	if (!rc && service_signs(svc)) {

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/metrics.h"
 #include "base/pause_point.h"
+#include "core/input.h"
 #include "core/pause.h"
 #include "core/step.h"
 #include "core/workers.h"
@@ -18,12 +19,14 @@ build_request(struct service *svc, const struct provider *p, const void *setting
 {
 	struct buf webhook = BUF_INIT(8192);
 	struct model model;
-	json_t *on = NULL;
+	json_t *on = NULL, *request = NULL;
 	enum err_code rc;
 
 	if (!models_find(svc->models, job->model, &model))
 		return err_set(err, ERR_CONFIG, "models_file has no model \"%s\" any more", job->model);
-	rc = models_expand(&model, p->name, job->request, &on, err);
+	rc = input_sign_all(svc, job, &request, err);
+	if (!rc)
+		rc = models_expand(&model, p->name, request, &on, err);
 	if (!rc)
 		rc = service_webhook_url(svc, p, settings, job, &webhook, err);
 	if (!rc) {
@@ -36,6 +39,7 @@ build_request(struct service *svc, const struct provider *p, const void *setting
 		rc = p->submit.request(settings, &spec, rq, err);
 	}
 	json_decref(on);
+	json_decref(request);
 	buf_clear(&webhook);
 	/* Not worth a create: one that has no room for it goes without. */
 	if (!rc && job->trace[0] && rq->n_headers < HTTP_MAX_HEADERS)
@@ -159,8 +163,9 @@ send_create(struct service *svc, struct job *job)
 
 	rc = p ? build_request(svc, p, settings, job, &rq, &err)
 		: err_set(&err, ERR_CONFIG, "this program has no provider \"%s\"", job->provider);
-	if (rc == ERR_CONFIG) {
-		const struct job_event gone = { .kind = EV_REFUSED, .error = ERR_PROVIDER_UNAVAILABLE };
+	if (rc == ERR_CONFIG || rc == ERR_INPUT_GONE) {
+		const struct job_event gone = { .kind = EV_REFUSED,
+			.error = rc == ERR_CONFIG ? ERR_PROVIDER_UNAVAILABLE : rc, .attempt = job->attempts };
 		const struct apply why = { .message = err.text };
 
 		step_failed(job, "submit", err.text);

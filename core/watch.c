@@ -193,7 +193,7 @@ list_watched(struct watches *w, size_t *ret_n)
 
 	for (size_t b = 0; list && b < BUCKETS; b++)
 		for (struct watch *it = w->buckets[b]; it; it = it->next) {
-			if (it->what == WATCH_KEYS)
+			if (it->what == WATCH_KEYS || it->what == WATCH_INPUTS)
 				continue;
 			list[n++] = (struct job_version){ .owner = it->owner, .job = it->job };
 			it->asked = true;

@@ -18,6 +18,7 @@ enum watch_for {
 	WATCH_CHANGED,		/* the record's version is another than `seen` */
 	WATCH_ENDED,		/* it has settled */
 	WATCH_KEYS,		/* no job: a look for the keys of tokens has ended */
+	WATCH_INPUTS,		/* no job yet: its inputs are in their place, or cannot be */
 };
 
 enum watch_news {

@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "core/find.h"
+#include "core/intake.h"
 #include "core/keeper.h"
 #include "core/pause.h"
 #include "core/remove.h"
@@ -582,6 +583,7 @@ remove_run(void *arg)
 		set_removing(w, true, false);
 		secret_step(svc);
 		more = stray_step(svc);
+		more |= remove_sweep_step(svc);
 		more |= remove_step(svc);
 		/* Files may go with what is pruned: no faster than they are removed. */
 		prunes = !more && retain_step(svc, &pruning);
@@ -796,6 +798,7 @@ workers_stop(struct service *svc, uint64_t grace_ms)
 		pthread_join(w->scheduler, NULL);
 	else
 		wind_down(w);
+	intakes_stop(svc->intakes);
 	signer_stop(svc);
 	keeper_stop(svc);
 	if (w->has_remover)

@@ -2,6 +2,8 @@
 
 #include "fcgi/exchange.h"
 
+#include <sys/stat.h>
+
 #include "base/clock.h"
 #include "base/crypto.h"
 #include "base/log.h"
@@ -45,7 +47,7 @@ exchange_init(struct exchange *x, struct service *svc, const struct transport *i
 {
 	*x = (struct exchange){
 		.svc = svc, .io = io, .conn = conn, .began_us = clock_mono_us(),
-		.body = BUF_INIT(0), .headers = BUF_INIT(32768), .out = BUF_INIT(ANSWER_MAX),
+		.body = BUF_INIT(0), .headers = BUF_INIT(32768), .out = BUF_INIT(ANSWER_MAX), .file = -1,
 	};
 	json_begin();
 	take_request_id(x);
@@ -61,6 +63,12 @@ exchange_init(struct exchange *x, struct service *svc, const struct transport *i
 void
 exchange_clear(struct exchange *x)
 {
+	if (x->kept)
+		x->release(x->kept);
+	x->kept = NULL;
+	if (x->file >= 0)
+		close(x->file);
+	x->file = -1;
 	buf_clear(&x->body);
 	buf_clear(&x->headers);
 	buf_clear(&x->out);
@@ -114,7 +122,9 @@ send_head(struct exchange *x)
 	if (x->for_users)
 		cors_put(x, &head);
 	put_headers(x, &head);
-	if (!x->streams && x->status != 204 && x->status != 304)
+	if (x->file >= 0)
+		buf_printf(&head, "Content-Length: %llu\r\n", (unsigned long long)x->file_bytes);
+	else if (!x->streams && x->status != 204 && x->status != 304)
 		buf_printf(&head, "Content-Length: %zu\r\n", x->out.len);
 	buf_puts(&head, "\r\n");
 	ok = is_whole(x, &head) && x->io->write(x->conn, buf_str(&head), head.len);
@@ -154,13 +164,28 @@ log_exchange(const struct exchange *x, int status, int64_t took_us)
 		KV_STR("error", x->err.code ? x->err.text : NULL));
 }
 
+static void
+send_body(const struct exchange *x)
+{
+	char piece[16384];
+	ssize_t n = 0;
+
+	if (x->file < 0)
+		(void)x->io->write(x->conn, buf_str(&x->out), x->out.len);
+	for (uint64_t at = 0; x->file >= 0 && at < x->file_bytes; at += (uint64_t)n) {
+		n = pread(x->file, piece, sizeof piece, (off_t)at);
+		if (n <= 0 || !x->io->write(x->conn, piece, (size_t)n))
+			return;
+	}
+}
+
 void
 exchange_end(struct exchange *x, int status)
 {
 	int64_t took_us;
 
 	if (!status && !x->streams && send_head(x) && strcmp(x->method, "HEAD") != 0)
-		(void)x->io->write(x->conn, buf_str(&x->out), x->out.len);
+		send_body(x);
 	took_us = clock_mono_us() - x->began_us;
 	count_exchange(x, status ? status : x->status, took_us);
 	log_exchange(x, status ? status : x->status, took_us);
@@ -277,18 +302,30 @@ exchange_query(const struct exchange *x, const char *name, char **ret, struct er
 }
 
 enum err_code
-exchange_read_body(struct exchange *x, uint64_t max_bytes, struct err *err)
+exchange_body_length(const struct exchange *x, uint64_t max_bytes, uint64_t *ret, struct err *err)
 {
 	const char *length = exchange_param(x, "CONTENT_LENGTH");
+	uint64_t len = 0;
+
+	if (length && *length && parse_u64(length, strlen(length), 0, INT32_MAX, &len))
+		return err_set(err, ERR_BAD_REQUEST, "Content-Length is not usable");
+	if (len > max_bytes)
+		return err_set(err, ERR_TOO_BIG, "the body has %llu bytes; at most %llu are taken",
+			(unsigned long long)len, (unsigned long long)max_bytes);
+	*ret = len;
+	return ERR_OK;
+}
+
+enum err_code
+exchange_read_body(struct exchange *x, uint64_t max_bytes, struct err *err)
+{
 	uint64_t want = 0;
+	enum err_code rc = exchange_body_length(x, max_bytes, &want, err);
 	char *to;
 	size_t n;
 
-	if (length && *length && parse_u64(length, strlen(length), 0, INT32_MAX, &want))
-		return err_set(err, ERR_BAD_REQUEST, "Content-Length is not usable");
-	if (want > max_bytes)
-		return err_set(err, ERR_TOO_BIG, "the body has %llu bytes; at most %llu are taken",
-			(unsigned long long)want, (unsigned long long)max_bytes);
+	if (rc)
+		return rc;
 	x->body.max = (size_t)want;
 	to = buf_reserve(&x->body, (size_t)want);
 	if (!to)
@@ -452,6 +489,26 @@ answer_text(struct exchange *x, const char *type)
 	answer_header(x, "Content-Type", type);
 	if (x->out.err || x->headers.err)
 		answer_bare(x);
+}
+
+void
+answer_file(struct exchange *x, const char *path, int fd, const char *type)
+{
+	struct stat st;
+
+	answer_header(x, "Content-Type", type);
+	if (x->io->serves_files) {
+		close(fd);
+		answer_header(x, "X-Accel-Redirect", path);
+		answer_empty(x, 200);
+	} else if (fstat(fd, &st)) {
+		close(fd);
+		answer_problem(x, ERR_INTERNAL, NULL, NULL);
+	} else {
+		answer_empty(x, 200);
+		x->file = fd;
+		x->file_bytes = (uint64_t)st.st_size;
+	}
 }
 
 void

@@ -36,6 +36,8 @@ struct transport {
 	/* The web server takes a Location without a status of its own, or with
 	 * 200, for a redirect, and drops the answer (RFC 3875 section 6.2). */
 	bool location_redirects;
+	/* It serves a file that X-Accel-Redirect names. */
+	bool serves_files;
 };
 
 struct exchange {
@@ -54,6 +56,8 @@ struct exchange {
 	int status;			/* 0: not answered yet */
 	struct buf headers;		/* "Name: value\r\n" each */
 	struct buf out;			/* the answer's body */
+	int file;			/* of which it consists instead; -1: none */
+	uint64_t file_bytes;
 	uint64_t retry_after_s;		/* of a 429 or 503; 0: as usual */
 	bool streams;			/* the head has gone; events follow */
 
@@ -61,6 +65,9 @@ struct exchange {
 
 	/* Set while it is parked: what goes on when there is news. */
 	void (*resume)(struct exchange *x, enum watch_news news);
+	/* What the resource has then, and how it is freed if the client goes; or NULL. */
+	void *kept;
+	void (*release)(void *kept);
 
 	struct uuid owner, job;		/* for the log, and for who resumes */
 	bool has_owner, has_job;
@@ -100,6 +107,10 @@ bool exchange_has_query(const struct exchange *x, const char *name);
 enum err_code exchange_query(const struct exchange *x, const char *name, char **ret,
 	struct err *err) MUST_CHECK;
 
+/* How long the body is.  ERR_TOO_BIG, ERR_BAD_REQUEST (no usable Content-Length). */
+enum err_code exchange_body_length(const struct exchange *x, uint64_t max_bytes, uint64_t *ret,
+	struct err *err) MUST_CHECK;
+
 /* Read the body into x->body.  ERR_TOO_BIG, ERR_BAD_REQUEST (cut short, or no
  * usable Content-Length). */
 enum err_code exchange_read_body(struct exchange *x, uint64_t max_bytes, struct err *err) MUST_CHECK;
@@ -136,6 +147,10 @@ void answer_failure(struct exchange *x, enum err_code code, const struct err *er
 
 /* 200 with what is in x->out. */
 void answer_text(struct exchange *x, const char *type);
+
+/* 200 with a file of the storage: the web server serves what `path` names in its
+ * configuration, or else we do.  fd: stolen. */
+void answer_file(struct exchange *x, const char *path, int fd, const char *type);
 
 /* Without a body: 204, 304. */
 void answer_empty(struct exchange *x, int status);

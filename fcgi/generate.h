@@ -9,7 +9,11 @@
  * Borrowed.  ERR_BAD_REQUEST. */
 enum err_code generate_read_key(struct exchange *x, const char **ret, struct err *err) MUST_CHECK;
 
-/* Create it for x->owner, and answer or park as the client prefers. */
-void generate_create(struct exchange *x, const struct request *rq, const char *key);
+/*
+ * Create it for x->owner, when its inputs are in their place, and answer or park as
+ * the client prefers.  *in: who takes them; may be NULL.  What it keeps of both is
+ * taken from them.
+ */
+void generate_begin(struct exchange *x, struct request *rq, const char *key, struct intake **in);
 
 #endif

@@ -5,24 +5,26 @@
 #include "fcgi/caller.h"
 #include "fcgi/cors.h"
 
-/* nginx has the same limits (nginx/gengate.conf): it refuses before it sends. */
-#define GENERATE_MAX_BYTES (1000 * 1000)
+/* nginx has the same limits (nginx/gengate.conf): it refuses before it sends.  /generate
+ * has limits of its own, and reads its body when it knows whose it is. */
 #define WEBHOOK_MAX_BYTES (8 * 1000 * 1000)
 
 static const struct route {
-	const char *path;	/* "*" is any one segment, which becomes x->tail */
+	const char *path;	/* "*" is any one segment, which becomes x->tail; at the
+				 * end "**" is all that follows */
 	const char *method;	/* GET takes HEAD too */
 	uint64_t max_body_bytes;
 	void (*handle)(struct exchange *x);
 	enum { AN_OWNER, ANYBODY } whom;	/* it is for */
 } routes[] = {
-	{ "/generate", "POST", GENERATE_MAX_BYTES, generate_post, AN_OWNER },
+	{ "/generate", "POST", 0, generate_post, AN_OWNER },
 	{ "/generate/*", "DELETE", 0, generate_delete, AN_OWNER },
 	{ "/generate/*/cancel", "POST", 0, cancel_post, AN_OWNER },
 	{ "/generate/*/retry", "POST", 0, retry_post, AN_OWNER },
 	{ "/status", "GET", 0, status_query, AN_OWNER },
 	{ "/status/*", "GET", 0, status_get, AN_OWNER },
 	{ "/webhooks/*", "POST", WEBHOOK_MAX_BYTES, webhooks_post, ANYBODY },
+	{ "/signed/**", "GET", 0, files_get, ANYBODY },
 	{ "/healthz", "GET", 0, healthz_get, ANYBODY },
 	{ "/readyz", "GET", 0, readyz_get, ANYBODY },
 	{ "/metrics", "GET", 0, metrics_get, ANYBODY },
@@ -41,6 +43,8 @@ path_matches(const struct route *route, const char *path, char tail[TAIL_SIZE])
 		return strcmp(path, route->path) == 0;
 	if (strncmp(path, route->path, before) != 0)
 		return false;
+	if (star[1] == '*')
+		return true;
 	len = strcspn(path + before, "/");
 	if (len == 0 || len >= TAIL_SIZE || strcmp(path + before + len, star + 1) != 0)
 		return false;

@@ -16,6 +16,7 @@ void retry_post(struct exchange *x);
 void generate_delete(struct exchange *x);
 void status_get(struct exchange *x);
 void status_query(struct exchange *x);
+void files_get(struct exchange *x);
 void webhooks_post(struct exchange *x);
 void healthz_get(struct exchange *x);
 void readyz_get(struct exchange *x);

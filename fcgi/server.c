@@ -28,7 +28,7 @@
 #define GROW_BY 64
 #define SCRATCH_BYTES 16384
 /* More than any body that nginx lets through (nginx/gengate.conf). */
-#define DRAIN_MAX_BYTES (16 * 1024 * 1024)
+#define DRAIN_MAX_BYTES (64 * 1024 * 1024)
 #define CLIENT_GONE 499		/* nginx's number for it, in the log only */
 /* How long server_stop() waits for requests under way. */
 #define STOP_GRACE_MS 30000
@@ -328,7 +328,7 @@ fcgx_park(void *conn, const struct uuid *owner, const struct uuid *job,
 
 static const struct transport fcgx_transport = {
 	.param = fcgx_param, .read = fcgx_read, .write = fcgx_write, .flush = fcgx_flush,
-	.reserve = fcgx_reserve, .park = fcgx_park,
+	.reserve = fcgx_reserve, .park = fcgx_park, .serves_files = true,
 };
 
 /* ---- requests ---- */

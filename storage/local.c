@@ -27,7 +27,7 @@ static const struct cfg_row options[] = {
 	  .doc = "With `storage = local`: the URL under which the web server serves `storage_dir`." },
 	{ "storage_input_dir", CFG_STR, offsetof(struct local, input_dir), .max = 1024,
 	  .doc = "With `storage = local`: the folder that inputs are kept below, as in `supabase_input_bucket`. It has to "
-		"exist and to be writable, and the web server must not serve it but by the links of `/files/`: not "
+		"exist and to be writable, and the web server must not serve it but by the links of `/signed/`: not "
 		"inside `storage_dir`. Without it inputs are https URLs and small `data:` URIs only." },
 	CFG_END
 };

@@ -539,9 +539,10 @@ class Stack:
         self.dir = os.path.abspath(folder) if folder else self.run_dir
         self.log_dir = os.path.join(self.dir, "log")
         self.files_dir = os.path.join(self.dir, "files")
+        self.inputs_dir = os.path.join(self.dir, "inputs")
         self.nginx_dir = os.path.join(self.dir, "nginx")
         self.pg_dir = os.path.join(self.run_dir, "pg")
-        for path in (self.dir, self.log_dir, self.files_dir, self.nginx_dir):
+        for path in (self.dir, self.log_dir, self.files_dir, self.inputs_dir, self.nginx_dir):
             os.makedirs(path, exist_ok=True)
         os.mkdir(self.pg_dir, 0o700)
         if self.pg_user:
@@ -786,7 +787,7 @@ class Stack:
             "CERTIFICATE": f'ssl_certificate "{self.nginx_dir}/server.pem";\n'
                            f'\t\tssl_certificate_key "{self.nginx_dir}/server.key";' if self.tls else "",
             "WWW": os.path.join(source, "www"),
-            "FILES": self.files_dir,
+            "FILES": self.files_dir, "INPUTS": self.inputs_dir,
         }
         with open(os.path.join(source, "server.conf.in"), encoding="utf-8") as f:
             text = re.sub(r"@([A-Z_]+)@", lambda match: words[match[1]], f.read())

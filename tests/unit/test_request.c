@@ -48,8 +48,10 @@ free_models(void **state)
 static enum err_code
 parse(const char *body, struct request *rq, json_t **errors, struct err *err)
 {
+	const struct request_rules rules = { .models = models, .default_model = "plain" };
+
 	*errors = NULL;
-	return request_parse(body, strlen(body), models, "plain", rq, errors, err);
+	return request_parse(body, strlen(body), &rules, rq, errors, err);
 }
 
 static bool
@@ -186,11 +188,12 @@ what_is_no_object_is_not_looked_at(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < N(rows); i++) {
+		const struct request_rules rules = { .models = models, .default_model = "plain" };
 		struct request rq;
 		json_t *errors = NULL;
 		struct err err = ERR_INIT;
 
-		ASSERT_ROW(rows[i].name, request_parse(rows[i].body, rows[i].len, models, "plain",
+		ASSERT_ROW(rows[i].name, request_parse(rows[i].body, rows[i].len, &rules,
 			&rq, &errors, &err) == ERR_BAD_REQUEST);
 		ASSERT_ROW(rows[i].name, !errors);
 		if (!strstr(err.text, rows[i].say))
@@ -427,10 +430,11 @@ without_a_default_model(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < N(rows); i++) {
+		const struct request_rules rules = { .models = models, .default_model = rows[i].deflt };
 		struct request rq;
 		json_t *errors = NULL, *e;
 
-		ASSERT_ROW(rows[i].name, request_parse(rows[i].body, strlen(rows[i].body), models, rows[i].deflt,
+		ASSERT_ROW(rows[i].name, request_parse(rows[i].body, strlen(rows[i].body), &rules,
 			&rq, &errors, NULL) == ERR_INVALID);
 		ASSERT_ROW(rows[i].name, json_array_size(errors) == 1);
 		e = json_array_get(errors, 0);

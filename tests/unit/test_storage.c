@@ -815,7 +815,7 @@ signed_urls(void **state)
 		{ "nothing", "200 {}", ERR_UPSTREAM, "no signedURL" },
 		{ "elsewhere", "200 {\"signedURL\":\"https://example.com/x\"}", ERR_UPSTREAM, "no signedURL" },
 		{ "a page", "200 <html>", ERR_UPSTREAM, "no signedURL" },
-		{ "no file", REFUSAL("404", "not_found", "Object not found", "NoSuchKey"), ERR_UPSTREAM, "NoSuchKey" },
+		{ "no file", REFUSAL("404", "not_found", "Object not found", "NoSuchKey"), ERR_NOT_FOUND, "NoSuchKey" },
 		{ "no bucket", REFUSAL("404", "Bucket not found", "Bucket not found", "NoSuchBucket"),
 		  ERR_UPSTREAM, "NoSuchBucket" },
 		{ "our key", REFUSAL("403", "Unauthorized", "x", "AccessDenied"), ERR_UPSTREAM, "AccessDenied" },
