@@ -47,8 +47,8 @@ const struct cfg_row core_options[] = {
 	  .doc = "Where outputs are kept." },
 	{ "outputs", CFG_WORD, AT(outputs), .def = "public", .words = outputs,
 	  .doc = "How outputs are read: `public` ones by whoever knows their URL. "
-		"`private` ones by URLs that are signed and end (`signed_url_life`); the bucket has to be private, and "
-		"the storage has to sign, which `local` does not." },
+		"`private` ones by URLs that are signed and end (`signed_url_life`); the bucket has to be private. "
+		"With `local`, the web server must serve `storage_dir` by the links of `/signed/` only." },
 	{ "signed_url_life", CFG_DURATION, AT(signed_url_life_ms), .def = "7d", .min = 2000, .max = UINT64_C(31536000000),
 	  .doc = "With `outputs = private`: for how long a signed URL is good. A read that finds less than a "
 		"quarter of it left has it signed anew." },

@@ -307,17 +307,17 @@ def a_page_of_another_site():
 def refused_creates_leave_nothing():
     user = new_user()
     key = str(uuid.uuid4())
-    jobs = [taken(post_form(field("prompt", "[long] first"), file(png(20)), user=user, Idempotency_Key=key), user)]
+    jobs = [taken(post_form(field("prompt", "[endless] first"), file(png(20)), user=user, Idempotency_Key=key), user)]
     before = stored()
 
-    replay = post_form(field("prompt", "[long] first"), file(png(20)), user=user, Idempotency_Key=key)
+    replay = post_form(field("prompt", "[endless] first"), file(png(20)), user=user, Idempotency_Key=key)
     equal((replay.status, replay.json["id"], replay.header("Idempotency-Replayed")), (200, jobs[0]["id"], "true"),
           "the same bytes")
-    replay = rig.post("[long] first", inputs=[data_uri(png(20))], user=user, headers={"Idempotency-Key": key})
+    replay = rig.post("[endless] first", inputs=[data_uri(png(20))], user=user, headers={"Idempotency-Key": key})
     equal((replay.status, replay.json["id"]), (200, jobs[0]["id"]), "the same bytes by another way")
-    check_problem(post_form(field("prompt", "[long] first"), file(png(21)), user=user, Idempotency_Key=key), 422,
+    check_problem(post_form(field("prompt", "[endless] first"), file(png(21)), user=user, Idempotency_Key=key), 422,
                   "idempotency_key_reused")
-    jobs += [rig.submit("[long] more", user=user) for _ in range(2)]
+    jobs += [rig.submit("[endless] more", user=user) for _ in range(2)]
     problem = check_problem(post_form(field("prompt", "too many"), file(png(22)), user=user), 409,
                             "generation_in_flight")
     check(problem["job"]["id"] in [job["id"] for job in jobs], problem)
@@ -340,11 +340,11 @@ def two_at_once_and_one_slot():
     user = new_user()
     mine = owner(user)
     for n in range(2):
-        rig.submit(f"[long] {n}", user=user)
+        rig.submit(f"[endless] {n}", user=user)
     rig.faults(delay={"count": 2, "delay_ms": 700, "match": PUT})
     answers = []
     threads = [threading.Thread(target=lambda n=n: answers.append(
-        post_form(field("prompt", f"[long] race {n}"), file(png(30 + n)), user=user))) for n in range(2)]
+        post_form(field("prompt", f"[endless] race {n}"), file(png(30 + n)), user=user))) for n in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -375,12 +375,14 @@ def a_storage_that_is_away():
 
 @test
 def what_the_bucket_does_not_take():
+    before = stored()
     rig.sim_call("POST", "buckets", {"id": "inputs", "public": False, "file_size_limit": 1000})
     try:
         problem = check_problem(post_form(field("prompt", "a"), file(png(1)), file(png(2, 2000))), 400, "invalid_request")
         equal(problem["errors"][0]["pointer"], "/inputs/1", "pointer")
     finally:
         rig.sim_call("POST", "buckets", {"id": "inputs", "public": False, "file_size_limit": 0})
+    nothing_is_left(before)
 
 
 @test

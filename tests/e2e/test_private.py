@@ -174,10 +174,17 @@ def check_tells():
 
 
 @test
-def a_folder_does_not_sign():
-    done = rig.gengate_command("config", check=False, storage="local", outputs="private")
-    equal(done.returncode, 78, "exit status")
-    check("outputs: private needs a storage that signs URLs" in done.stderr, done.stderr)
+def a_folder_has_links():
+    with e2e.Rig(storage="local", config={"outputs": "private", "signed_url_life": "3s"}) as local:
+        job = local.submit("a private folder", user="somebody")
+        first = local.succeeds(job)["assets"][0]
+        check(first["url"].startswith(local.url + "/signed/outputs/"), first["url"])
+        e2e.check_asset(local, first)
+        time.sleep(3.1)
+        e2e.check_problem(local.http("GET", first["url"]), 403, "forbidden")
+        again = local.http("GET", f"/status/{job['id']}", user="somebody").json["assets"][0]
+        check(again["url"] != first["url"], "the old one")
+        e2e.check_asset(local, again)
 
 
 @test
