@@ -271,7 +271,9 @@ wait_until_stored(struct exchange *x, struct waiting *w)
 	x->kept = w;
 	x->release = waiting_free;
 	buf_clear(&x->body);
-	rc = intake_send(w->in, &err);
+	rc = exchange_reserve(x);
+	if (!rc)
+		rc = intake_send(w->in, &err);
 	if (!rc)
 		rc = exchange_park(x, WATCH_INPUTS, STORE_WAIT_MS, resume_stored);
 	if (rc)
