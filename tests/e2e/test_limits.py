@@ -191,7 +191,8 @@ def limited(by):
 
 
 def stream(job, path="/status/{}"):
-    return rig.http("GET", path.format(job["id"]), user=job["user"], headers=EVENTS)
+    """One that ends at once, or fails; one that goes on says nothing for longer than this."""
+    return rig.http("GET", path.format(job["id"]), user=job["user"], headers=EVENTS, timeout=5)
 
 
 def check_refused(answer, status, code):
