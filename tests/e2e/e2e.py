@@ -12,11 +12,13 @@ import re
 import struct
 import sys
 import time
+import uuid
 
 sys.path.insert(0, os.path.join(os.environ.get("srcdir") or os.path.join(os.path.dirname(__file__), "../.."),
                                 "tests/stack"))
 import stack as stacks
-from tap import check, equal, run, skip_all, test
+import tokens
+from tap import Skip, check, equal, run, skip_all, test
 
 DB_PASSWORD = "the-password-of-the-database"
 VERSION = "sim/painter:" + "5e" * 32
@@ -173,6 +175,41 @@ class Rig(stacks.Stack):
         return self.one_prediction(job)["webhook"].removeprefix(self.url)
 
 
+class TokenRig(Rig):
+    """Whoever is the `user` of a request comes with a token; users are UUIDs."""
+
+    def __init__(self, config=None, **options):
+        super().__init__(auth="supabase", config=config, **options)
+        self.es = tokens.Key(self.run_dir, "key-1")
+        self.rs = tokens.Key(self.run_dir, "key-2", alg="RS256")
+        self.issuer = self.url + "/auth/v1"
+        self.given = {}
+
+    def start(self):
+        super().start()
+        self.publish(self.es, self.rs)
+        return self
+
+    def publish(self, *keys):
+        self.set_sim(jwks=tokens.jwks(*keys))
+
+    def claims(self, user=None, **more):
+        return tokens.claims(self.issuer, user, **more)
+
+    def token_of(self, user):
+        if user not in self.given:
+            self.given[user] = self.es.token(self.claims(user))
+        return self.given[user]
+
+    def http(self, method, path, *, user=None, headers=None, **more):
+        if user is not None:
+            headers = {**(headers or {}), "Authorization": "Bearer " + self.token_of(user)}
+        return super().http(method, path, headers=headers, **more)
+
+    def submit(self, prompt="a lighthouse", *, user=None, **more):
+        return super().submit(prompt, user=user or str(uuid.uuid4()), **more)
+
+
 def png_size(data):
     equal(data[:8], b"\x89PNG\r\n\x1a\n", "magic bytes")
     return struct.unpack(">II", data[16:24])
@@ -244,6 +281,13 @@ def check_logs(rig, *provoked):
             equal(len(set(names)), len(names), f"names, each once, in {line!r}")
     leaks = rig.find_leaks()
     check(not leaks, "\n".join(leaks))
+
+
+def not_sanitized(rig, why):
+    """Some tests look at a process as a sanitizer makes none."""
+    with open(rig.gengate_program, "rb") as f:
+        if b"__tsan_init" in f.read():
+            raise Skip(f"not under ThreadSanitizer: {why}")
 
 
 def main(setup=None, teardown=None):
