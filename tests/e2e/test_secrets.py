@@ -213,6 +213,7 @@ def a_leak_would_be_seen():
 
 @test
 def logs_are_clean():
+    work()
     e2e.check_logs(rig)
 
 

@@ -1,5 +1,6 @@
 """The units for systemd: are they right, how much do they leave a service, and is that enough for gengate?"""
 
+import glob
 import os
 import re
 import shutil
@@ -80,6 +81,17 @@ def they_leave_little():
         write_service(text)
 
 
+@test
+def each_secret_may_be_a_credential():
+    rows = set()
+    for path in glob.glob(os.path.join(stacks.SRCDIR, "*", "*.c")):
+        rows |= set(re.findall(r'\{ "(\w+)", CFG_\w+,[^{}]*?\bCFG_SECRET\b', e2e.read(path)))
+    check({"secret_key", "replicate_token", "database_url"} <= rows, f"not read rightly: {rows}")
+    lines = re.findall(r"(?m)^LoadCredential=(\w+):gengate\.(\w+)$", e2e.read(service()))
+    equal({name for name, _ in lines}, rows, "credentials of the unit")
+    equal([pair for pair in lines if pair[0] != pair[1]], [], "whose file has another name")
+
+
 # ---- Do the system calls suffice?
 
 def groups():
@@ -144,7 +156,8 @@ def all_kinds(rig):
     rig.set_sim(processing_ms=100)
     again = rig.http("POST", f"/generate/{slow['id']}/retry", user=slow["user"]).json
     rig.succeeds({**again, "user": slow["user"]})
-    equal(rig.http("DELETE", f"/generate/{job['id']}", user=job["user"]).status, 204, "status of a delete")
+    answer = rig.http("DELETE", f"/generate/{job['id']}", user=job["user"])
+    check(answer.status == 204, f"a delete: {answer}")
     before = len(rig.gengate.events("config.reloaded"))
     rig.gengate.signal(signal.SIGHUP)
     stacks.wait_for(lambda: rig.gengate.events("config.reloaded")[before:], 20, "a reload")
