@@ -267,10 +267,11 @@ already_there(const struct supabase *s, struct http_client *http,
 	json_t *info = NULL;
 	const json_t *member;
 	json_int_t size;
-	enum err_code rc = ask_info(s, http, file->area, file->key, &info, err);
+	struct err why = ERR_INIT;
+	enum err_code rc = ask_info(s, http, file->area, file->key, &info, &why);
 
-	if (rc)
-		return rc == ERR_NOT_FOUND ? ERR_UPSTREAM : rc;	/* it has gone meanwhile */
+	if (rc)		/* not found: it has gone meanwhile */
+		return err_set(err, rc == ERR_NOT_FOUND ? ERR_UPSTREAM : rc, "%s", why.text);
 	member = json_object_get(info, "size");
 	size = json_integer_value(member);
 	if (!json_is_integer(member))	/* a proxy's page, or no memory */
@@ -366,17 +367,30 @@ public_url(const void *settings, const char *key, struct buf *out)
 	return out->err;
 }
 
-/* "/object/sign/<bucket>/<key>?token=...", relative to /storage/v1. */
+/* "/object/sign/<bucket>/<key>?token=...", relative to /storage/v1.  No blank and
+ * no control character is part of an address. */
+static bool
+is_signed_path(const char *path)
+{
+	static const char route[] = "/object/sign/";
+
+	if (!path || strncmp(path, route, sizeof route - 1) != 0)
+		return false;
+	for (; *path; path++)
+		if ((unsigned char)*path <= 0x20 || *path == 0x7f)
+			return false;
+	return true;
+}
+
 static enum err_code
 read_signed(const struct supabase *s, const struct http_response *rs, struct buf *out, struct err *err)
 {
-	static const char route[] = "/object/sign/";
 	json_t *body = json_read(buf_str(&rs->body), rs->body.len, JSON_ALLOW_NUL, NULL);
 	const char *path = json_string_value(json_object_get(body, "signedURL"));
 	size_t len = strlen(s->url);
 	enum err_code rc;
 
-	if (path && strncmp(path, route, sizeof route - 1) == 0) {
+	if (is_signed_path(path)) {
 		buf_put(out, s->url, len > 0 && s->url[len - 1] == '/' ? len - 1 : len);
 		buf_puts(out, "/storage/v1");
 		buf_puts(out, path);

@@ -814,6 +814,8 @@ signed_urls(void **state)
 		{ "signed", "200 {\"signedURL\":\"/object/sign/outputs/owner/job/0-ab.webp?token=a.b.c\"}", ERR_OK, NULL },
 		{ "nothing", "200 {}", ERR_UPSTREAM, "no signedURL" },
 		{ "elsewhere", "200 {\"signedURL\":\"https://example.com/x\"}", ERR_UPSTREAM, "no signedURL" },
+		{ "a line's end", "200 {\"signedURL\":\"/object/sign/outputs/x?token=y\\r\\nz\"}", ERR_UPSTREAM, "no signedURL" },
+		{ "a blank", "200 {\"signedURL\":\"/object/sign/outputs/x y\"}", ERR_UPSTREAM, "no signedURL" },
 		{ "a page", "200 <html>", ERR_UPSTREAM, "no signedURL" },
 		{ "no file", REFUSAL("404", "not_found", "Object not found", "NoSuchKey"), ERR_NOT_FOUND, "NoSuchKey" },
 		{ "no bucket", REFUSAL("404", "Bucket not found", "Bucket not found", "NoSuchBucket"),
