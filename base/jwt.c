@@ -223,12 +223,21 @@ jwks_count(const struct jwks *keys)
 	return keys->n;
 }
 
+/* Somebody else chose it, and it goes to a terminal. */
+static void
+put_kid(struct buf *out, const char *kid)
+{
+	for (; *kid; kid++)
+		buf_putc(out, (unsigned char)*kid < 0x20 || *kid == 0x7f ? '?' : *kid);
+}
+
 void
 jwks_describe(const struct jwks *keys, struct buf *out)
 {
-	for (size_t i = 0; i < keys->n; i++)
-		buf_printf(out, "%s%s %s", i ? ", " : "", keys->keys[i].alg,
-			keys->keys[i].kid ? keys->keys[i].kid : "by secret");
+	for (size_t i = 0; i < keys->n; i++) {
+		buf_printf(out, "%s%s ", i ? ", " : "", keys->keys[i].alg);
+		put_kid(out, keys->keys[i].kid ? keys->keys[i].kid : "by secret");
+	}
 }
 
 /* ---- tokens ---- */
