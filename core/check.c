@@ -383,8 +383,9 @@ say_no_probe(struct trial *t, const struct http_response *rs)
 		say(t, "public_url", CHECK_WRONG, "give all gateways the same webhook secret, and restart them",
 			"the gateway there does not take a webhook that our first secret signed");
 	else if (rs->status == 404 && is_problem(rs))
-		say(t, "public_url", CHECK_WRONG, "give all gateways the same secret_key and version, and restart them",
-			"the gateway there does not know our secret_key");
+		say(t, "public_url", CHECK_WRONG, "see that public_url leads to gengate, give all gateways the same "
+			"secret_key and version, and restart them",
+			"%s answers HTTP 404: gengate is not below it, or does not know our secret_key", url);
 	else if (rs->status >= 502 && rs->status <= 504)
 		say(t, "public_url", CHECK_WRONG, "start gengate, and see that the web server's upstream is its socket",
 			"the web server has no gengate behind it: HTTP %ld", rs->status);
