@@ -4,7 +4,6 @@ broken, what it moves is looked at elsewhere; here it is how that reads, and tha
 
 import os
 import resource
-import shutil
 import sys
 import threading
 import time
@@ -66,31 +65,12 @@ def is_problem(call, answer, status, code):
         raise AssertionError(f"{call}: {e}") from None
 
 
-def in_a_hurry(**words):
-    """The project's files for nginx with other words in them; shorter times, that is."""
-    folder = os.path.join(rig.dir, "nginx-in-a-hurry")
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(os.path.join(rig.srcdir, "nginx"), folder)
-    path = os.path.join(folder, "gengate.conf")
-    text = e2e.read(path)
-    for old, new in {"read_timeout 130s": "read_timeout 2s", "read_timeout 30s": "read_timeout 2s",
-                     "read_timeout 10s": "read_timeout 2s", **words}.items():
-        check(old in text, f"{old} is not in nginx/gengate.conf")
-        text = text.replace(old, new)
-    with open(path, "w", encoding="utf-8") as f:
-        f.write(text)
-    link = os.path.join(rig.nginx_dir, "gengate")
-    if os.path.islink(link):
-        os.unlink(link)
-    os.symlink(folder, link)
-
-
 def setup():
     global rig, done, running
     rig = e2e.Rig(config={"poll_interval": "60s", "parked_per_user": 40}, server_extra="real_ip_header X-Test-Address; set_real_ip_from 127.0.0.1;",
                   http_extra="limit_req_zone $binary_remote_addr zone=gengate_req:1m rate=2r/s;"
                              " limit_conn_zone $binary_remote_addr zone=gengate_conn:1m;")
-    in_a_hurry()
+    rig.in_a_hurry()
     rig.start()
     rig.set_sim(webhook_retries=0)
     done = rig.submit("[404] done", user="ann")
@@ -291,7 +271,7 @@ def there_is_no_memory():
 # -- Over the operator's limits
 
 def with_limits(status, code, **words):
-    in_a_hurry(**{"#limit_req zone": "limit_req zone", "#limit_conn gengate": "limit_conn gengate", **words})
+    rig.in_a_hurry(**{"#limit_req zone": "limit_req zone", "#limit_conn gengate": "limit_conn gengate", **words})
     rig.nginx.restart()
     try:
         # Five at once are let pass, whatever becomes of them.
@@ -311,7 +291,7 @@ def with_limits(status, code, **words):
         for answer in held:
             answer.close()
     finally:
-        in_a_hurry()
+        rig.in_a_hurry()
         rig.nginx.restart()
 
 

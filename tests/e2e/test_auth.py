@@ -15,6 +15,7 @@ import e2e
 import fcgi
 import tokens
 from e2e import check, equal, stacks, test
+from token_rig import TokenRig, bad_tokens
 
 SECRET = "super-secret-jwt-token-with-at-least-32-characters-long"
 INVALID = 'Bearer realm="gengate", error="invalid_token", error_description="'
@@ -22,9 +23,7 @@ NOWHERE = f"/status/{uuid.uuid4()}"
 rig = None
 
 
-class KeysRig(e2e.TokenRig):
-    """The keys can be forgotten, and what is done with them counted."""
-
+class AuthRig(TokenRig):
     def ask(self, token, method="GET", path=NOWHERE, **more):
         """With that token, or none."""
         return self.http(method, path, headers={"Authorization": "Bearer " + token} if token is not None else {}, **more)
@@ -36,16 +35,6 @@ class KeysRig(e2e.TokenRig):
         """As if all that the processes share about keys were older."""
         self.sql(f"UPDATE generation_shared SET updated_at = updated_at - interval '{pause_s} s'")
 
-    def begin_anew(self, **settings):
-        """With other settings, without keys that anybody knows."""
-        self.configure(**settings)
-        self.gengate.stop()
-        self.sql("DELETE FROM generation_shared")
-        self.set_sim(jwks=tokens.jwks(self.es, self.rs), auth_guarded=0)
-        self.gengate.start()
-        self.wait_ready()
-        stacks.wait_for(lambda: self.sql("SELECT name FROM generation_shared WHERE name LIKE 'jwks:%'"), 10, "the keys")
-
     def counted(self, name, **labels):
         text = self.http("GET", "/metrics").text
         want = [f'{label}="{value}"' for label, value in labels.items()]
@@ -55,7 +44,7 @@ class KeysRig(e2e.TokenRig):
 
 def setup():
     global rig
-    rig = KeysRig().start()
+    rig = AuthRig().start()
     # It began before the keys were published.
     rig.begin_anew()
 
@@ -102,58 +91,9 @@ def the_scheme_may_be_written_in_any_case():
         e2e.check_problem(rig.http("GET", NOWHERE, headers={"Authorization": scheme + token}), 404, "not_found")
 
 
-def bad_tokens():
-    """Each that is refused, and what the client is told."""
-    now = int(time.time())
-    good, es, rs = rig.claims(), rig.es, rig.rs
-    stranger = tokens.Key(rig.run_dir, es.kid)
-    yield "garbage", "garbage", "no JSON Web Token"
-    yield "expired", es.token({**good, "exp": now - 61}), "expired"
-    yield "not yet", es.token({**good, "nbf": now + 120}), "not good yet"
-    yield "another key under the kid", stranger.token(good), "signature"
-    yield "unknown kid", es.token(good, kid="unknown"), "kid"
-    yield "no kid", es.token(good, kid=None), "kid"
-    yield "alg none", tokens.part({"alg": "none", "kid": es.kid}) + "." + tokens.part(good) + ".", "no JSON Web Token"
-    yield "alg none, with a signature", es.token(good, alg="none"), "algorithm"
-    yield "another algorithm than the key's", es.token(good, alg="RS256"), "signature"
-    for name, text in (("the set", tokens.jwks(es, rs)), ("the key", json.dumps(es.jwk))):
-        yield f"HS256 by {name}", tokens.Secret(text).token(good, kid=es.kid), "algorithm"
-    yield "wrong issuer", es.token({**good, "iss": "https://other.supabase.co/auth/v1"}), "issuer"
-    yield "no issuer", es.token(rig.claims(iss=None)), "issuer"
-    yield "wrong audience", es.token({**good, "aud": "anon"}), "audience"
-    yield "no audience", es.token(rig.claims(aud=None)), "audience"
-    yield "anon's role", es.token({**good, "role": "anon"}), "no user"
-    yield "service_role's role", es.token({**good, "role": "service_role"}), "no user"
-    for role in ("anon", "service_role"):
-        key = {"iss": "supabase", "ref": "ref", "role": role, "iat": now - 99, "exp": now + 10 ** 8}
-        yield f"the {role} key", tokens.Secret(SECRET).token(key), "issuer"
-        yield f"the {role} key, signed anew", es.token(key), "issuer"
-    yield "a publishable key", "sb_publishable_sim", "no JSON Web Token"
-    yield "an ID token", es.token({**good, "aud": str(uuid.uuid4()), "nonce": "n", "role": None}), "audience"
-    yield "no sub", es.token(rig.claims(sub=None) | {"sub": None}), "sub"
-    yield "sub no UUID", es.token({**good, "sub": "alice"}), "sub"
-    twice = json.dumps(good)[:-1] + ', "sub": "' + str(uuid.uuid4()) + '"}'
-    yield "a claim twice", es.token(twice), "no JSON Web Token"
-    yield "a header member twice", doubled_header(), "no JSON Web Token"
-    yield "no exp", es.token(rig.claims(exp=None)), "exp"
-    yield "altered", altered(es.token(good)), "signature"
-
-
-def doubled_header():
-    head = tokens.part(f'{{"alg": "ES256", "kid": "x", "kid": "{rig.es.kid}"}}')
-    signed = head + "." + tokens.part(rig.claims())
-    return signed + "." + tokens.base64url(rig.es.sign(signed.encode()))
-
-
-def altered(token):
-    """Another user, and the same signature."""
-    head, _, signature = token.split(".")
-    return f"{head}.{tokens.part(rig.claims())}.{signature}"
-
-
 @test
 def every_other_token_is_refused():
-    for name, token, why in bad_tokens():
+    for name, token, why in bad_tokens(rig, SECRET):
         told = unknown(token)
         check(why in told, f"{name}: {told}")
     known(rig.es.token(rig.claims()))

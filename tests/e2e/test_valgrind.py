@@ -14,6 +14,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import e2e
 from e2e import check, equal, stacks, test
 from tap import comment
+from token_rig import TokenRig
 
 PATIENCE_S = 60
 FAULTY = 99         # the exit status of a process that Valgrind complains of
@@ -22,7 +23,7 @@ STREAM = {"Accept": "text/event-stream"}
 rig = None
 
 
-class Watched(e2e.TokenRig):
+class Watched(TokenRig):
     """gengate under Valgrind: each process writes a report, also one that was forked."""
 
     def __init__(self):
