@@ -102,7 +102,8 @@ struct sim;
 
 /*
  * Is this one to go wrong?  Counts it if so.  subject: what `match` is looked
- * for in: a create's body, a webhook's URL and body, else "METHOD /path".
+ * for in: a create's "METHOD /path?query body", a webhook's URL and body, else
+ * "METHOD /path".
  * hit may be NULL.  fault_take() takes sim->lock; the other wants it held.
  */
 bool fault_take(struct sim *sim, enum fault which, const char *subject, struct fault_hit *hit);

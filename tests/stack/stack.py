@@ -62,6 +62,14 @@ SOCKET_FOLDER_MAX = SOCKET_PATH_MAX - 24
 READY_TIMEOUT = 60
 # What nginx/gengate.conf hands to gengate.
 GENGATES_PATHS = re.compile(r"/(generate|status|healthz|readyz|metrics)(\?|$)|/(generate|status|webhooks)/")
+# Where the simulator speaks as which provider, and with which key.
+SIMULATED = {
+    "fal": {"url": "/fal", "key": "sim-fal-key", "jwks_url": "/fal/.well-known/jwks.json"},
+    "openai": {"url": "/openai/v1", "key": "sim-openai-key"},
+    "bfl": {"url": "/bfl/v1", "key": "sim-bfl-key"},
+    "sdcpp": {"url": ""},
+    "comfyui": {"url": "/comfyui"},
+}
 POOLER_PORT = 6432      # the name of its unix socket, no more
 
 
@@ -620,6 +628,11 @@ class Stack:
         self.asked.update(settings)
         self.config.update(settings)
         self.leaks.configure(self.config)
+
+    def simulated(self, provider):
+        """The settings of a provider that the simulator plays: configure(provider="fal", **simulated("fal"))."""
+        return {f"{provider}_{name}": self.url + value if name.endswith("url") else value
+                for name, value in SIMULATED[provider].items()}
 
     def environment(self):
         """For programs that are not to be configured by accident."""
