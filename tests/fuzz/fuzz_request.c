@@ -1,17 +1,22 @@
 /*
  * A client's request, and what the models and each provider make of it: the body of
- * POST /generate.
+ * POST /generate, where inputs are passed on as they are, and where they are taken in.
  */
 #include "config.h"
 
 #include "tests/fuzz/fuzz.h"
 
+#include <strings.h>
+
+#include "core/input.h"
 #include "core/request.h"
 #include "providers/provider.h"
+#include "tests/fuzz/service.h"
 
 #define PROVIDERS_MAX 16
 
 static struct models *models;
+static const struct uuid owner = { { 1 } };
 static void *settings[PROVIDERS_MAX];
 
 /* Profiles for every provider, with all that a template can name. */
@@ -70,13 +75,13 @@ is_sent_by(const struct provider *p, const void *s, const struct request *rq)
 
 /* What is kept is read again: by a retry, and to compare an idempotency key's request. */
 static void
-is_taken_again(const struct request *rq)
+is_taken_again(const struct request *rq, const struct request_rules *rules)
 {
 	char *text = json_write(rq->body, JSON_COMPACT);
 	struct request again;
 	json_t *errors = NULL;
 
-	MUST(text && request_parse(text, strlen(text), models, "m", &again, &errors, NULL) == ERR_OK);
+	MUST(text && request_parse(text, strlen(text), rules, &again, &errors, NULL) == ERR_OK);
 	MUST(json_equal(again.body, rq->body) && !again.metadata);
 	MUST(rq->metadata || memcmp(again.fingerprint, rq->fingerprint, sizeof again.fingerprint) == 0);
 	request_clear(&again);
@@ -84,7 +89,7 @@ is_taken_again(const struct request *rq)
 }
 
 static void
-taken(const struct request *rq)
+taken(const struct request *rq, const struct request_rules *rules)
 {
 	const char *prompt = json_string_value(json_object_get(rq->body, "prompt"));
 
@@ -93,7 +98,7 @@ taken(const struct request *rq)
 	MUST(!json_object_get(rq->body, "metadata") && strcmp(rq->model.name, "m") == 0);
 	for (size_t i = 0; i < provider_count(); i++)
 		is_sent_by(provider_at(i), settings[i], rq);
-	is_taken_again(rq);
+	is_taken_again(rq, rules);
 }
 
 static void
@@ -111,28 +116,84 @@ refused(const json_t *errors)
 	}
 }
 
+static enum err_code
+try_request(const char *text, size_t len, const struct request_rules *rules, struct request *ret)
+{
+	json_t *errors = NULL;
+	struct err err = ERR_INIT;
+	enum err_code rc = request_parse(text, len, rules, ret, &errors, &err);
+
+	MUST_SAY(rc, &err);
+	MUST(!errors == (rc != ERR_INVALID && rc != ERR_NOT_FOUND));
+	if (errors)
+		refused(errors);
+	json_decref(errors);
+	return rc;
+}
+
+static void
+pass_on(const char *text, size_t len)
+{
+	const struct request_rules rules = { .models = models, .default_model = "m" };
+	struct request rq;
+	enum err_code rc = try_request(text, len, &rules, &rq);
+
+	MUST(rc == ERR_OK || rc == ERR_BAD_REQUEST || rc == ERR_INVALID);
+	if (!rc) {
+		taken(&rq, &rules);
+		request_clear(&rq);
+	}
+}
+
+/* Files of the owner's only, under names that the storage has for them. */
+static void
+kept_inputs_are_own(const struct request *rq)
+{
+	const json_t *inputs = json_object_get(rq->body, "inputs"), *v;
+	size_t i;
+
+	json_array_foreach(inputs, i, v) {
+		const char *s = json_string_value(v);
+
+		MUST(s && (strncasecmp(s, "https:", 6) == 0 || input_is_own(s, &owner)));
+	}
+}
+
+/* The same bytes are the same request, whenever they come. */
+static void
+take_in(const char *text, size_t len, uint8_t ret_fingerprint[SHA256_BYTES], bool *ret_taken)
+{
+	struct request_rules rules = { .models = models, .default_model = "m", .svc = fuzz_service("none") };
+	struct request rq;
+	enum err_code rc;
+
+	MUST(intake_new(rules.svc, &owner, &rules.intake, NULL) == ERR_OK);
+	rc = try_request(text, len, &rules, &rq);
+	MUST(rc == ERR_OK || rc == ERR_BAD_REQUEST || rc == ERR_INVALID || rc == ERR_NOT_FOUND || rc == ERR_TOO_BIG);
+	*ret_taken = !rc;
+	if (!rc) {
+		kept_inputs_are_own(&rq);
+		memcpy(ret_fingerprint, rq.fingerprint, SHA256_BYTES);
+		request_clear(&rq);
+	}
+	intake_unref(&rules.intake);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct request rq;
-	json_t *errors = NULL;
-	struct err err = ERR_INIT;
 	char *exact = copy_exactly((const char *)data, size);
-	enum err_code rc;
+	uint8_t once[SHA256_BYTES] = { 0 }, twice[SHA256_BYTES] = { 0 };
+	bool taken_once, taken_twice;
 
 	fuzz_begin();
 	begin();
-	rc = request_parse(exact, size, models, "m", &rq, &errors, &err);
-	MUST(rc == ERR_OK || rc == ERR_BAD_REQUEST || rc == ERR_INVALID);
-	MUST_SAY(rc, &err);
-	MUST(!errors == (rc != ERR_INVALID));
-	if (rc == ERR_INVALID)
-		refused(errors);
-	if (!rc) {
-		taken(&rq);
-		request_clear(&rq);
+	pass_on(exact, size);
+	take_in(exact, size, once, &taken_once);
+	if (taken_once) {
+		take_in(exact, size, twice, &taken_twice);
+		MUST(taken_twice && memcmp(once, twice, sizeof once) == 0);
 	}
-	json_decref(errors);
 	mem_free(exact);
 	return 0;
 }

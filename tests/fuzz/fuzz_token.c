@@ -1,5 +1,5 @@
 /*
- * Tokens that we seal.  First line: whose keys; then what somebody brings as a token,
+ * Tokens that we seal, and texts that we sign.  First line: whose keys; then what somebody brings as a token,
  * which is also what is sealed, opened again, and opened after a byte has changed.
  */
 #include "config.h"
@@ -42,11 +42,27 @@ comes_back(const struct keyring *keys, const char *p, size_t len)
 	mem_free(plain);
 }
 
+/* What is signed is a text: up to its first NUL. */
+static void
+is_signed(const struct keyring *keys, const char *text)
+{
+	struct buf signature = BUF_INIT(4096);
+
+	MUST(token_verify(keys, "file", "1/outputs/x", text, NULL) == ERR_INVALID);
+	MUST(token_sign(keys, "file", text, &signature, NULL) == ERR_OK);
+	MUST(token_verify(keys, "file", text, buf_str(&signature), NULL) == ERR_OK);
+	MUST(token_verify(keys, "list", text, buf_str(&signature), NULL) == ERR_INVALID);
+	signature.p[strlen(text) % signature.len] ^= 1;
+	MUST(token_verify(keys, "file", text, buf_str(&signature), NULL) == ERR_INVALID);
+	buf_clear(&signature);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct input in = INPUT(data, size);
-	char *secrets = input_line(&in), *exact = copy_exactly(in.p, in.len);
+	char *secrets = input_line(&in), *exact = copy_exactly(in.p, in.len), *text;
+	size_t len = in.len;
 	struct keyring *keys = NULL;
 	struct err err = ERR_INIT;
 	enum err_code rc;
@@ -57,8 +73,12 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	MUST_SAY(rc, &err);
 	if (!rc) {
 		MUST(strlen(secrets) >= 16);
-		is_none_of_ours(keys, exact, in.len);
-		comes_back(keys, exact, in.len);
+		text = input_rest(&in);
+		is_none_of_ours(keys, exact, len);
+		comes_back(keys, exact, len);
+		if (len <= 16000)
+			is_signed(keys, text);
+		mem_free(text);
 	}
 	keyring_free(&keys);
 	mem_free(exact);

@@ -9,6 +9,7 @@
 #include "base/generation.h"
 #include "base/trace.h"
 #include "core/caller.h"
+#include "core/input.h"
 
 static void
 try_uuid(const char *s, size_t len)
@@ -113,6 +114,20 @@ try_caller(const char *s)
 		MUST(caller_identify(&settings, s, &again, NULL) == ERR_OK && uuid_equal(&who, &again));
 }
 
+/* A path in the storage: what is somebody's own leads nowhere else. */
+static void
+try_path(const char *s)
+{
+	static const struct uuid owner = { { 1 } };
+	static const char folder[] = "01000000-0000-0000-0000-000000000000/";
+
+	if (!input_is_own(s, &owner))
+		return;
+	MUST(input_is_path(s) && strncmp(s, folder, sizeof folder - 1) == 0 && s[sizeof folder - 1]);
+	MUST(!strstr(s, "//") && !strstr(s, "/../") && !strstr(s, "/./") && s[strlen(s) - 1] != '/');
+	MUST(!has_control(s) && !strchr(s, '\\'));
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -128,6 +143,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	try_duration(text);
 	try_names(text);
 	try_caller(text);
+	try_path(text);
 	mem_free(exact);
 	mem_free(text);
 	return 0;

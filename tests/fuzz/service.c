@@ -9,7 +9,7 @@
 #include "cli/app.h"
 #include "tests/fuzz/fuzz.h"
 
-/* No socket is ever there, and to find that out takes no time. */
+/* Neither socket nor folder is ever there, and to find that out takes no time. */
 #define NO_DATABASE "GENGATE_DATABASE_URL=postgresql:///none?host=/proc/self/nowhere"
 
 static const char models[] = "{\"m\":{\"limits\":{\"count\":4,\"inputs\":2},\"on\":{\"replicate\":"
@@ -18,12 +18,13 @@ static const char models[] = "{\"m\":{\"limits\":{\"count\":4,\"inputs\":2},\"on
 static struct service *
 make(const char *auth)
 {
-	char auth_is[64];
+	char auth_is[64], storage_is[64];
 	const char *const env[] = {
-		auth_is, NO_DATABASE, "GENGATE_PUBLIC_URL=http://127.0.0.1:8080",
+		auth_is, storage_is, NO_DATABASE, "GENGATE_PUBLIC_URL=http://127.0.0.1:8080",
 		"GENGATE_SECRET_KEY=a secret key of the fuzz targets", "GENGATE_DEFAULT_MODEL=m",
 		"GENGATE_REPLICATE_TOKEN=t0k3n", "GENGATE_REPLICATE_WEBHOOK_SECRET=whsec_MDEyMzQ1Njc4OWFiY2RlZg==",
-		"GENGATE_STORAGE=supabase", "GENGATE_SUPABASE_URL=https://project.supabase.co",
+		"GENGATE_STORAGE_DIR=/proc/self/nowhere", "GENGATE_STORAGE_INPUT_DIR=/proc/self/nowhere-either",
+		"GENGATE_SUPABASE_INPUT_BUCKET=inputs", "GENGATE_SUPABASE_URL=https://project.supabase.co",
 		"GENGATE_SUPABASE_KEY=sb_secret_x", "GENGATE_DB_POOL=1", "GENGATE_CORS_ORIGINS=https://page.example",
 		"GENGATE_SUPABASE_JWT_SECRET=a secret of the fuzz targets, 40 bytes..", NULL,
 	};
@@ -34,6 +35,7 @@ make(const char *auth)
 
 	MUST(app);
 	snprintf(auth_is, sizeof auth_is, "GENGATE_AUTH=%s", auth);
+	snprintf(storage_is, sizeof storage_is, "GENGATE_STORAGE=%s", strcmp(auth, "server") == 0 ? "local" : "supabase");
 	if (cfg_load(&app->cfg, NULL, (char *const *)env, &mistakes, NULL))
 		fuzz_fail(__FILE__, __LINE__, buf_str(&mistakes));
 	mem_free(app->core.models_file);

@@ -4,7 +4,8 @@
 
 #include "core/service.h"
 
-/* auth: "server", "none" or "supabase"; made once each; NULL: no other word. */
+/* With a storage that takes inputs: a folder's for "server", else Supabase's.
+ * auth: "server", "none" or "supabase"; made once each; NULL: no other word. */
 struct service *fuzz_service(const char *auth);
 
 #endif

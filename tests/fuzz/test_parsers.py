@@ -11,7 +11,7 @@ FUZZ = "tests/fuzz"
 FOLDERS = ("base", "providers", "storage", "core", "fcgi")
 # How functions are called that read what somebody else has written.
 READS = re.compile(r"(?:^|_)(?:parse|parsed|read|decode|decoded|verify|verified|probe|open|opened|load|feed|resolve|"
-                   r"identify|naming|ok|known|wanted|document|unseal|json_read|query|check|is_form|is_data|is_public|"
+                   r"identify|naming|ok|known|wanted|document|unseal|json_read|query|check|is_form|is_data|is_own|is_path|is_signed_for|is_public|"
                    r"auth_token|retry_after_ms|reply_json)(?:_|$)")
 # Members that get an answer, a webhook, or the HTTP client to ask with.
 GIVEN = re.compile(r"\(\*(\w+)\)\s*\(([^;]*?\bstruct (?:http_response|webhook|http_client) [^;]*?)\);")
