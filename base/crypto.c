@@ -112,6 +112,33 @@ hmac_sha256(const void *key, size_t key_len, const void *p, size_t len,
 	return ERR_OK;
 }
 
+/* What EVP_DigestVerify() says of it: 1 is yes, and there is no middle. */
+static bool
+is_signed_by(EVP_PKEY *key, const void *p, size_t len, const uint8_t *signature, bool *nomem)
+{
+	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+	bool good = ctx && EVP_DigestVerifyInit(ctx, NULL, NULL, NULL, key) == 1 &&
+		EVP_DigestVerify(ctx, signature, ED25519_SIGNATURE_BYTES, p, len) == 1;
+
+	*nomem = !ctx;
+	EVP_MD_CTX_free(ctx);
+	return good;
+}
+
+enum err_code
+ed25519_verify(const uint8_t key[ED25519_KEY_BYTES], const void *p, size_t len,
+	const uint8_t signature[ED25519_SIGNATURE_BYTES], struct err *err)
+{
+	EVP_PKEY *pkey = EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, key, ED25519_KEY_BYTES);
+	bool nomem = false, good = pkey && is_signed_by(pkey, len ? p : "", len, signature, &nomem);
+
+	EVP_PKEY_free(pkey);
+	ERR_clear_error();
+	if (nomem)
+		return err_set(err, ERR_NOMEM, "Ed25519");
+	return good ? ERR_OK : err_set(err, ERR_SIGNATURE, "the signature is not by this key");
+}
+
 bool
 crypto_equal(const void *a, size_t a_len, const void *b, size_t b_len)
 {
@@ -131,6 +158,32 @@ hex_encode(const void *p, size_t len, char *out)
 		*out++ = digits[s[i] & 15];
 	}
 	*out = '\0';
+}
+
+static int
+hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c |= 0x20;
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+enum err_code
+hex_decode(const char *s, size_t len, void *out)
+{
+	unsigned char *to = out;
+
+	if (strlen(s) != 2 * len)
+		return ERR_INVALID;
+	for (size_t i = 0; i < len; i++) {
+		int high = hex_digit(s[2 * i]), low = hex_digit(s[2 * i + 1]);
+
+		if (high < 0 || low < 0)
+			return ERR_INVALID;
+		to[i] = (unsigned char)(high << 4 | low);
+	}
+	return ERR_OK;
 }
 
 static const char alphabet_std[] =

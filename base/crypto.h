@@ -30,8 +30,19 @@ enum err_code hmac_sha256(const void *key, size_t key_len, const void *p, size_t
 /* Constant time for equal lengths; the lengths themselves are no secret. */
 bool crypto_equal(const void *a, size_t a_len, const void *b, size_t b_len);
 
+/* RFC 8032, Ed25519: did the holder of that key sign this?  ERR_SIGNATURE: no, or it
+ * is no key. */
+#define ED25519_KEY_BYTES 32
+#define ED25519_SIGNATURE_BYTES 64
+enum err_code ed25519_verify(const uint8_t key[ED25519_KEY_BYTES], const void *p, size_t len,
+	const uint8_t signature[ED25519_SIGNATURE_BYTES], struct err *err) MUST_CHECK;
+
 /* Lower-case hexadecimal, with the NUL. */
 void hex_encode(const void *p, size_t len, char *out);
+
+/* Exactly len bytes from 2 * len digits of either case and nothing behind them;
+ * ERR_INVALID. */
+enum err_code hex_decode(const char *s, size_t len, void *out) MUST_CHECK;
 
 /* RFC 4648: section 4 with padding, section 5 without.  Decoding is strict:
  * right alphabet, right padding (none for url), no blanks, no stray bits;

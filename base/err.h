@@ -59,6 +59,8 @@
 	/* How a job fails: shown in the job's error, or as the answer to /generate. */ \
 	X(ERR_PROVIDER_REJECTED,    422, false, "provider_rejected", \
 		"The provider refused the request.") \
+	X(ERR_CONTENT_BLOCKED,      422, false, "content_blocked", \
+		"The provider does not allow this content, in the request or in what came of it.") \
 	X(ERR_INPUT_GONE,           422, false, "input_gone", \
 		"An input of the request is not there any more.") \
 	X(ERR_PROVIDER_UNAVAILABLE, 503, true,  "provider_unavailable", \

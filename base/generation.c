@@ -68,6 +68,7 @@ void
 gen_observation_clear(struct gen_observation *obs)
 {
 	mem_free(obs->prediction_id);
+	mem_free(obs->handle);
 	mem_free(obs->status_text);
 	mem_free(obs->message);
 	mem_free(obs->webhook_url);

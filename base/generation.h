@@ -72,14 +72,20 @@ struct gen_spec {
  */
 struct gen_observation {
 	char *prediction_id;		/* NULL: not said */
+	char *handle;			/* how it is reached, in the adapter's own words; NULL: as
+				 * was known, or by its id alone */
 	enum gen_status status;
 	bool status_known;		/* false: a word we do not know; still running */
 	char *status_text;		/* the provider's own word, for the log */
 	enum err_code error;		/* with GEN_FAILED */
+	bool or_canceled;		/* with GEN_FAILED: this is also what becomes of one that
+				 * was canceled */
 	char *message;			/* the provider's text, for log and trail only */
 	char *webhook_url;		/* as the provider echoes it; NULL: it does not */
-	json_t *outputs;		/* array of strings: https, http or data: URLs */
+	json_t *outputs;		/* array of strings: https, http or data: URLs, or base64
+				 * alone, which has no colon */
 	bool data_removed;		/* succeeded, but the outputs are gone */
+	double seconds;			/* that it worked, as it is billed; 0: not said */
 };
 
 #define GEN_OBSERVATION_INIT { .status = GEN_STARTING, .status_known = true }

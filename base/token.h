@@ -15,7 +15,7 @@
 
 #include "base/buf.h"
 
-#define TOKEN_MAX_PLAIN 256	/* bytes that one token may carry */
+#define TOKEN_MAX_PLAIN 4096	/* bytes that one token may carry */
 
 struct keyring;
 

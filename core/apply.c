@@ -111,8 +111,8 @@ retention_ms(const struct service *svc, const struct job *job)
 
 /* When the new state's action is due, and who has the lease meanwhile. */
 static void
-schedule(const struct service *svc, const struct job *job, const struct apply *how,
-	struct job_move *move)
+schedule(const struct service *svc, const struct job *job, const struct transition *t,
+	const struct apply *how, struct job_move *move)
 {
 	bool same_state = move->state == job->state;
 
@@ -132,7 +132,8 @@ schedule(const struct service *svc, const struct job *job, const struct apply *h
 		if (same_state) {	/* a mark or a hint: the sender keeps its lease */
 			move->due_ms = move->lease_ms = -1;
 		} else {
-			move->due_ms = move->lease_ms = (int64_t)svc->settings->lease_ms;
+			move->due_ms = move->lease_ms = (int64_t)(how->lease_ms ? how->lease_ms
+				: svc->settings->lease_ms);
 			move->attempts = job->attempts + 1;
 		}
 		break;
@@ -146,6 +147,8 @@ schedule(const struct service *svc, const struct job *job, const struct apply *h
 		/* A hint came before the answer: perhaps it is over already. */
 		if (move->cancel || (!same_state && (job->prediction_id || job->cancel)))
 			move->due_ms = 0;
+		else if (t->looks)	/* whoever is looking just now looks again */
+			move->lease_ms = -1;
 		else if (same_state && how->delivery)	/* puts no look off: it may be old news */
 			move->due_ms = move->lease_ms = -1;
 		else
@@ -214,6 +217,17 @@ name_account(const struct service *svc, const struct job *job, char account[ACCO
 	return ERR_OK;
 }
 
+/* A longer one than any adapter should give is as good as none. */
+static const char *
+handle_of(const struct transition *t, const struct job_event *ev, const struct apply *how)
+{
+	const char *told = t->takes_prediction ? ev->obs->handle : NULL;
+
+	if (!told && ev->kind == EV_SEND)
+		told = how->handle;
+	return told && strlen(told) <= HANDLE_MAX ? told : NULL;
+}
+
 static enum err_code
 move_job(struct service *svc, struct job *job, const struct job_event *ev,
 	const struct transition *t, const struct apply *how, struct err *err)
@@ -223,6 +237,9 @@ move_job(struct service *svc, struct job *job, const struct job_event *ev,
 		.state = t->state, .status = t->status, .error = t->error, .cancel = t->cancel,
 		.event = job_event_name(ev->kind), .delivery = how->delivery, .detail = detail,
 		.prediction_id = t->takes_prediction ? ev->obs->prediction_id : NULL,
+		.handle = handle_of(t, ev, how),
+		.seconds = t->takes_prediction ? ev->obs->seconds : 0,
+		.price = how->price,
 		.outputs = t->lists_outputs ? ev->obs->outputs : NULL,
 	};
 	enum gen_state from = job->state;
@@ -231,7 +248,7 @@ move_job(struct service *svc, struct job *job, const struct job_event *ev,
 
 	if (!detail)
 		return err_set(err, ERR_NOMEM, "job's trail");
-	schedule(svc, job, how, &move);
+	schedule(svc, job, t, how, &move);
 	rc = move.state == GEN_SUBMITTING ? name_account(svc, job, account, &move, err) : ERR_OK;
 	if (!rc)
 		rc = jobs_move(svc->db, job, &move, err);
@@ -279,11 +296,13 @@ reload(struct service *svc, struct job *job, struct err *err)
 
 /* Before the job moves, and before anybody is told that the news was taken. */
 static enum err_code
-keep_stray(struct service *svc, const struct job *job, const char *prediction_id,
-	const struct apply *how, struct err *err)
+keep_stray(struct service *svc, const struct job *job, const struct job_event *ev,
+	const char *prediction_id, const struct apply *how, struct err *err)
 {
-	enum err_code rc = strays_add(svc->db, &job->owner, &job->id, prediction_id, job->provider,
-		how->road, err);
+	bool told = ev->obs && ev->obs->handle && ev->obs->prediction_id &&
+		strcmp(ev->obs->prediction_id, prediction_id) == 0;
+	enum err_code rc = strays_add(svc->db, &job->owner, &job->id, prediction_id,
+		told ? ev->obs->handle : job->handle, job->provider, how->road, err);
 
 	if (!rc)
 		workers_hint_removal(svc->workers);
@@ -297,7 +316,7 @@ job_apply(struct service *svc, struct job *job, const struct job_event *ev,
 	*ret_moved = false;
 	for (int round = 0; round < ROUNDS_MAX; round++) {
 		struct transition t = job_next(job, ev);
-		enum err_code rc = t.stray ? keep_stray(svc, job, t.stray, how, err) : ERR_OK;
+		enum err_code rc = t.stray ? keep_stray(svc, job, ev, t.stray, how, err) : ERR_OK;
 
 		if (rc || !t.moves)
 			return rc;

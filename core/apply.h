@@ -15,6 +15,10 @@ struct apply {
 	const char *delivery;		/* the webhook's own id */
 	const char *message;		/* the provider's words, for the trail */
 	uint64_t wait_ms;		/* the provider said when to come back */
+	/* With EV_SEND: */
+	const char *handle;		/* what is known of how the prediction will be reached */
+	const json_t *price;		/* as the profile has it */
+	uint64_t lease_ms;		/* for how long the create is the sender's; 0: as set */
 };
 
 /*

@@ -126,6 +126,7 @@ enum outcome {
 
 struct candidate {
 	char *id;
+	char *handle;			/* or NULL */
 	int64_t created_us;
 	bool has_failed;
 };
@@ -138,10 +139,34 @@ struct candidates {
 };
 
 static void
+candidate_clear(struct candidate *c)
+{
+	mem_free(c->id);
+	mem_free(c->handle);
+}
+
+static void
 candidates_clear(struct candidates *c)
 {
 	while (c->n > 0)
-		mem_free(c->list[--c->n].id);
+		candidate_clear(&c->list[--c->n]);
+}
+
+static enum err_code
+candidate_init(struct candidate *c, const struct found_prediction *found)
+{
+	const char *handle = found->obs.handle;
+
+	*c = (struct candidate){
+		.id = mem_strdup(found->obs.prediction_id),
+		.handle = handle ? mem_strdup(handle) : NULL,
+		.created_us = found->created_us,
+		.has_failed = found->obs.status == GEN_FAILED || found->obs.status == GEN_CANCELED,
+	};
+	if (c->id && (c->handle || !handle))
+		return ERR_OK;
+	candidate_clear(c);
+	return ERR_NOMEM;
 }
 
 static enum err_code
@@ -154,11 +179,7 @@ candidates_add(struct candidates *c, const struct found_prediction *found)
 		c->full = true;
 		return ERR_OK;
 	}
-	c->list[c->n] = (struct candidate){
-		.id = mem_strdup(found->obs.prediction_id), .created_us = found->created_us,
-		.has_failed = found->obs.status == GEN_FAILED || found->obs.status == GEN_CANCELED,
-	};
-	if (!c->list[c->n].id)
+	if (candidate_init(&c->list[c->n], found))
 		return ERR_NOMEM;
 	c->n++;
 	return ERR_OK;
@@ -287,18 +308,18 @@ read_on(struct search *s, struct find_reply *page, struct err *err)
 {
 	enum err_code rc = take_page(s, page);
 
-	for (int n = 1; !rc && page->next; n++) {
-		char *next = page->next;
-		const struct find_query query = { .next = next };
+	for (int n = 1; !rc && page->follow; n++) {
+		char *follow = page->follow;
+		const struct find_query query = { .follow = follow };
 
 		if (n == PAGES_MAX) {
 			s->cut = true;
 			return ERR_OK;
 		}
-		page->next = NULL;
+		page->follow = NULL;
 		find_reply_clear(page);
 		rc = ask_for_page(s, &query, page, err);
-		mem_free(next);
+		mem_free(follow);
 		if (!rc)
 			rc = take_page(s, page);
 	}
@@ -378,11 +399,12 @@ is_ours_alone(struct search *s, const char *prediction_id)
 
 /* The provider's record of one, which has the last word. */
 static enum outcome
-confirm(struct search *s, const char *prediction_id, bool is_named)
+confirm(struct search *s, const struct candidate *c, bool is_named)
 {
 	struct status_reply reply = { .obs = GEN_OBSERVATION_INIT };
 	struct err err = ERR_INIT;
-	enum err_code rc = step_ask_status(s->svc, s->job, prediction_id, &reply, &err);
+	enum err_code rc = step_ask_status(s->svc, s->job, c->id, c->handle ? c->handle : s->job->handle,
+		&reply, &err);
 	enum outcome ret = CANNOT_TELL;
 	enum naming names = NAMES_ANOTHER;
 
@@ -394,7 +416,7 @@ confirm(struct search *s, const char *prediction_id, bool is_named)
 	} else {
 		names = find_naming(s->svc, reply.obs.webhook_url, &s->job->owner, &s->job->id);
 		if (names == NAMES_THIS_JOB || (names == NAMES_NOBODY &&
-				(is_named || is_ours_alone(s, prediction_id)))) {
+				(is_named || is_ours_alone(s, c->id)))) {
 			take_over(s->svc, s->job, &reply.obs, "find");
 			ret = TAKEN_OVER;
 		} else if (names == NAMES_ANOTHER && !is_named) {
@@ -416,11 +438,11 @@ take_named(struct search *s)
 
 	for (size_t i = 0; s->named.n > 1 && i < s->named.n; i++)
 		if (strays_add(s->svc->db, &s->job->owner, &s->job->id, s->named.list[i].id,
-				s->job->provider, "find", &err)) {
+				s->named.list[i].handle, s->job->provider, "find", &err)) {
 			step_failed(s->job, "find", err.text);
 			return NO_ANSWER;
 		}
-	ret = confirm(s, best->id, true);
+	ret = confirm(s, best, true);
 	if (s->named.n > 1)
 		workers_hint_removal(s->svc->workers);
 	return ret;
@@ -437,7 +459,7 @@ take_alike(struct search *s)
 
 	if (s->alike.n != 1 || s->alike.full || may_have_url)
 		return CANNOT_TELL;
-	return confirm(s, s->alike.list[0].id, false);
+	return confirm(s, &s->alike.list[0], false);
 }
 
 /* Is this list of the account that the creates went to? */
@@ -450,6 +472,39 @@ is_same_account(const struct search *s)
 		strcmp(account, s->job->sent_as) == 0;
 }
 
+/* May what is not there exist all the same? */
+static enum outcome
+not_there(const struct search *s)
+{
+	return s->cut || s->job->unsure_age_ms < 0 || !is_same_account(s) ? CANNOT_TELL : NOT_THERE;
+}
+
+/* Its id is our own, so it is asked about. */
+static enum outcome
+search_by_id(struct search *s)
+{
+	struct status_reply reply = { .obs = GEN_OBSERVATION_INIT };
+	struct err err = ERR_INIT;
+	char id[UUID_TEXT_SIZE];
+	enum outcome ret = NO_ANSWER;
+	enum err_code rc;
+
+	uuid_format(&s->job->id, id);
+	rc = step_ask_status(s->svc, s->job, id, s->job->handle, &reply, &err);
+	s->cut_off |= rc == ERR_STOPPING;
+	if (!rc && reply.outcome == STATUS_SEEN) {
+		take_over(s->svc, s->job, &reply.obs, "find");
+		ret = TAKEN_OVER;
+	} else if (!rc && reply.outcome == STATUS_GONE) {
+		ret = not_there(s);
+	} else {
+		step_failed(s->job, "find", rc ? err.text : reply.message);
+		stay_away(s, reply.retry_after_ms);
+	}
+	status_reply_clear(&reply);
+	return ret;
+}
+
 static enum outcome
 search_list(struct search *s)
 {
@@ -457,9 +512,6 @@ search_list(struct search *s)
 	enum outcome ret;
 	enum err_code rc;
 
-	s->p = service_provider(s->svc, s->job->provider, &s->settings);
-	if (!s->p || !(s->p->caps & PROVIDER_FIND))
-		return CANNOT_TELL;
 	s->input = input_of(s->svc, s->p, s->job);
 	rc = read_list(s, &err);
 	if (rc)
@@ -473,12 +525,21 @@ search_list(struct search *s)
 		ret = take_alike(s);
 	else
 		ret = NOT_THERE;
-	if (ret == NOT_THERE && (s->cut || s->job->unsure_age_ms < 0 || !is_same_account(s)))
-		ret = CANNOT_TELL;
+	if (ret == NOT_THERE)
+		ret = not_there(s);
 	json_decref(s->input);
 	candidates_clear(&s->named);
 	candidates_clear(&s->alike);
 	return ret;
+}
+
+static enum outcome
+search(struct search *s)
+{
+	s->p = service_provider(s->svc, s->job->provider, &s->settings);
+	if (s->p && s->p->caps & PROVIDER_NAMED)
+		return search_by_id(s);
+	return s->p && s->p->caps & PROVIDER_FIND ? search_list(s) : CANNOT_TELL;
 }
 
 /* A webhook named a prediction while the create's outcome was unknown.  Where the
@@ -489,7 +550,8 @@ look_at_hint(struct search *s)
 {
 	struct status_reply reply = { .obs = GEN_OBSERVATION_INIT };
 	struct err err = ERR_INIT;
-	enum err_code rc = step_ask_status(s->svc, s->job, s->job->prediction_id, &reply, &err);
+	enum err_code rc = step_ask_status(s->svc, s->job, s->job->prediction_id, s->job->handle,
+		&reply, &err);
 	enum outcome ret = NO_ANSWER;
 
 	s->cut_off |= rc == ERR_STOPPING;
@@ -531,7 +593,7 @@ look(struct search *s)
 		return hint;
 	if (s->wait_ms)		/* no list without it was seen */
 		return NO_ANSWER;
-	list = search_list(s);
+	list = search(s);
 	return list == NOT_THERE ? hint : list;
 }
 

@@ -11,6 +11,7 @@ static const char *const names[EV_COUNT] = {
 	[EV_FOUND] = "found",
 	[EV_NOT_THERE] = "not_there",
 	[EV_OBSERVED] = "observed",
+	[EV_HEARD] = "heard",
 	[EV_STORED] = "stored",
 	[EV_STORE_FAILED] = "store_failed",
 	[EV_CANCEL] = "cancel_asked",
@@ -84,7 +85,8 @@ seen(const struct job *job, const struct gen_observation *obs)
 		t = succeeded(obs);
 		break;
 	case GEN_FAILED:
-		t = settle(GEN_FAILED, obs->error);
+		t = obs->or_canceled && job->cancel != GEN_CANCEL_NONE ? canceled(job)
+			: settle(GEN_FAILED, obs->error);
 		break;
 	case GEN_CANCELED:
 		t = canceled(job);
@@ -165,6 +167,18 @@ hinted(const struct job *job, const struct gen_observation *obs)
 	return t;
 }
 
+/* What cannot be told from old news says nothing of its prediction but its name. */
+static struct transition
+heard(const struct job *job, const struct gen_observation *obs)
+{
+	struct transition t = to_state(job, job->state);
+
+	if (is_of_another_prediction(job, obs))
+		return beside(job, obs);
+	t.looks = true;
+	return t;
+}
+
 /* A hint that the job leaves behind is looked at all the same. */
 static const char *
 left_behind(const struct job *job, const struct job_event *ev, const struct transition *t)
@@ -189,6 +203,7 @@ next_queued(const struct job *job, const struct job_event *ev)
 	case EV_FOUND:
 		return seen(job, ev->obs);
 	case EV_OBSERVED:
+	case EV_HEARD:
 		return beside(job, ev->obs);
 	case EV_REFUSED:	/* before anything was sent: the provider is gone */
 		return settle(GEN_FAILED, ev->error);
@@ -217,6 +232,7 @@ next_submitting(const struct job *job, const struct job_event *ev)
 	case EV_UNKNOWN:
 		return to_state(job, GEN_UNCERTAIN);
 	case EV_OBSERVED:
+	case EV_HEARD:
 		return hinted(job, ev->obs);
 	case EV_CANCEL:
 		return marked(job, GEN_CANCEL_USER);
@@ -243,6 +259,7 @@ next_uncertain(const struct job *job, const struct job_event *ev)
 	case EV_NOT_THERE:	/* unless another hint came meanwhile */
 		return same(ev->hint, job->prediction_id) ? not_taken(job) : stays;
 	case EV_OBSERVED:
+	case EV_HEARD:
 		return hinted(job, ev->obs);
 	case EV_CANCEL:
 		return marked(job, GEN_CANCEL_USER);
@@ -262,6 +279,8 @@ next_running(const struct job *job, const struct job_event *ev)
 	case EV_OBSERVED:
 		return is_of_another_prediction(job, ev->obs) ? beside(job, ev->obs)
 			: seen(job, ev->obs);
+	case EV_HEARD:
+		return heard(job, ev->obs);
 	case EV_CANCEL:
 		return marked(job, GEN_CANCEL_USER);
 	case EV_DEADLINE:	/* the provider's own deadline has passed by a margin */
@@ -280,6 +299,7 @@ next_storing(const struct job *job, const struct job_event *ev)
 	case EV_ACCEPTED:
 	case EV_FOUND:
 	case EV_OBSERVED:
+	case EV_HEARD:
 		return beside(job, ev->obs);
 	case EV_STORED:
 		return settle(GEN_SUCCEEDED, ERR_OK);
@@ -298,6 +318,7 @@ next_settled(const struct job *job, const struct job_event *ev)
 	case EV_ACCEPTED:
 	case EV_FOUND:
 	case EV_OBSERVED:
+	case EV_HEARD:
 		return beside(job, ev->obs);
 	default:
 		return stays;

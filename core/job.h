@@ -19,6 +19,8 @@ enum job_event_kind {
 				 * job's */
 	EV_OBSERVED,		/* a webhook or a poll: obs, with the prediction's id.  Before
 				 * the create's outcome is known it is a hint to look at */
+	EV_HEARD,		/* the same that may be old or sent by somebody again: a reason to
+				 * look, and nothing else */
 	EV_STORED,		/* every output is kept */
 	EV_STORE_FAILED,	/* some output cannot be had any more: error */
 	EV_CANCEL,		/* its owner wants it to end */
@@ -45,6 +47,7 @@ struct transition {
 	enum gen_status status;
 	enum err_code error;		/* when it settles as failed */
 	enum gen_cancel cancel;		/* newly asked for */
+	bool looks;			/* it is to be asked about now */
 	bool takes_prediction;		/* obs->prediction_id becomes the job's */
 	bool lists_outputs;		/* obs->outputs become its assets */
 	const char *stray;		/* a prediction that is named and is not the job's: to

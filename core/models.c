@@ -3,6 +3,7 @@
 #include "core/models.h"
 
 #include "base/cfg.h"
+#include "providers/provider.h"
 
 #define DEFAULT_MAX_COUNT 4
 #define DEPTH_MAX 16
@@ -100,21 +101,34 @@ check_template(const char *where, const json_t *tmpl, int depth, struct buf *mis
 		check_template(where, member, depth + 1, mistakes);
 }
 
+/* What the provider itself takes is its own to check. */
+static void
+check_part(const char *where, const char *name, const json_t *part, struct buf *mistakes)
+{
+	const struct provider *p = provider_by_name(name);
+	struct buf here = BUF_INIT(4096);
+
+	buf_printf(&here, "%s: on.%s", where, name);
+	if (!json_is_object(part))
+		cfg_mistake(mistakes, buf_str(&here), "has to be an object");
+	else if (p)
+		p->check_profile(part, buf_str(&here), mistakes);
+	check_template(where, part, 0, mistakes);
+	buf_clear(&here);
+}
+
 static void
 check_on(const char *where, const json_t *on, const char *provider, struct buf *mistakes)
 {
-	const json_t *mine = json_object_get(on, provider);
 	const char *name;
-	json_t *tmpl;
+	json_t *part;
 
 	if (!json_is_object(on))
 		cfg_mistake(mistakes, where, "\"on\" has to be an object with a member for each provider");
-	else if (!mine)
+	else if (!json_object_get(on, provider))
 		cfg_mistake(mistakes, where, "\"on\" has nothing for the provider \"%s\"", provider);
-	else if (!json_is_object(json_object_get(mine, "input")))
-		cfg_mistake(mistakes, where, "on.%s.input has to be an object, the template of the model's input", provider);
-	json_object_foreach((json_t *)on, name, tmpl)
-		check_template(where, tmpl, 0, mistakes);
+	json_object_foreach((json_t *)on, name, part)
+		check_part(where, name, part, mistakes);
 }
 
 static void
@@ -282,11 +296,11 @@ models_expand(const struct model *model, const char *provider, const json_t *req
 	bool nomem = false;
 	json_t *on;
 
-	if (!json_is_object(json_object_get(tmpl, "input")))
-		return err_set(err, ERR_CONFIG, "model \"%s\" has nothing for the provider \"%s\", or no input",
+	if (!json_is_object(tmpl))
+		return err_set(err, ERR_CONFIG, "model \"%s\" has nothing for the provider \"%s\"",
 			model->name, provider);
 	on = expand(tmpl, request, 0, &nomem);
-	if (on && !nomem && add_params(json_object_get(on, "input"),
+	if (on && !nomem && json_is_object(json_object_get(tmpl, "input")) && add_params(json_object_get(on, "input"),
 			json_object_get(tmpl, "input"), params))
 		nomem = true;
 	if (!on || nomem) {

@@ -45,8 +45,8 @@ void models_list(const struct models *models, struct buf *out);
 
 /*
  * A template with a request's members put in, and the request's `params` added
- * to its "input" where the template does not name them: a new object.
- * ERR_CONFIG: the profile has nothing for that provider, or no input.
+ * to its "input", if there is one, where the template does not name them: a new object.
+ * ERR_CONFIG: the profile has nothing for that provider.
  */
 enum err_code models_expand(const struct model *model, const char *provider,
 	const json_t *request, json_t **ret, struct err *err) MUST_CHECK;

@@ -6,7 +6,7 @@
 #include "base/metrics.h"
 #include "base/pause_point.h"
 #include "core/apply.h"
-#include "core/secret.h"
+#include "core/verifier.h"
 #include "core/workers.h"
 
 /* It moved nothing: the trail keeps it, once per delivery. */
@@ -28,10 +28,10 @@ take_observation(struct service *svc, const struct provider *p, const struct uui
 	const struct uuid *id, const struct gen_observation *obs, const char *delivery,
 	enum webhook_verdict *ret, struct err *err)
 {
-	const struct job_event ev = { .kind = EV_OBSERVED, .obs = obs };
+	const struct job_event ev = { .kind = p->caps & PROVIDER_HINTS ? EV_HEARD : EV_OBSERVED, .obs = obs };
 	const struct apply how = { .road = "webhook", .delivery = delivery };
 	struct job job = { .request = NULL };
-	bool moved = false;
+	bool moved = false, known = false;
 	enum err_code rc;
 
 	rc = jobs_load(svc->db, owner, id, &job, err);
@@ -39,15 +39,17 @@ take_observation(struct service *svc, const struct provider *p, const struct uui
 		rc = jobs_settled(svc->db, owner, id, &job, err);
 	if (!rc && strcmp(job.provider, p->name) != 0)
 		rc = err_set(err, ERR_NOT_FOUND, "the job is with %s, not with %s", job.provider, p->name);
-	else if (!rc)
+	else if (!rc && ev.kind == EV_HEARD)	/* a look for each that somebody sends again is one too many */
+		rc = jobs_knows_delivery(svc->db, owner, id, delivery, &known, err);
+	if (!rc && !known)
 		rc = job_apply(svc, &job, &ev, &how, &moved, err);
 	if (!rc && !moved)
 		rc = note(svc, owner, id, obs, delivery, err);
 	if (!rc) {
 		PAUSE_POINT("webhook.committed");
 		*ret = moved ? WEBHOOK_MOVED : WEBHOOK_NOTED;
-		/* A job that goes on running has just been looked at. */
-		if (moved && job.state != GEN_RUNNING)
+		/* A job that goes on running has just been looked at, unless that is to come. */
+		if (moved && (job.state != GEN_RUNNING || ev.kind == EV_HEARD))
 			workers_hint(svc->workers, job.state, owner, id);
 	}
 	job_clear(&job);
@@ -88,18 +90,18 @@ service_webhook(struct service *svc, const char *provider, const char *token,
 	const struct provider *p = service_provider(svc, provider, &settings);
 	struct uuid owner, id;
 	enum webhook_verdict verdict = WEBHOOK_NOTED;
-	struct buf secret = BUF_INIT(TOKEN_MAX_PLAIN + 1);
+	struct buf fetched = BUF_INIT(VERIFIER_MAX);
 	char *delivery = NULL;
 	enum err_code rc;
 
 	if (!p || !(p->caps & PROVIDER_WEBHOOK))
 		return err_set(err, ERR_NOT_FOUND, "no provider \"%s\" sends webhooks here", provider);
-	rc = secret_get(svc, p, settings, &secret, err);
+	rc = verifier_get(svc, p, settings, &fetched, err);
 	if (!rc)
-		rc = p->webhook_verify(settings, secret.len ? buf_str(&secret) : NULL, wh,
+		rc = p->webhook_verify(settings, fetched.len ? buf_str(&fetched) : NULL, wh,
 			clock_wall_us() / 1000000, &delivery, err);
 	if (rc == ERR_SIGNATURE)
-		secret_doubt(svc, p);
+		verifier_doubt(svc, p);
 	if (!rc)
 		rc = p->webhook_parse(settings, wh, &obs, err);
 	if (!rc)
@@ -112,7 +114,7 @@ service_webhook(struct service *svc, const char *provider, const char *token,
 		metric_add(METRIC_WEBHOOKS, 1, p->name, verdict_name(rc, verdict));
 	if (!rc)
 		*ret = verdict;
-	buf_wipe(&secret);
+	buf_wipe(&fetched);
 	gen_observation_clear(&obs);
 	mem_free(delivery);
 	return rc;

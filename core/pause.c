@@ -280,7 +280,7 @@ static bool
 is_well(const struct submit_reply *reply)
 {
 	return reply->outcome == SUBMIT_ACCEPTED ||
-		(reply->outcome == SUBMIT_REFUSED && reply->error == ERR_PROVIDER_REJECTED);
+		(reply->outcome == SUBMIT_REFUSED && reply->error != ERR_PROVIDER_UNAVAILABLE);
 }
 
 void

@@ -9,8 +9,8 @@
 #include "core/intake.h"
 #include "core/keeper.h"
 #include "core/pause.h"
-#include "core/secret.h"
 #include "core/sign.h"
+#include "core/verifier.h"
 #include "core/workers.h"
 
 /* Which service is in use. */
@@ -90,6 +90,26 @@ find_ways_back(struct service *svc, struct err *err)
 	return ERR_OK;
 }
 
+static enum err_code
+find_usable(struct service *svc, struct err *err)
+{
+	svc->usable = 0;
+	for (size_t i = 0; i < provider_count(); i++) {
+		const struct provider *p = provider_at(i);
+		struct buf mistakes = BUF_INIT(65536);
+		enum err_code rc;
+
+		if (p->check)
+			p->check(svc->provider_settings[i], &mistakes);
+		svc->usable |= (unsigned)(mistakes.len == 0 && !mistakes.err) << i;
+		rc = mistakes.err;
+		buf_clear(&mistakes);
+		if (rc)
+			return err_set(err, rc, "service");
+	}
+	return ERR_OK;
+}
+
 /* What a service has of its own. */
 static enum err_code
 fill(struct service *svc, const struct service_parts *parts, struct err *err)
@@ -103,7 +123,7 @@ fill(struct service *svc, const struct service_parts *parts, struct err *err)
 	svc->storage = storages[parts->settings->storage];
 	svc->models = NULL;
 	svc->keys = NULL;
-	svc->secrets = NULL;
+	svc->verifiers = NULL;
 	svc->auth = NULL;
 	svc->here = (struct url){ .scheme = NULL };
 	rc = models_load(svc->settings->models_file, svc->settings->provider, &svc->models, &mistakes, err);
@@ -112,9 +132,11 @@ fill(struct service *svc, const struct service_parts *parts, struct err *err)
 	if (!rc)
 		rc = find_ways_back(svc, err);
 	if (!rc)
+		rc = find_usable(svc, err);
+	if (!rc)
 		rc = keyring_new(svc->settings->secret_key, &svc->keys, err);
 	if (!rc)
-		rc = secrets_new(&svc->secrets, err);
+		rc = verifiers_new(&svc->verifiers, err);
 	if (!rc && svc->settings->auth == AUTH_SUPABASE)
 		rc = auth_new(parts->auth, parts->supabase, &svc->auth, err);
 	buf_clear(&mistakes);
@@ -133,7 +155,7 @@ static void
 empty(struct service *svc)
 {
 	auth_free(&svc->auth);
-	secrets_free(&svc->secrets);
+	verifiers_free(&svc->verifiers);
 	keyring_free(&svc->keys);
 	models_free(&svc->models);
 	url_clear(&svc->here);
@@ -168,7 +190,7 @@ service_new(const struct service_parts *parts, struct service **ret, struct err 
 	/* Nobody waits for another's connection: a worker has one at a time,
 	 * one that stores STORE_AT_ONCE. */
 	const uint32_t connections = (uint32_t)(parts->settings->workers * STORE_AT_ONCE +
-		parts->settings->pollers + INTAKE_THREADS_MAX);
+		parts->settings->lasting_creates + parts->settings->pollers + INTAKE_THREADS_MAX);
 	const struct http_settings http = {
 		.max_connections = connections,
 		.max_per_host = connections,
@@ -276,7 +298,7 @@ service_reload(struct service **psvc, const struct service_parts *parts, struct 
 		return err_set(err, ERR_NOMEM, "service");
 	rc = fill(next, parts, err);
 	if (!rc)
-		rc = secrets_inherit(next, before, err);
+		rc = verifiers_inherit(next, before, err);
 	if (!rc && next->auth && before->auth)
 		auth_inherit(next->auth, before->auth);
 	if (!rc && next->workers && !next->keeper)
@@ -337,6 +359,12 @@ service_account(const struct service *svc, const char *provider, char out[ACCOUN
 }
 
 bool
+service_may_use(const struct service *svc, const struct provider *p)
+{
+	return svc->usable & 1u << provider_index(p->name);
+}
+
+bool
 service_has_way_back(const struct service *svc, const struct provider *p)
 {
 	return svc->ways_back & 1u << provider_index(p->name);
@@ -345,7 +373,7 @@ service_has_way_back(const struct service *svc, const struct provider *p)
 bool
 service_has_webhooks(const struct service *svc, const struct provider *p, const void *settings)
 {
-	return p->caps & PROVIDER_WEBHOOK && secret_is_ready(svc, p, settings) &&
+	return p->caps & PROVIDER_WEBHOOK && verifier_is_ready(svc, p, settings) &&
 		service_has_way_back(svc, p);
 }
 

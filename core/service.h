@@ -25,8 +25,8 @@ struct current;
 struct intakes;
 struct keeper;
 struct paused;
-struct secrets;
 struct signer;
+struct verifiers;
 struct watches;
 struct workers;
 
@@ -38,9 +38,10 @@ struct service {
 	const struct storage *storage;
 	struct url here;			/* public_url */
 	unsigned ways_back;			/* mask of 1 << provider_index() */
+	unsigned usable;			/* the same: nothing is missing in their settings */
 	struct models *models;
 	struct keyring *keys;
-	struct secrets *secrets;		/* that webhooks are verified by, fetched */
+	struct verifiers *verifiers;		/* what webhooks are verified by, fetched */
 	struct auth *auth;			/* NULL: callers are not known by tokens */
 	void (*let_go)(void *arg);		/* of the settings; NULL: nothing to be done */
 	void *let_go_arg;
@@ -99,6 +100,9 @@ void service_unpin(struct service **svc);
 /* A provider and its settings by name; NULL: this program does not have it. */
 const struct provider *service_provider(const struct service *svc, const char *name,
 	const void **ret_settings);
+
+/* Is all there that it takes to use that provider, such as its token? */
+bool service_may_use(const struct service *svc, const struct provider *p);
 
 /*
  * The URL that a job's webhooks go to, appended; nothing is appended where

@@ -66,6 +66,9 @@ const struct cfg_row core_options[] = {
 	{ "workers", CFG_UINT, AT(workers), .def = "16", .min = 2, .max = 2000, .flags = CFG_RESTART,
 	  .doc = "Threads that send creates and keep outputs, at most: half of them each. They are started "
 		"when they are needed." },
+	{ "lasting_creates", CFG_UINT, AT(lasting_creates), .def = "32", .min = 1, .max = 250, .flags = CFG_RESTART,
+	  .doc = "With a provider that answers a create when the generation is over: such creates that are under "
+		"way at once, at most, each on a thread of its own. More jobs wait." },
 	{ "pollers", CFG_UINT, AT(pollers), .def = "250", .min = 1, .max = 1000, .flags = CFG_RESTART,
 	  .doc = "Threads that ask how running jobs stand, at most, so as many at once. They are started when "
 		"they are needed." },
@@ -75,7 +78,8 @@ const struct cfg_row core_options[] = {
 	  .doc = "The first pause between two looks at a running job. It grows, and is five times as long "
 		"where webhooks are expected." },
 	{ "lease", CFG_DURATION, AT(lease_ms), .def = "90s", .min = 2000, .max = 3600000,
-	  .doc = "For how long a worker has a job to itself. A create call may take half of it." },
+	  .doc = "For how long a worker has a job to itself. A create call may take half of it; one that is "
+		"answered when the generation is over as long as the provider's own row says." },
 	{ "uncertain_grace", CFG_DURATION, AT(uncertain_grace_ms), .def = "60s", .min = 0, .max = 3600000,
 	  .doc = "A create whose answer was lost is looked for in the provider's list. One that is not on a "
 		"complete list this long after it can last have been sent does not exist, and is sent again. "

@@ -26,6 +26,7 @@ struct settings {
 	char *cors_origins;
 	uint64_t slots_per_user;
 	uint64_t workers;
+	uint64_t lasting_creates;
 	uint64_t pollers;
 	uint64_t job_timeout_ms;
 	uint64_t poll_interval_ms;

@@ -99,46 +99,83 @@ step_perform(struct service *svc, const struct provider *p, const char *call,
 	return rc;
 }
 
+/* Where a prediction is asked about. */
+struct asking {
+	struct service *svc;
+	const struct provider *p;
+	const void *settings;
+	const char *name;
+	const struct provider_look *call;
+};
+
 static enum err_code
-ask(struct service *svc, const struct provider *p, const char *name,
-	const struct provider_look *call, const void *settings, const char *prediction_id,
-	struct status_reply *ret, struct err *err)
+ask_once(const struct asking *a, const struct look_query *query, struct status_reply *ret,
+	struct err *err)
 {
 	struct http_request rq = HTTP_REQUEST_INIT;
 	struct http_response rs = HTTP_RESPONSE_INIT;
-	enum err_code rc = call->request(settings, prediction_id, &rq, err);
+	enum err_code rc = a->call->request(a->settings, query, &rq, err);
 
 	if (!rc)
-		rc = step_perform(svc, p, name, &rq, &rs, err);
+		rc = step_perform(a->svc, a->p, a->name, &rq, &rs, err);
 	if (!rc)
-		rc = call->reply(settings, &rs, ret, err);
+		rc = a->call->reply(a->settings, query, &rs, ret, err);
 	http_request_clear(&rq);
 	http_response_clear(&rs);
 	return rc;
 }
 
-enum err_code
-step_ask_status(struct service *svc, const struct job *job, const char *prediction_id,
+/* A reply may want one more request; who never has enough has said nothing. */
+static enum err_code
+ask(const struct asking *a, const char *prediction_id, const char *handle,
 	struct status_reply *ret, struct err *err)
 {
-	const void *settings;
-	const struct provider *p = service_provider(svc, job->provider, &settings);
+	struct look_query query = { .prediction_id = prediction_id, .handle = handle };
+	char *follow = NULL;
+	enum err_code rc;
 
-	if (!p)
-		return err_set(err, ERR_CONFIG, "this program has no provider \"%s\"", job->provider);
-	return ask(svc, p, "status", &p->get_status, settings, prediction_id, ret, err);
+	for (int n = 0; ; n++) {
+		rc = ask_once(a, &query, ret, err);
+		if (rc || ret->outcome != STATUS_MORE)
+			break;
+		mem_free(follow);
+		query.follow = follow = ret->follow;
+		ret->follow = NULL;
+		status_reply_clear(ret);
+		ret->obs = (struct gen_observation)GEN_OBSERVATION_INIT;
+		if (n == FOLLOWS_MAX || !follow) {
+			rc = err_set(err, ERR_UPSTREAM, "%s leads from one request to the next", a->p->name);
+			break;
+		}
+	}
+	mem_free(follow);
+	return rc;
+}
+
+enum err_code
+step_ask_status(struct service *svc, const struct job *job, const char *prediction_id,
+	const char *handle, struct status_reply *ret, struct err *err)
+{
+	struct asking a = { .svc = svc, .name = "status" };
+
+	a.p = service_provider(svc, job->provider, &a.settings);
+	if (!a.p || !a.p->get_status.request)
+		return err_set(err, ERR_CONFIG, "provider \"%s\" cannot be asked", job->provider);
+	a.call = &a.p->get_status;
+	return ask(&a, prediction_id, handle, ret, err);
 }
 
 enum err_code
 step_ask_cancel(struct service *svc, const struct job *job, const char *prediction_id,
-	struct status_reply *ret, struct err *err)
+	const char *handle, struct status_reply *ret, struct err *err)
 {
-	const void *settings;
-	const struct provider *p = service_provider(svc, job->provider, &settings);
+	struct asking a = { .svc = svc, .name = "cancel" };
 
-	if (!p || !(p->caps & PROVIDER_CANCEL))
+	a.p = service_provider(svc, job->provider, &a.settings);
+	if (!a.p || !(a.p->caps & PROVIDER_CANCEL))
 		return err_set(err, ERR_CONFIG, "provider \"%s\" cannot cancel", job->provider);
-	return ask(svc, p, "cancel", &p->cancel, settings, prediction_id, ret, err);
+	a.call = &a.p->cancel;
+	return ask(&a, prediction_id, handle, ret, err);
 }
 
 enum err_code

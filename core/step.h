@@ -32,14 +32,15 @@ enum err_code step_perform(struct service *svc, const struct provider *p, const 
 /* Keep a file in the storage, counted. */
 enum err_code step_put(struct service *svc, const struct storage_file *file, struct err *err) MUST_CHECK;
 
-/* Ask the provider how a prediction stands.  status_reply_clear(). */
+/* Ask the provider how a prediction stands, by as many requests as that takes.
+ * handle: how it is reached, or NULL.  Never STATUS_MORE.  status_reply_clear(). */
 struct status_reply;
 enum err_code step_ask_status(struct service *svc, const struct job *job,
-	const char *prediction_id, struct status_reply *ret, struct err *err) MUST_CHECK;
+	const char *prediction_id, const char *handle, struct status_reply *ret, struct err *err) MUST_CHECK;
 
 /* Ask the provider to end a prediction; the answer says how it stands then.
  * ERR_CONFIG: it cannot.  status_reply_clear(). */
 enum err_code step_ask_cancel(struct service *svc, const struct job *job,
-	const char *prediction_id, struct status_reply *ret, struct err *err) MUST_CHECK;
+	const char *prediction_id, const char *handle, struct status_reply *ret, struct err *err) MUST_CHECK;
 
 #endif

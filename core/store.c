@@ -36,6 +36,25 @@ make_key(const struct job *job, int index, const uint8_t sha[SHA256_BYTES], enum
 	return buf_take(&key);
 }
 
+/* From where it is: the internet, or the answer that it came in. */
+static enum err_code
+fetch_asset(struct service *svc, const struct provider *p, const void *settings, const struct job *job,
+	const struct asset *asset, int *ret_fd, uint64_t *ret_bytes, struct err *err)
+{
+	char *text = NULL;
+	enum err_code rc;
+
+	if (asset->source_url)
+		return fetch_output(svc, p, settings, asset->source_url, ret_fd, ret_bytes, err);
+	rc = assets_inline(svc->db, job, asset->index, &text, err);
+	if (rc == ERR_NOT_FOUND)
+		rc = err_set(err, ERR_OUTPUTS_LOST, "%s", err->text);
+	if (!rc)
+		rc = fetch_inline(svc, p, text, ret_fd, ret_bytes, err);
+	mem_free(text);
+	return rc;
+}
+
 /* ERR_TOO_BIG, ERR_OUTPUT_TYPE, ERR_OUTPUTS_LOST, ERR_REFUSED: for good. */
 static enum err_code
 keep(struct service *svc, const struct job *job, const struct asset *asset, struct err *err)
@@ -50,7 +69,7 @@ keep(struct service *svc, const struct job *job, const struct asset *asset, stru
 
 	if (!p)
 		return err_set(err, ERR_OUTPUTS_LOST, "this program has no provider \"%s\"", job->provider);
-	rc = fetch_output(svc, p, settings, asset->source_url, &file.fd, &kept.bytes, err);
+	rc = fetch_asset(svc, p, settings, job, asset, &file.fd, &kept.bytes, err);
 	if (!rc)
 		rc = media_probe(file.fd, kept.bytes, &kept.media, err);
 	if (!rc)

@@ -114,7 +114,7 @@ end_it(struct service *svc, struct job *job, const struct stray *stray, const st
 	if (!rc && has_ended(svc, stray, obs))
 		return;
 	if (!rc)
-		rc = step_ask_cancel(svc, job, stray->prediction_id, &reply, &err);
+		rc = step_ask_cancel(svc, job, stray->prediction_id, stray->handle, &reply, &err);
 	PAUSE_POINT("stray.answered");
 	if (rc == ERR_CONFIG)	/* cannot cancel: it ends by itself, in its own time */
 		deal_with(svc, stray, "left");
@@ -143,12 +143,22 @@ take_or_end(struct service *svc, struct job *job, const struct stray *stray,
 		end_it(svc, job, stray, obs);
 }
 
+/* Whose is it, by the provider's own record?  Where that names nobody, a create's own
+ * answer has named it. */
+static bool
+is_jobs_own(const struct service *svc, const struct stray *stray, const struct gen_observation *obs)
+{
+	enum naming names = find_naming(svc, obs->webhook_url, &stray->owner, &stray->job);
+
+	return names == NAMES_THIS_JOB || (names == NAMES_NOBODY && stray->answered);
+}
+
 static void
 look_at(struct service *svc, struct job *job, struct stray *stray)
 {
 	struct status_reply reply = { .obs = GEN_OBSERVATION_INIT };
 	struct err err = ERR_INIT;
-	enum err_code rc = step_ask_status(svc, job, stray->prediction_id, &reply, &err);
+	enum err_code rc = step_ask_status(svc, job, stray->prediction_id, stray->handle, &reply, &err);
 	bool gone = !rc && reply.outcome == STATUS_GONE;
 
 	stray->misses = gone ? stray->misses + 1 : 0;
@@ -156,7 +166,7 @@ look_at(struct service *svc, struct job *job, struct stray *stray)
 		deal_with(svc, stray, "gone");
 	else if (rc || reply.outcome != STATUS_SEEN)
 		come_back(svc, stray, reply.retry_after_ms, rc ? err.text : reply.message);
-	else if (find_naming(svc, reply.obs.webhook_url, &stray->owner, &stray->job) == NAMES_THIS_JOB)
+	else if (is_jobs_own(svc, stray, &reply.obs))
 		take_or_end(svc, job, stray, &reply.obs);
 	else
 		deal_with(svc, stray, "foreign");

@@ -12,10 +12,13 @@
 #include "core/workers.h"
 #include "db/strays.h"
 
+/* Until a job looks again whether one of the threads for lasting creates is free. */
+#define FULL_WAIT_MS 2000
+
 /* What the create's request is made of, from the job as it is in the database. */
 static enum err_code
 build_request(struct service *svc, const struct provider *p, const void *settings,
-	const struct job *job, struct http_request *rq, struct err *err)
+	const struct job *job, struct http_request *rq, struct buf *handle, struct err *err)
 {
 	struct buf webhook = BUF_INIT(8192);
 	struct model model;
@@ -37,6 +40,8 @@ build_request(struct service *svc, const struct provider *p, const void *setting
 		};
 
 		rc = p->submit.request(settings, &spec, rq, err);
+		if (!rc && p->submit.handle)
+			rc = p->submit.handle(settings, &spec, handle, err);
 	}
 	json_decref(on);
 	json_decref(request);
@@ -55,9 +60,11 @@ static const char *const outcome_names[] = {
 /* What the answer, or its absence, means for the job. */
 static void
 take_outcome(struct service *svc, struct job *job, const struct provider *p,
-	const void *settings, const struct pause_leave *leave, enum err_code sent, const struct http_response *rs, struct err *err)
+	const void *settings, const struct pause_leave *leave, enum err_code sent, struct http_response *rs, struct err *err)
 {
 	struct submit_reply reply = { .outcome = SUBMIT_UNKNOWN, .obs = GEN_OBSERVATION_INIT };
+	struct gen_observation obs;
+	char own_id[UUID_TEXT_SIZE];
 	struct job_event ev = { .kind = EV_UNKNOWN, .attempt = job->attempts };
 	struct apply how = { .road = "reply", .message = err->text };
 
@@ -66,12 +73,18 @@ take_outcome(struct service *svc, struct job *job, const struct provider *p,
 		reply.outcome = SUBMIT_DEFERRED;
 	else if (!sent && p->submit.reply(settings, rs, &reply, err))
 		reply.outcome = SUBMIT_UNKNOWN;
+	http_response_clear(rs);	/* it may be large, and was read */
 	if (reply.message)
 		how.message = reply.message;
 	switch (reply.outcome) {
 	case SUBMIT_ACCEPTED:
+		obs = reply.obs;
+		if (!obs.prediction_id) {	/* nobody will ask for it */
+			uuid_format(&job->id, own_id);
+			obs.prediction_id = own_id;
+		}
 		ev.kind = EV_ACCEPTED;
-		ev.obs = &reply.obs;
+		ev.obs = &obs;
 		how.message = NULL;
 		break;
 	case SUBMIT_REFUSED:
@@ -139,6 +152,24 @@ hold(struct service *svc, const struct job *job, uint64_t wait_ms)
 }
 
 /*
+ * For how long the create is its sender's.  One takes half of a lease at most; one
+ * that is answered with the end takes as long as its provider says, though not longer
+ * than the job.
+ */
+static uint64_t
+limit_create(const struct service *svc, const struct provider *p, const struct job *job,
+	struct http_request *rq)
+{
+	uint64_t lease_ms = svc->settings->lease_ms;
+	bool lasts = p->caps & PROVIDER_SYNC;
+	uint64_t most_ms = lasts ? (uint64_t)job->time_left_ms : lease_ms / 2;
+
+	if (rq->timeout_ms > most_ms)
+		rq->timeout_ms = (uint32_t)most_ms;
+	return lasts ? lease_ms / 2 + rq->timeout_ms : lease_ms;
+}
+
+/*
  * The job is known to be `submitting` before a byte is sent; and nothing is
  * sent after the lease, less what the call may take, is over: another worker
  * may look for the prediction then.
@@ -147,9 +178,9 @@ static void
 send_create(struct service *svc, struct job *job)
 {
 	const struct job_event begin = { .kind = EV_SEND };
-	const struct apply how = { .road = "reply" };
-	int64_t lease_us = (int64_t)svc->settings->lease_ms * 1000;
-	int64_t claimed_us = clock_boot_us();
+	struct apply how = { .road = "reply" };
+	int64_t lease_us, claimed_us = clock_boot_us();
+	struct buf handle = BUF_INIT(HANDLE_MAX);
 	struct http_request rq = HTTP_REQUEST_INIT;
 	struct http_response rs = HTTP_RESPONSE_INIT;
 	struct err err = ERR_INIT;
@@ -161,7 +192,7 @@ send_create(struct service *svc, struct job *job)
 	bool moved = false;
 	enum err_code rc;
 
-	rc = p ? build_request(svc, p, settings, job, &rq, &err)
+	rc = p ? build_request(svc, p, settings, job, &rq, &handle, &err)
 		: err_set(&err, ERR_CONFIG, "this program has no provider \"%s\"", job->provider);
 	if (rc == ERR_CONFIG || rc == ERR_INPUT_GONE) {
 		const struct job_event gone = { .kind = EV_REFUSED,
@@ -181,8 +212,9 @@ send_create(struct service *svc, struct job *job)
 		hold(svc, job, wait_ms);
 		goto out;
 	}
-	if (rq.timeout_ms > svc->settings->lease_ms / 2)
-		rq.timeout_ms = (uint32_t)(svc->settings->lease_ms / 2);
+	how.handle = handle.len ? buf_str(&handle) : NULL;
+	how.lease_ms = limit_create(svc, p, job, &rq);
+	lease_us = (int64_t)how.lease_ms * 1000;
 	rq.not_after_boot_us = claimed_us + lease_us - (int64_t)rq.timeout_ms * 1000;
 	attempts = job->attempts;
 	PAUSE_POINT("submitting.uncommitted");
@@ -202,6 +234,7 @@ send_create(struct service *svc, struct job *job)
 out:
 	http_request_clear(&rq);
 	http_response_clear(&rs);
+	buf_clear(&handle);
 }
 
 /* Its lease is over: whoever sent it has gone, and counts it no more. */
@@ -232,6 +265,22 @@ may_have_one(struct service *svc, const struct job *job)
 	return open;
 }
 
+/* A create that is answered with the end keeps its thread for minutes: those have
+ * threads of their own. */
+static bool
+lasts(const struct job *job)
+{
+	const struct provider *p = provider_by_name(job->provider);
+
+	return p && p->caps & PROVIDER_SYNC;
+}
+
+void
+create_step(struct service *svc, struct job *job)
+{
+	send_create(svc, job);
+}
+
 void
 submit_step(struct service *svc, struct job *job)
 {
@@ -244,6 +293,8 @@ submit_step(struct service *svc, struct job *job)
 		step_apply(svc, job, &deadline, &how);
 	else if (may_have_one(svc, job))
 		step_later(svc, job, backoff_ms(job->tries + 1));
-	else
+	else if (!lasts(job))
 		send_create(svc, job);
+	else if (!workers_hand_over(svc->workers, job))
+		hold(svc, job, jittered_ms(FULL_WAIT_MS));
 }

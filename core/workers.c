@@ -14,11 +14,11 @@
 #include "core/pause.h"
 #include "core/remove.h"
 #include "core/retain.h"
-#include "core/secret.h"
 #include "core/sign.h"
 #include "core/stray.h"
+#include "core/verifier.h"
 
-#define LANES 3
+#define LANES 4
 #define TICK_MS 250		/* how often Postgres is asked what is due */
 #define REMOVE_TICK_MS 5000	/* and what is to be removed, without a hint */
 #define QUEUE_MAX 256		/* hints kept in memory, per lane */
@@ -43,7 +43,7 @@ struct doing {
 struct lane {
 	struct workers *workers;
 	const char *name;
-	unsigned states;		/* mask of 1 << enum gen_state */
+	unsigned states;		/* mask of 1 << enum gen_state; 0: its jobs are handed over */
 	void (*step)(struct service *svc, struct job *job);
 	size_t max_threads;
 
@@ -71,7 +71,7 @@ struct workers {
 	struct uuid owner, job;
 	atomic_bool dry;
 	pthread_t remover;		/* ends strays, removes the files of deleted jobs, prunes,
-					 * fetches secrets */
+					 * fetches verifiers */
 	bool has_remover;
 	pthread_mutex_t lock;		/* guards the six below: two threads' sleep */
 	pthread_cond_t wake, wake_remover;
@@ -97,6 +97,7 @@ static const struct {
 	void (*step)(struct service *svc, struct job *job);
 } kinds[LANES] = {
 	{ "submit", 1u << GEN_QUEUED | 1u << GEN_SUBMITTING, submit_step },
+	{ "create", 0, create_step },
 	{ "poll", 1u << GEN_UNCERTAIN | 1u << GEN_RUNNING, look_step },
 	{ "store", 1u << GEN_STORING, store_step },
 };
@@ -129,6 +130,15 @@ lane_grow_if_needed(struct lane *lane)
 		(void)lane_grow(lane);
 }
 
+/* With its lock held, and room in the queue. */
+static void
+lane_put(struct lane *lane, const struct item *item)
+{
+	lane->queue[(lane->first + lane->n++) % QUEUE_MAX] = *item;
+	lane_grow_if_needed(lane);
+	pthread_cond_signal(&lane->work);
+}
+
 /* false: the queue is full. */
 static bool
 lane_push(struct lane *lane, const struct item *item)
@@ -137,13 +147,38 @@ lane_push(struct lane *lane, const struct item *item)
 
 	pthread_mutex_lock(&lane->lock);
 	fits = lane->n < QUEUE_MAX;
-	if (fits) {
-		lane->queue[(lane->first + lane->n++) % QUEUE_MAX] = *item;
-		lane_grow_if_needed(lane);
-		pthread_cond_signal(&lane->work);
-	}
+	if (fits)
+		lane_put(lane, item);
 	pthread_mutex_unlock(&lane->lock);
 	return fits;
+}
+
+/* Threads with nothing to do.  With its lock held. */
+static size_t
+lane_free(const struct lane *lane)
+{
+	size_t taken = lane->n + lane->busy;
+
+	return taken < lane->max_threads ? lane->max_threads - taken : 0;
+}
+
+bool
+workers_hand_over(struct workers *w, struct job *job)
+{
+	const struct item item = { .job = *job, .claimed = true };
+	struct lane *lane = w->lanes;
+	bool taken;
+
+	while (lane->states)
+		lane++;
+	pthread_mutex_lock(&lane->lock);
+	taken = lane_free(lane) > 0 && !atomic_load(&w->stopping);
+	if (taken)
+		lane_put(lane, &item);
+	pthread_mutex_unlock(&lane->lock);
+	if (taken)
+		*job = (struct job){ .request = NULL };
+	return taken;
 }
 
 static bool
@@ -163,15 +198,6 @@ lane_pop(struct lane *lane, struct item *ret)
 	}
 	pthread_mutex_unlock(&lane->lock);
 	return !stopping;
-}
-
-/* Threads with nothing to do.  With its lock held. */
-static size_t
-lane_free(const struct lane *lane)
-{
-	size_t taken = lane->n + lane->busy;
-
-	return taken < lane->max_threads ? lane->max_threads - taken : 0;
 }
 
 /* For how many free threads a backlog is worth a statement: one for each would be
@@ -269,7 +295,7 @@ do_item(struct lane *lane, struct item *item)
 		memcpy(item->job.trace, named.trace, sizeof named.trace);
 	}
 	/* It may have moved on between the hint and the claim. */
-	if (lane->states & 1u << item->job.state)
+	if (!lane->states || lane->states & 1u << item->job.state)
 		do_step(lane, &item->job);
 	else if (jobs_defer(w->db, &item->job, 0, &err) == ERR_OK)
 		workers_hint(w, item->job.state, &item->job.owner, &item->job.id);
@@ -323,6 +349,8 @@ schedule_lane(struct workers *w, struct lane *lane)
 	size_t want, n = 0;
 	bool none;
 
+	if (!lane->states)
+		return true;
 	pthread_mutex_lock(&lane->lock);
 	want = lane_free(lane);
 	pthread_mutex_unlock(&lane->lock);
@@ -442,7 +470,7 @@ renew_sometimes(struct workers *w)
 		return;
 	w->renewed_us = now_us;
 	for (size_t i = 0; i < LANES; i++)
-		if (!(w->lanes[i].states & 1u << GEN_SUBMITTING))
+		if (w->lanes[i].states && !(w->lanes[i].states & 1u << GEN_SUBMITTING))
 			renew_leases(w, &w->lanes[i]);
 }
 
@@ -581,7 +609,7 @@ remove_run(void *arg)
 
 		json_begin();
 		set_removing(w, true, false);
-		secret_step(svc);
+		verifier_step(svc);
 		more = stray_step(svc);
 		more |= remove_sweep_step(svc);
 		more |= remove_step(svc);
@@ -722,7 +750,8 @@ enum err_code
 workers_start(struct service *svc, struct err *err)
 {
 	size_t workers = (size_t)svc->settings->workers;
-	const size_t max_threads[LANES] = { workers - workers / 2, (size_t)svc->settings->pollers, workers / 2 };
+	const size_t max_threads[LANES] = { workers - workers / 2, (size_t)svc->settings->lasting_creates,
+		(size_t)svc->settings->pollers, workers / 2 };
 
 	return start(svc, max_threads, NULL, err);
 }
@@ -730,7 +759,7 @@ workers_start(struct service *svc, struct err *err)
 enum err_code
 workers_start_for(struct service *svc, struct job *job, struct err *err)
 {
-	static const size_t one_each[LANES] = { 1, 1, 1 };
+	static const size_t one_each[LANES] = { 1, 1, 1, 1 };
 	enum err_code rc = start(svc, one_each, job, err);
 
 	job_clear(job);

@@ -1,7 +1,7 @@
 /*
- * Threads that wait for providers and storages.  Submitting, polling and
- * storing have threads of their own, so that a large video never delays a
- * poll.  Work comes from memory (a job that this process just made or moved)
+ * Threads that wait for providers and storages.  Submitting, creates that are
+ * answered with the end, polling and storing have threads of their own, so that a
+ * large video never delays a poll.  Work comes from memory (a job that this process just made or moved)
  * and from Postgres (whatever is due); what memory forgets, Postgres brings.
  */
 #ifndef GENGATE_CORE_WORKERS_H
@@ -57,8 +57,13 @@ bool workers_are_dry(struct workers *workers);
 enum err_code service_claim(struct service *svc, const struct uuid *owner, const struct uuid *id,
 	struct job *ret, struct err *err) MUST_CHECK;
 
+/* A claimed job whose create will last, to one of the threads for those.  true: *job is
+ * stolen.  false: all of them are taken. */
+bool workers_hand_over(struct workers *workers, struct job *job);
+
 /* One step of a claimed job; what each state's action is.  job_clear() it after. */
 void submit_step(struct service *svc, struct job *job);	/* queued, submitting */
+void create_step(struct service *svc, struct job *job);	/* queued, handed over */
 void poll_step(struct service *svc, struct job *job);	/* running */
 void store_step(struct service *svc, struct job *job);	/* storing */
 

@@ -2,6 +2,8 @@
 
 #include "db/jobs.h"
 
+#include <strings.h>
+
 #include "base/clock.h"
 #include "base/log.h"
 #include "db/combine.h"
@@ -43,6 +45,7 @@ void
 job_clear(struct job *job)
 {
 	mem_free(job->prediction_id);
+	mem_free(job->handle);
 	mem_free(job->model);
 	mem_free(job->provider);
 	json_decref(job->request);
@@ -102,6 +105,7 @@ job_from_row(const PGresult *res, int row, int64_t asked_boot_us, struct job *re
 	if (!job.request && json_error_code(&json_err) != json_error_out_of_memory)
 		return err_set(err, ERR_INTERNAL, "job %s: request: %s", job_id, json_err.text);
 	if (!dup_into(&job.prediction_id, row_text(res, row, "prediction_id")) ||
+	    !dup_into(&job.handle, row_text(res, row, "handle")) ||
 	    !dup_into(&job.model, row_text(res, row, "model")) ||
 	    !dup_into(&job.provider, row_text(res, row, "provider")) || !job.request) {
 		job_clear(&job);
@@ -227,7 +231,8 @@ jobs_settled(struct db *db, const struct uuid *owner, const struct uuid *job_id,
 		rc = err_set(err, ERR_INTERNAL, "job %s: status %s is unknown to this program",
 			params[1], row_text(res, 0, "status"));
 	if (!rc && (!dup_into(&job.provider, row_text(res, 0, "provider")) ||
-		    !dup_into(&job.prediction_id, row_text(res, 0, "prediction_id"))))
+		    !dup_into(&job.prediction_id, row_text(res, 0, "prediction_id")) ||
+		    !dup_into(&job.handle, row_text(res, 0, "handle"))))
 		rc = err_set(err, ERR_NOMEM, "job %s", params[1]);
 	if (rc)
 		job_clear(&job);
@@ -334,28 +339,91 @@ jobs_renew(struct db *db, const struct uuid *owner, const struct uuid *job_id,
 	return rc;
 }
 
+/* Seconds, or NULL for none that were told. */
+static const char *
+seconds_of(struct text *t, const struct job_move *move)
+{
+	snprintf(t->s, sizeof t->s, "%.3f", move->seconds);
+	return move->seconds > 0 && move->seconds < 1e9 ? t->s : NULL;
+}
+
 static enum err_code
 settle(struct db *db, struct job *job, const struct job_move *move, const char *detail,
 	PGresult **ret, struct err *err)
 {
-	struct text o, j, version;
+	struct text o, j, version, seconds;
 	const char *params[] = {
 		id(&o, &job->owner), id(&j, &job->id), num(&version, job->version),
 		gen_status_name(move->status),
 		move->status == GEN_FAILED ? err_name(move->error) : NULL,
-		move->event, move->delivery, detail, move->prediction_id,
+		move->event, move->delivery, detail, move->prediction_id, move->handle,
+		seconds_of(&seconds, move),
 	};
 
 	return db_query(db, SQL_job_settle, params, N(params), ret, err);
+}
+
+/* It came inside an answer: a data: URI, or base64 alone. */
+static bool
+is_inline(const json_t *output)
+{
+	const char *s = json_string_value(output);
+
+	return s && (!strchr(s, ':') || strncasecmp(s, "data:", 5) == 0);
+}
+
+/* Too large to be carried about with its job: it has a statement of its own, and is
+ * listed by its index alone. */
+static enum err_code
+put_inline(struct db *db, const struct job *job, size_t index, const json_t *output, struct err *err)
+{
+	struct text o, j, i;
+	const char *params[] = {
+		id(&o, &job->owner), id(&j, &job->id), num(&i, (int64_t)index), json_string_value(output),
+	};
+	PGresult *res = NULL;
+	enum err_code rc = db_query(db, SQL_asset_inline, params, N(params), &res, err);
+
+	PQclear(res);
+	return rc;
+}
+
+/* What is to be listed, as text; *ret NULL where there is nothing. */
+static enum err_code
+list_outputs(struct db *db, const struct job *job, const json_t *outputs, char **ret, struct err *err)
+{
+	json_t *list = json_array(), *each;
+	enum err_code rc = ERR_OK;
+	size_t i;
+
+	if (!outputs)
+		goto out;
+	json_array_foreach(outputs, i, each) {
+		bool apart = is_inline(each);
+
+		if (!rc && apart)
+			rc = put_inline(db, job, i, each, err);
+		if (json_array_append_new(list, apart ? json_string("data:") : json_incref(each)))
+			break;
+	}
+	if (!rc && (json_array_size(list) != json_array_size(outputs) || !(*ret = dump(list))))
+		rc = err_set(err, ERR_NOMEM, "job's outputs");
+out:
+	json_decref(list);
+	return rc;
 }
 
 static enum err_code
 move_live(struct db *db, struct job *job, const struct job_move *move, const char *detail,
 	PGresult **ret, struct err *err)
 {
-	struct text o, j, version, due, lease, attempts, deadline, by, tries, misses;
-	char *outputs = dump(move->outputs);
+	struct text o, j, version, due, lease, attempts, deadline, by, tries, misses, seconds;
+	char *outputs = NULL, *price = NULL;
 	int64_t nonce = 0;
+	enum err_code rc = list_outputs(db, job, move->outputs, &outputs, err);
+
+	if (!rc && move->price && !(price = json_write(move->price, JSON_COMPACT | JSON_REAL_PRECISION(15))))
+		rc = err_set(err, ERR_NOMEM, "job's price");
 	const char *params[] = {
 		id(&o, &job->owner), id(&j, &job->id), num(&version, job->version),
 		gen_state_name(move->state), num(&due, move->due_ms),
@@ -364,28 +432,38 @@ move_live(struct db *db, struct job *job, const struct job_move *move, const cha
 		gen_status_name(move->status), move->event, move->delivery, detail, outputs,
 		move->deadline_ms >= 0 ? num(&deadline, move->deadline_ms) : NULL,
 		cancels[move->cancel], by.s, num(&tries, move->tries), num(&misses, move->misses),
-		move->sent_as,
+		move->sent_as, move->handle, seconds_of(&seconds, move), price,
 	};
-	enum err_code rc;
 
-	if (move->outputs && !outputs)
-		return err_set(err, ERR_NOMEM, "job's outputs");
-	rc = crypto_random(&nonce, sizeof nonce, err);
+	if (!rc)
+		rc = crypto_random(&nonce, sizeof nonce, err);
 	num(&by, nonce);
 	if (!rc)
 		rc = db_query(db, SQL_job_move, params, N(params), ret, err);
 	mem_free(outputs);
+	mem_free(price);
 	return rc;
+}
+
+/* from: stolen; NULL: by nothing. */
+static void
+replace(char **to, char **from)
+{
+	mem_free(*to);
+	*to = from ? *from : NULL;
+	if (from)
+		*from = NULL;
 }
 
 enum err_code
 jobs_move(struct db *db, struct job *job, const struct job_move *move, struct err *err)
 {
-	char *detail = dump(move->detail), *prediction_id = NULL;
+	char *detail = dump(move->detail), *prediction_id = NULL, *handle = NULL;
 	PGresult *res = NULL;
 	enum err_code rc;
 
-	if ((move->detail && !detail) || !dup_into(&prediction_id, move->prediction_id))
+	if ((move->detail && !detail) || !dup_into(&prediction_id, move->prediction_id) ||
+	    !dup_into(&handle, move->handle))
 		rc = err_set(err, ERR_NOMEM, "job's trail");
 	else if (move->state == GEN_SETTLED)
 		rc = settle(db, job, move, detail, &res, err);
@@ -399,6 +477,12 @@ jobs_move(struct db *db, struct job *job, const struct job_move *move, struct er
 		snprintf(job->outputs_road, sizeof job->outputs_road, "%s", road ? road : "");
 	}
 	if (!rc) {
+		bool sends = move->state == GEN_SUBMITTING && job->state != GEN_SUBMITTING;
+
+		if (handle || sends || move->state == GEN_QUEUED)
+			replace(&job->handle, move->state == GEN_QUEUED ? NULL : &handle);
+		if (prediction_id || move->state == GEN_QUEUED)
+			replace(&job->prediction_id, move->state == GEN_QUEUED ? NULL : &prediction_id);
 		job->state = move->state;
 		job->status = move->status;
 		job->attempts = move->attempts;
@@ -409,14 +493,9 @@ jobs_move(struct db *db, struct job *job, const struct job_move *move, struct er
 			job->cancel = move->cancel;
 		if (move->deadline_ms >= 0)
 			job->time_left_ms = move->deadline_ms;
-		if (prediction_id || move->state == GEN_QUEUED) {
-			mem_free(job->prediction_id);
-			job->prediction_id = move->state == GEN_QUEUED ? NULL : prediction_id;
-			if (job->prediction_id)
-				prediction_id = NULL;
-		}
 	}
 	mem_free(prediction_id);
+	mem_free(handle);
 	PQclear(res);
 	mem_free(detail);
 	return rc;
@@ -450,6 +529,21 @@ jobs_alone(struct db *db, const struct job *job, const char *prediction_id, bool
 
 	if (!rc)
 		*ret = PQntuples(res) > 0 && strcmp(row_text(res, 0, "alone"), "t") == 0;
+	PQclear(res);
+	return rc;
+}
+
+enum err_code
+jobs_knows_delivery(struct db *db, const struct uuid *owner, const struct uuid *job_id,
+	const char *delivery, bool *ret, struct err *err)
+{
+	struct text o, j;
+	const char *params[] = { id(&o, owner), id(&j, job_id), delivery };
+	PGresult *res = NULL;
+	enum err_code rc = db_query(db, SQL_job_delivery, params, N(params), &res, err);
+
+	if (!rc)
+		*ret = row_i64(res, 0, "known", 0) != 0;
 	PQclear(res);
 	return rc;
 }
@@ -675,8 +769,10 @@ assets_open(struct db *db, const struct job *job, struct asset **ret, size_t *re
 			rc = err_set(err, ERR_NOMEM, "outputs of job %s", params[1]);
 	}
 	for (; !rc && n < rows; n++) {
+		const char *source = row_text(res, (int)n, "source_url");
+
 		assets[n].index = (int)row_i64(res, (int)n, "index", 0);
-		if (!dup_into(&assets[n].source_url, row_text(res, (int)n, "source_url")))
+		if (!dup_into(&assets[n].source_url, strcmp(source, "data:") == 0 ? NULL : source))
 			rc = err_set(err, ERR_NOMEM, "outputs of job %s", params[1]);
 	}
 	if (rc) {
@@ -685,6 +781,22 @@ assets_open(struct db *db, const struct job *job, struct asset **ret, size_t *re
 		*ret = assets;
 		*ret_n = n;
 	}
+	PQclear(res);
+	return rc;
+}
+
+enum err_code
+assets_inline(struct db *db, const struct job *job, int index, char **ret, struct err *err)
+{
+	struct text o, j, i;
+	const char *params[] = { id(&o, &job->owner), id(&j, &job->id), num(&i, index) };
+	PGresult *res = NULL;
+	enum err_code rc = db_query(db, SQL_asset_inline_get, params, N(params), &res, err);
+
+	if (!rc && PQntuples(res) == 0)
+		rc = err_set(err, ERR_NOT_FOUND, "output %d of job %s is not there any more", index, params[1]);
+	if (!rc && !dup_into(ret, row_text(res, 0, "inline")))
+		rc = err_set(err, ERR_NOMEM, "output %d of job %s", index, params[1]);
 	PQclear(res);
 	return rc;
 }

@@ -31,6 +31,7 @@ struct job {
 					 * none; when loaded */
 	char sent_as[24];		/* whose account these went to; "": not known */
 	char *prediction_id;		/* NULL: none known.  Before `running` a hint only */
+	char *handle;			/* how a prediction of its is reached, or NULL */
 	char *model;
 	char *provider;
 	json_t *request;
@@ -66,8 +67,8 @@ enum err_code jobs_create(struct db *db, const struct job_new *job, enum create_
 enum err_code jobs_load(struct db *db, const struct uuid *owner, const struct uuid *id,
 	struct job *ret, struct err *err) MUST_CHECK;
 
-/* A job that has settled: of ret owner, id, state, status, provider and prediction
- * are set.  ERR_NOT_FOUND: there is no such job of that owner. */
+/* A job that has settled: of ret owner, id, state, status, provider, prediction
+ * and handle are set.  ERR_NOT_FOUND: there is no such job of that owner. */
 enum err_code jobs_settled(struct db *db, const struct uuid *owner, const struct uuid *id,
 	struct job *ret, struct err *err) MUST_CHECK;
 
@@ -105,7 +106,10 @@ struct job_move {
 	const char *delivery;		/* the webhook's own id, or NULL */
 	const json_t *detail;		/* for the trail, or NULL */
 	const char *prediction_id;	/* NULL: as it was */
-	const json_t *outputs;		/* array of source URLs to list, or NULL */
+	const char *handle;		/* NULL: as it was, or with GEN_SUBMITTING: none */
+	double seconds;			/* that the provider worked; 0: as it was */
+	const json_t *price;		/* with GEN_SUBMITTING, or NULL */
+	const json_t *outputs;		/* what to list, as in gen_observation, or NULL */
 	int64_t due_ms;			/* the next action, from now; negative: as it was */
 	int64_t lease_ms;		/* 0: the lease is given back; negative: as it was */
 	int32_t attempts, tries, misses;
@@ -133,6 +137,10 @@ enum err_code jobs_alone(struct db *db, const struct job *job, const char *predi
 /* Something for the trail that moved nothing.  delivery, detail may be NULL. */
 enum err_code jobs_note(struct db *db, const struct uuid *owner, const struct uuid *id,
 	const char *event, const char *delivery, const json_t *detail, struct err *err) MUST_CHECK;
+
+/* Has that delivery of a webhook been taken, or noted? */
+enum err_code jobs_knows_delivery(struct db *db, const struct uuid *owner, const struct uuid *id,
+	const char *delivery, bool *ret, struct err *err) MUST_CHECK;
 
 /* What the owner may see, as a JSON object: id, status, version, model,
  * provider, error_code, metadata, created_us, started_us, completed_us, assets
@@ -167,12 +175,17 @@ enum err_code jobs_versions(struct db *db, struct job_version *list, size_t n,
 /* One output that is neither kept nor given up. */
 struct asset {
 	int index;
-	char *source_url;
+	char *source_url;		/* NULL: it came inside an answer, see assets_inline() */
 };
 
 enum err_code assets_open(struct db *db, const struct job *job,
 	struct asset **ret, size_t *ret_n, struct err *err) MUST_CHECK;
 void assets_free(struct asset **assets, size_t n);
+
+/* An output that came inside an answer: base64, or a data: URI.  The caller owns *ret:
+ * mem_free().  ERR_NOT_FOUND: it is not there any more. */
+enum err_code assets_inline(struct db *db, const struct job *job, int index, char **ret,
+	struct err *err) MUST_CHECK;
 
 struct stored_asset {
 	int index;

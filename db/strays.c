@@ -11,15 +11,17 @@ stray_clear(struct stray *stray)
 {
 	mem_free(stray->prediction_id);
 	mem_free(stray->provider);
+	mem_free(stray->handle);
 	memset(stray, 0, sizeof *stray);
 }
 
 enum err_code
 strays_add(struct db *db, const struct uuid *owner, const struct uuid *job,
-	const char *prediction_id, const char *provider, const char *road, struct err *err)
+	const char *prediction_id, const char *handle, const char *provider, const char *road,
+	struct err *err)
 {
 	char o[UUID_TEXT_SIZE], j[UUID_TEXT_SIZE];
-	const char *params[] = { o, j, prediction_id, provider, road };
+	const char *params[] = { o, j, prediction_id, provider, road, handle };
 	PGresult *res = NULL;
 	enum err_code rc;
 
@@ -51,16 +53,19 @@ static enum err_code
 stray_from_row(const PGresult *res, struct stray *ret, struct err *err)
 {
 	const char *owner = row_text(res, 0, "owner_id"), *job = row_text(res, 0, "job_id");
+	const char *handle = row_text(res, 0, "handle"), *road = row_text(res, 0, "road");
 	struct stray stray = {
 		.attempts = (int32_t)row_i64(res, 0, "attempts", 0),
 		.misses = (int32_t)row_i64(res, 0, "misses", 0),
+		.answered = road && strcmp(road, "reply") == 0,
 	};
 
 	if (uuid_parse(owner, strlen(owner), &stray.owner) || uuid_parse(job, strlen(job), &stray.job))
 		return err_set(err, ERR_INTERNAL, "stray of job %s", job);
 	stray.prediction_id = mem_strdup(row_text(res, 0, "prediction_id"));
 	stray.provider = mem_strdup(row_text(res, 0, "provider"));
-	if (!stray.prediction_id || !stray.provider) {
+	stray.handle = handle ? mem_strdup(handle) : NULL;
+	if (!stray.prediction_id || !stray.provider || (handle && !stray.handle)) {
 		stray_clear(&stray);
 		return err_set(err, ERR_NOMEM, "stray of job %s", job);
 	}

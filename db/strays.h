@@ -14,6 +14,8 @@ struct stray {
 	struct uuid owner, job;
 	char *prediction_id;
 	char *provider;
+	char *handle;			/* how it is reached, or NULL */
+	bool answered;			/* a create's own answer named it */
 	int32_t attempts;		/* looks that were taken */
 	int32_t misses;			/* of these, those in a row that did not find it */
 };
@@ -21,9 +23,10 @@ struct stray {
 void stray_clear(struct stray *stray);
 
 /* Committed when this returns; nothing happens if it is known already.  road: NULL
- * or how it was heard of. */
+ * or how it was heard of; handle: NULL or how it is reached. */
 enum err_code strays_add(struct db *db, const struct uuid *owner, const struct uuid *job,
-	const char *prediction_id, const char *provider, const char *road, struct err *err) MUST_CHECK;
+	const char *prediction_id, const char *handle, const char *provider, const char *road,
+	struct err *err) MUST_CHECK;
 
 /* Is any of this job's not dealt with yet? */
 enum err_code strays_open(struct db *db, const struct uuid *owner, const struct uuid *job,

@@ -53,7 +53,8 @@ static bool
 is_refused(const struct shown *shown)
 {
 	return shown->status == GEN_FAILED && (shown->error == ERR_PROVIDER_REJECTED ||
-		shown->error == ERR_PROVIDER_UNAVAILABLE || shown->error == ERR_INPUT_GONE);
+		shown->error == ERR_CONTENT_BLOCKED || shown->error == ERR_PROVIDER_UNAVAILABLE ||
+		shown->error == ERR_INPUT_GONE);
 }
 
 /* How the job stands, to a client that created it with this request. */

@@ -45,6 +45,7 @@ void
 status_reply_clear(struct status_reply *reply)
 {
 	gen_observation_clear(&reply->obs);
+	mem_free(reply->follow);
 	mem_free(reply->message);
 	memset(reply, 0, sizeof *reply);
 }
@@ -57,7 +58,7 @@ find_reply_clear(struct find_reply *reply)
 		json_decref(reply->found[i].input);
 	}
 	mem_free(reply->found);
-	mem_free(reply->next);
+	mem_free(reply->follow);
 	mem_free(reply->message);
 	memset(reply, 0, sizeof *reply);
 }

@@ -7,10 +7,8 @@
  */
 #include "config.h"
 
-#include <strings.h>
-
 #include "base/clock.h"
-#include "base/url.h"
+#include "providers/call.h"
 #include "providers/provider.h"
 #include "providers/reply.h"
 #include "providers/standard_webhooks.h"
@@ -24,9 +22,6 @@
 
 /* The smallest Cancel-After that is taken. */
 #define CANCEL_AFTER_MIN_S 5
-
-/* Theirs have 26. */
-#define PREDICTION_ID_MAX 200
 
 struct replicate {
 	char *url;
@@ -54,14 +49,9 @@ static void
 check(const void *settings, struct buf *mistakes)
 {
 	const struct replicate *r = settings;
-	struct url url = { .scheme = NULL };
 	struct err err = ERR_INIT;
 
-	if (!r->url || url_parse(r->url, &url) || url.has_userinfo || strpbrk(r->url, "?#") ||
-	    r->url[strlen(r->url) - 1] == '/')
-		cfg_mistake(mistakes, "replicate_url", "has to be an http or https URL "
-			"without user, query, fragment and a slash at its end");
-	url_clear(&url);
+	call_check_url("replicate_url", r->url, mistakes);
 	if (!r->token)
 		cfg_mistake(mistakes, "replicate_token", "has to be set to use Replicate");
 	if (r->webhook_secret && standard_webhooks_check(r->webhook_secret, &err))
@@ -72,6 +62,17 @@ static const char *
 api_url(const void *settings)
 {
 	return ((const struct replicate *)settings)->url;
+}
+
+/* A model is optional where "deployment" is there. */
+static void
+check_profile(const json_t *on, const char *where, struct buf *mistakes)
+{
+	static const char *const members[] = { "model", "deployment", "input", NULL };
+
+	call_check_members(on, members, where, mistakes);
+	call_check_text(on, json_object_get(on, "deployment") ? "deployment" : "model", where, mistakes);
+	call_check_object(on, "input", where, mistakes);
 }
 
 static void
@@ -126,21 +127,31 @@ create_body(const struct gen_spec *spec)
 }
 
 static enum err_code
-add_auth(const struct replicate *r, struct http_request *rq)
+authorize(const void *settings, struct http_request *rq)
 {
-	struct buf value = BUF_INIT(1024);
-	enum err_code rc;
+	return call_credentials(rq, "Authorization", "Bearer", ((const struct replicate *)settings)->token);
+}
 
-	buf_printf(&value, "Bearer %s", r->token);
-	rc = value.err ? value.err : http_request_add_header(rq, "Authorization", buf_str(&value));
-	buf_wipe(&value);
-	return rc;
+/* A request without a body; url is cleared. */
+static enum err_code
+make_request(const struct replicate *r, enum http_method method, struct buf *url,
+	struct http_request *rq, const char *what, struct err *err)
+{
+	enum err_code rc = call_begin(rq, method, url, STATUS_TIMEOUT_MS);
+
+	if (!rc)
+		rc = authorize(r, rq);
+	return rc ? err_set(err, rc, "Replicate's %s request", what) : ERR_OK;
 }
 
 static enum err_code
-authorize(const void *settings, struct http_request *rq)
+add_cancel_after(struct http_request *rq, uint64_t seconds)
 {
-	return add_auth(settings, rq);
+	char after[32];
+
+	snprintf(after, sizeof after, "%llus",
+		(unsigned long long)(seconds < CANCEL_AFTER_MIN_S ? CANCEL_AFTER_MIN_S : seconds));
+	return http_request_add_header(rq, "Cancel-After", after);
 }
 
 static enum err_code
@@ -148,43 +159,22 @@ submit_request(const void *settings, const struct gen_spec *spec, struct http_re
 	struct err *err)
 {
 	const struct replicate *r = settings;
-	struct buf url = BUF_INIT(4096), after = BUF_INIT(32);
-	char key[UUID_TEXT_SIZE];
-	json_t *body;
-	char *text;
-	uint64_t seconds = spec->time_left_ms / 1000;
+	struct buf url = BUF_INIT(4096);
 	enum err_code rc;
 
 	if (!json_is_object(json_object_get(spec->on, "input")))
 		return err_set(err, ERR_CONFIG, "the model's profile has no input for Replicate");
-	body = create_body(spec);
-	text = json_write(body, JSON_COMPACT);
-	uuid_format(&spec->job_id, key);
 	put_api_url(&url, r);
 	put_create_path(&url, spec->on);
-	buf_printf(&after, "%llus",
-		(unsigned long long)(seconds < CANCEL_AFTER_MIN_S ? CANCEL_AFTER_MIN_S : seconds));
-
-	rq->method = HTTP_POST;
-	rq->timeout_ms = SUBMIT_TIMEOUT_MS;
-	rc = text ? ERR_OK : ERR_NOMEM;
+	rc = call_begin(rq, HTTP_POST, &url, SUBMIT_TIMEOUT_MS);
 	if (!rc)
-		rc = url.err ? url.err : http_request_set_url(rq, buf_str(&url));
+		rc = call_json(rq, create_body(spec));
 	if (!rc)
-		rc = http_request_set_body(rq, text, strlen(text));
+		rc = call_idempotency_key(rq, &spec->job_id);
 	if (!rc)
-		rc = http_request_add_header(rq, "Content-Type", "application/json");
-	/* No provider documents this header; it costs nothing and nothing relies on it. */
+		rc = add_cancel_after(rq, spec->time_left_ms / 1000);
 	if (!rc)
-		rc = http_request_add_header(rq, "Idempotency-Key", key);
-	if (!rc)
-		rc = after.err ? after.err : http_request_add_header(rq, "Cancel-After", buf_str(&after));
-	if (!rc)
-		rc = add_auth(r, rq);
-	buf_clear(&url);
-	buf_clear(&after);
-	json_decref(body);
-	mem_free(text);
+		rc = authorize(r, rq);
 	return rc ? err_set(err, rc, "Replicate's create request") : ERR_OK;
 }
 
@@ -215,14 +205,22 @@ read_status(const char *word, struct gen_observation *obs)
 	obs->status_known = false;
 }
 
-/* What is no string is left out. */
-static int
-keep_text(char **to, const json_t *v)
+/* Its codes stand in brackets behind the text; E005: flagged as sensitive. */
+static enum err_code
+why_failed(const json_t *doc, enum err_code error)
 {
-	if (!json_is_string(v))
-		return 0;
-	*to = reply_text(json_string_value(v), json_string_length(v));
-	return *to ? 0 : -1;
+	const char *text = reply_string(doc, "error");
+
+	return error == ERR_PROVIDER_FAILED && text && strstr(text, "(E005)") ? ERR_CONTENT_BLOCKED : error;
+}
+
+/* What is billed where a model is billed by time. */
+static double
+predict_seconds(const json_t *doc)
+{
+	double s = json_number_value(json_object_get(json_object_get(doc, "metrics"), "predict_time"));
+
+	return s > 0 ? s : 0;
 }
 
 /* A prediction, from a create, a status call or a webhook: only id and status
@@ -237,51 +235,18 @@ read_prediction(const json_t *doc, struct gen_observation *ret, struct err *err)
 	if (!id || !*id || strlen(id) > PREDICTION_ID_MAX || !status)
 		return err_set(err, ERR_BAD_REQUEST, "not a prediction: id or status is missing");
 	read_status(status, &obs);
+	obs.error = why_failed(doc, obs.error);
+	obs.seconds = predict_seconds(doc);
 	obs.data_removed = json_is_true(json_object_get(doc, "data_removed"));
 	obs.outputs = reply_collect_urls(json_object_get(doc, "output"));
-	if (keep_text(&obs.prediction_id, json_object_get(doc, "id")) ||
-	    keep_text(&obs.status_text, json_object_get(doc, "status")) ||
-	    keep_text(&obs.message, json_object_get(doc, "error")) ||
-	    keep_text(&obs.webhook_url, json_object_get(doc, "webhook")) || !obs.outputs) {
+	if (reply_keep(&obs.prediction_id, doc, "id") || reply_keep(&obs.status_text, doc, "status") ||
+	    reply_keep(&obs.message, doc, "error") || reply_keep(&obs.webhook_url, doc, "webhook") ||
+	    !obs.outputs) {
 		gen_observation_clear(&obs);
 		return err_set(err, ERR_NOMEM, "prediction");
 	}
 	*ret = obs;
 	return ERR_OK;
-}
-
-/* A 2xx that is no prediction, in our words: its own hold the prompt, and the
- * webhook's URL with its token. */
-static char *
-read_no_prediction(const struct http_response *rs)
-{
-	struct buf text = BUF_INIT(200);
-
-	buf_printf(&text, "HTTP %ld, and its %zu bytes are no prediction", rs->status, rs->body.len);
-	return buf_take(&text);
-}
-
-/* The provider's own words of a refusal: `detail` (text, or FastAPI's list),
- * else `title`, else the bytes as they are.  NULL: no memory. */
-static char *
-read_problem(const struct http_response *rs, const json_t *doc)
-{
-	const json_t *detail = json_object_get(doc, "detail"), *title = json_object_get(doc, "title");
-	char *list, *ret;
-
-	if (rs->status >= 200 && rs->status < 300)
-		return read_no_prediction(rs);
-	if (json_string_length(detail) > 0)
-		return reply_text(json_string_value(detail), json_string_length(detail));
-	if (json_is_array(detail) && (list = json_write(detail, JSON_COMPACT))) {
-		ret = reply_text(list, strlen(list));
-		mem_free(list);
-		return ret;
-	}
-	/* invalid_fields says more than the title above it. */
-	if (json_string_length(title) > 0 && !json_object_get(doc, "invalid_fields"))
-		return reply_text(json_string_value(title), json_string_length(title));
-	return reply_text(buf_str(&rs->body), rs->body.len);
 }
 
 static enum err_code
@@ -293,27 +258,14 @@ submit_reply(const void *settings, const struct http_response *rs, struct submit
 	enum err_code rc = ERR_OK;
 
 	(void)settings;
-	if (rs->status >= 200 && rs->status < 300) {
-		/* It was taken, whatever the code; an answer that cannot be read
-		 * leaves open under which id. */
-		rc = doc ? read_prediction(doc, &reply.obs, NULL) : ERR_BAD_REQUEST;
-		reply.outcome = rc ? SUBMIT_UNKNOWN : SUBMIT_ACCEPTED;
-		if (rc == ERR_BAD_REQUEST)
-			rc = ERR_OK;
-	} else if (rs->status == 429) {
-		reply.outcome = SUBMIT_DEFERRED;
-		reply.retry_after_ms = reply_retry_after_ms(rs, doc);
-	} else if (rs->status == 401 || rs->status == 402 || rs->status == 403) {
-		reply.outcome = SUBMIT_REFUSED;
-		reply.error = ERR_PROVIDER_UNAVAILABLE;
-	} else if (rs->status >= 400 && rs->status < 500 && rs->status != 408) {
-		reply.outcome = SUBMIT_REFUSED;
-		reply.error = ERR_PROVIDER_REJECTED;
-	} else {
-		reply.outcome = SUBMIT_UNKNOWN;
-	}
-	if (!rc && reply.outcome != SUBMIT_ACCEPTED && !(reply.message = read_problem(rs, doc)))
-		rc = ERR_NOMEM;
+	/* A 2xx was taken, whatever the code; one that cannot be read leaves open under
+	 * which id. */
+	if (rs->status >= 200 && rs->status < 300 && doc)
+		rc = read_prediction(doc, &reply.obs, NULL);
+	if (!rc && reply.obs.prediction_id)
+		reply.outcome = SUBMIT_ACCEPTED;
+	else if (rc != ERR_NOMEM)
+		rc = reply_to_create(rs, doc, &reply);
 	json_decref(doc);
 	if (rc) {
 		submit_reply_clear(&reply);
@@ -323,70 +275,52 @@ submit_reply(const void *settings, const struct http_response *rs, struct submit
 	return ERR_OK;
 }
 
-static enum err_code
-status_request(const void *settings, const char *prediction_id, struct http_request *rq,
-	struct err *err)
+static void
+put_prediction(struct buf *url, const struct replicate *r, const struct look_query *query)
 {
-	const struct replicate *r = settings;
-	struct buf url = BUF_INIT(4096);
-	enum err_code rc;
-
-	put_api_url(&url, r);
-	buf_puts(&url, "/predictions/");
-	buf_put_urlenc(&url, prediction_id, strlen(prediction_id), NULL);
-	rq->method = HTTP_GET;
-	rq->timeout_ms = STATUS_TIMEOUT_MS;
-	rc = url.err ? url.err : http_request_set_url(rq, buf_str(&url));
-	if (!rc)
-		rc = add_auth(r, rq);
-	buf_clear(&url);
-	return rc ? err_set(err, rc, "Replicate's status request") : ERR_OK;
+	put_api_url(url, r);
+	buf_puts(url, "/predictions/");
+	buf_put_urlenc(url, query->prediction_id, strlen(query->prediction_id), NULL);
 }
 
 static enum err_code
-cancel_request(const void *settings, const char *prediction_id, struct http_request *rq,
+status_request(const void *settings, const struct look_query *query, struct http_request *rq,
 	struct err *err)
 {
-	const struct replicate *r = settings;
 	struct buf url = BUF_INIT(4096);
-	enum err_code rc;
 
-	put_api_url(&url, r);
-	buf_puts(&url, "/predictions/");
-	buf_put_urlenc(&url, prediction_id, strlen(prediction_id), NULL);
+	put_prediction(&url, settings, query);
+	return make_request(settings, HTTP_GET, &url, rq, "status", err);
+}
+
+static enum err_code
+cancel_request(const void *settings, const struct look_query *query, struct http_request *rq,
+	struct err *err)
+{
+	struct buf url = BUF_INIT(4096);
+
+	put_prediction(&url, settings, query);
 	buf_puts(&url, "/cancel");
-	rq->method = HTTP_POST;
-	rq->timeout_ms = STATUS_TIMEOUT_MS;
-	rc = url.err ? url.err : http_request_set_url(rq, buf_str(&url));
-	if (!rc)
-		rc = add_auth(r, rq);
-	buf_clear(&url);
-	return rc ? err_set(err, rc, "Replicate's cancel request") : ERR_OK;
+	return make_request(settings, HTTP_POST, &url, rq, "cancel", err);
 }
 
 /* Of a cancel, too: it answers with the prediction as it is then. */
 static enum err_code
-status_reply(const void *settings, const struct http_response *rs, struct status_reply *ret,
-	struct err *err)
+status_reply(const void *settings, const struct look_query *query, const struct http_response *rs,
+	struct status_reply *ret, struct err *err)
 {
 	struct status_reply reply = { .outcome = STATUS_LATER, .obs = GEN_OBSERVATION_INIT };
 	json_t *doc = reply_json(buf_str(&rs->body), rs->body.len);
 	enum err_code rc = ERR_OK;
 
 	(void)settings;
-	if (rs->status >= 200 && rs->status < 300 && doc) {
+	(void)query;
+	if (rs->status >= 200 && rs->status < 300 && doc)
 		rc = read_prediction(doc, &reply.obs, NULL);
-		if (!rc)
-			reply.outcome = STATUS_SEEN;
-		else if (rc == ERR_BAD_REQUEST)
-			rc = ERR_OK;
-	} else if (rs->status == 404) {
-		reply.outcome = STATUS_GONE;
-	} else if (rs->status == 429) {
-		reply.retry_after_ms = reply_retry_after_ms(rs, doc);
-	}
-	if (!rc && reply.outcome != STATUS_SEEN && !(reply.message = read_problem(rs, doc)))
-		rc = ERR_NOMEM;
+	if (!rc && reply.obs.prediction_id)
+		reply.outcome = STATUS_SEEN;
+	else if (rc != ERR_NOMEM)
+		rc = reply_to_look(rs, doc, &reply);
 	json_decref(doc);
 	if (rc) {
 		status_reply_clear(&reply);
@@ -394,23 +328,6 @@ status_reply(const void *settings, const struct http_response *rs, struct status
 	}
 	*ret = reply;
 	return ERR_OK;
-}
-
-/* Is it on the API's own host?  Our token goes there.  ERR_INVALID: no. */
-static enum err_code
-check_own(const struct replicate *r, const char *text)
-{
-	struct url own = { .scheme = NULL }, url = { .scheme = NULL };
-	enum err_code rc = url_parse(r->url, &own);
-
-	if (!rc)
-		rc = url_parse(text, &url);
-	if (!rc && (url.has_userinfo || strcmp(own.scheme, url.scheme) != 0 ||
-		    strcasecmp(own.host, url.host) != 0 || own.port != url.port))
-		rc = ERR_INVALID;
-	url_clear(&own);
-	url_clear(&url);
-	return rc;
 }
 
 static void
@@ -432,23 +349,17 @@ find_request(const void *settings, const struct find_query *query, struct http_r
 {
 	const struct replicate *r = settings;
 	struct buf url = BUF_INIT(8192);
-	enum err_code rc = query->next ? check_own(r, query->next) : ERR_OK;
+	enum err_code rc = query->follow ? call_check_own(r->url, query->follow) : ERR_OK;
 
 	if (rc)
 		return err_set(err, rc, "the list's next page is not on the API's own host");
-	if (query->next) {
-		buf_puts(&url, query->next);
+	if (query->follow) {
+		buf_puts(&url, query->follow);
 	} else {
 		put_api_url(&url, r);
 		put_window(&url, query);
 	}
-	rq->method = HTTP_GET;
-	rq->timeout_ms = STATUS_TIMEOUT_MS;
-	rc = url.err ? url.err : http_request_set_url(rq, buf_str(&url));
-	if (!rc)
-		rc = add_auth(r, rq);
-	buf_clear(&url);
-	return rc ? err_set(err, rc, "Replicate's list request") : ERR_OK;
+	return make_request(r, HTTP_GET, &url, rq, "list", err);
 }
 
 static enum err_code
@@ -476,11 +387,11 @@ read_next(const struct replicate *r, const json_t *doc, struct find_reply *reply
 
 	if (!next || json_is_null(next))
 		return ERR_OK;
-	rc = url ? check_own(r, url) : ERR_INVALID;
+	rc = url ? call_check_own(r->url, url) : ERR_INVALID;
 	if (rc == ERR_NOMEM)
 		return rc;
 	reply->cut |= rc != ERR_OK;
-	if (!rc && !(reply->next = mem_strdup(url)))
+	if (!rc && !(reply->follow = mem_strdup(url)))
 		return ERR_NOMEM;
 	return ERR_OK;
 }
@@ -526,7 +437,7 @@ find_reply(const void *settings, const struct http_response *rs, struct find_rep
 	} else {
 		if (rs->status == 429)
 			reply.retry_after_ms = reply_retry_after_ms(rs, doc);
-		reply.message = read_problem(rs, doc);
+		reply.message = reply_problem(rs, doc);
 		rc = reply.message ? ERR_OK : ERR_NOMEM;
 	}
 	json_decref(doc);
@@ -544,24 +455,17 @@ probe_request(const void *settings, struct http_request *rq, struct err *err)
 {
 	const struct replicate *r = settings;
 	struct buf url = BUF_INIT(4096);
-	enum err_code rc;
 
 	put_api_url(&url, r);
 	buf_puts(&url, "/account");
-	rq->method = HTTP_GET;
-	rq->timeout_ms = STATUS_TIMEOUT_MS;
-	rc = url.err ? url.err : http_request_set_url(rq, buf_str(&url));
-	if (!rc)
-		rc = add_auth(r, rq);
-	buf_clear(&url);
-	return rc ? err_set(err, rc, "Replicate's account request") : ERR_OK;
+	return make_request(r, HTTP_GET, &url, rq, "account", err);
 }
 
 static enum err_code
 probe_reply(const void *settings, const struct http_response *rs, struct err *err)
 {
 	json_t *doc = reply_json(buf_str(&rs->body), rs->body.len);
-	char *said = rs->status == 200 ? NULL : read_problem(rs, doc);
+	char *said = rs->status == 200 ? NULL : reply_problem(rs, doc);
 	enum err_code rc = ERR_OK;
 
 	(void)settings;
@@ -608,17 +512,10 @@ secret_request(const void *settings, struct http_request *rq, struct err *err)
 {
 	const struct replicate *r = settings;
 	struct buf url = BUF_INIT(4096);
-	enum err_code rc;
 
 	put_api_url(&url, r);
 	buf_puts(&url, "/webhooks/default/secret");
-	rq->method = HTTP_GET;
-	rq->timeout_ms = STATUS_TIMEOUT_MS;
-	rc = url.err ? url.err : http_request_set_url(rq, buf_str(&url));
-	if (!rc)
-		rc = add_auth(r, rq);
-	buf_clear(&url);
-	return rc ? err_set(err, rc, "Replicate's secret request") : ERR_OK;
+	return make_request(r, HTTP_GET, &url, rq, "secret", err);
 }
 
 /* Nothing of the answer goes into a log. */
@@ -649,13 +546,12 @@ webhook_ready(const void *settings)
 }
 
 static enum err_code
-webhook_verify(const void *settings, const char *secret, const struct webhook *wh, int64_t now_s,
+webhook_verify(const void *settings, const char *fetched, const struct webhook *wh, int64_t now_s,
 	char **ret_delivery, struct err *err)
 {
 	const struct replicate *r = settings;
+	const char *secret = r->webhook_secret ? r->webhook_secret : fetched;
 
-	if (r->webhook_secret)
-		secret = r->webhook_secret;
 	if (!secret)
 		return err_set(err, ERR_SIGNATURE, "replicate_webhook_secret is not set");
 	return standard_webhooks_verify(secret, wh, now_s, ret_delivery, err);
@@ -677,20 +573,21 @@ webhook_parse(const void *settings, const struct webhook *wh, struct gen_observa
 const struct provider provider_replicate = {
 	.name = "replicate",
 	.title = "Replicate",
-	.caps = PROVIDER_WEBHOOK | PROVIDER_CANCEL | PROVIDER_FIND | PROVIDER_SECRET,
+	.caps = PROVIDER_WEBHOOK | PROVIDER_CANCEL | PROVIDER_FIND | PROVIDER_VERIFIER,
 	.options = options,
 	.settings_size = sizeof(struct replicate),
 	.output_hosts = output_hosts,
 	.retention_ms = RETENTION_MS,
 	.check = check,
 	.api_url = api_url,
+	.check_profile = check_profile,
 	.authorize = authorize,
 	.probe = { probe_request, probe_reply },
-	.submit = { submit_request, submit_reply },
+	.submit = { .request = submit_request, .reply = submit_reply },
 	.get_status = { status_request, status_reply },
 	.cancel = { cancel_request, status_reply },
 	.find = { find_request, find_reply },
-	.secret = { secret_request, secret_reply },
+	.verifier = { .request = secret_request, .reply = secret_reply },
 	.webhook_ready = webhook_ready,
 	.webhook_verify = webhook_verify,
 	.webhook_probe = webhook_probe,

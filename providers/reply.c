@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #include "base/clock.h"
+#include "providers/provider.h"
 
 #define TEXT_MAX 2000
 #define DEPTH_MAX 32
@@ -152,6 +153,100 @@ reply_text(const char *s, size_t len)
 			*to++ = s[i];
 	*to = '\0';
 	return ret;
+}
+
+enum err_code
+reply_keep(char **to, const json_t *object, const char *member)
+{
+	const json_t *v = json_object_get(object, member);
+	char *text;
+
+	if (!json_is_string(v))
+		return ERR_OK;
+	text = reply_text(json_string_value(v), json_string_length(v));
+	if (!text)
+		return ERR_NOMEM;
+	mem_free(*to);
+	*to = text;
+	return ERR_OK;
+}
+
+/* Its own words hold the prompt, and the webhook's URL with its token. */
+static char *
+describe_unread(const struct http_response *rs)
+{
+	struct buf text = BUF_INIT(200);
+
+	buf_printf(&text, "HTTP %ld, and its %zu bytes cannot be read as what was asked for",
+		rs->status, rs->body.len);
+	return buf_take(&text);
+}
+
+/* The member of a problem that says most; NULL: none does. */
+static const json_t *
+find_words(const json_t *body)
+{
+	static const char *const members[] = { "detail", "error", "message" };
+
+	for (size_t i = 0; i < sizeof members / sizeof *members; i++) {
+		const json_t *v = json_object_get(body, members[i]);
+		const json_t *inner = json_object_get(v, "message");
+
+		if (json_string_length(inner) > 0)
+			return inner;
+		if (json_string_length(v) > 0 || json_array_size(v) > 0)
+			return v;
+	}
+	return NULL;
+}
+
+char *
+reply_problem(const struct http_response *rs, const json_t *body)
+{
+	const json_t *words = find_words(body), *title = json_object_get(body, "title");
+	char *list, *ret;
+
+	if (rs->status >= 200 && rs->status < 300)
+		return describe_unread(rs);
+	if (json_is_array(words) && (list = json_write(words, JSON_COMPACT))) {
+		ret = reply_text(list, strlen(list));
+		mem_free(list);
+		return ret;
+	}
+	/* invalid_fields says more than the title above it. */
+	if (!words && json_string_length(title) > 0 && !json_object_get(body, "invalid_fields"))
+		words = title;
+	if (json_is_string(words))
+		return reply_text(json_string_value(words), json_string_length(words));
+	return reply_text(buf_str(&rs->body), rs->body.len);
+}
+
+enum err_code
+reply_to_create(const struct http_response *rs, const json_t *body, struct submit_reply *ret)
+{
+	ret->outcome = SUBMIT_UNKNOWN;
+	if (rs->status == 429) {
+		ret->outcome = SUBMIT_DEFERRED;
+		ret->retry_after_ms = reply_retry_after_ms(rs, body);
+	} else if (rs->status >= 400 && rs->status < 500 && rs->status != 408) {
+		ret->outcome = SUBMIT_REFUSED;
+		ret->error = rs->status >= 401 && rs->status <= 403
+			? ERR_PROVIDER_UNAVAILABLE : ERR_PROVIDER_REJECTED;
+	}
+	ret->message = reply_problem(rs, body);
+	return ret->message ? ERR_OK : ERR_NOMEM;
+}
+
+enum err_code
+reply_to_look(const struct http_response *rs, const json_t *body, struct status_reply *ret)
+{
+	bool gone = rs->status == 404 || rs->status == 410;
+
+	ret->outcome = gone ? STATUS_GONE : STATUS_LATER;
+	if (rs->status == 429)
+		ret->retry_after_ms = reply_retry_after_ms(rs, body);
+	ret->message = reply_problem(rs, body);
+	return ret->message ? ERR_OK : ERR_NOMEM;
 }
 
 static uint64_t

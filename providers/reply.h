@@ -22,6 +22,33 @@ json_t *reply_json(const char *p, size_t len);
  * inside, which would hide its rest.  Borrowed. */
 const char *reply_string(const json_t *object, const char *member);
 
+/* A string member as reply_text() has it; what is no string leaves *to as it is.
+ * ERR_NOMEM. */
+enum err_code reply_keep(char **to, const json_t *object, const char *member) MUST_CHECK;
+
+/*
+ * The provider's own words of a refusal: `detail`, `error` or `message`, as text, as
+ * FastAPI's list, or as an object with a `message`; else `title`, else the bytes as
+ * they are.  Of a 2xx, whose bytes may hold the prompt, that it could not be read.
+ * As reply_text().
+ */
+char *reply_problem(const struct http_response *rs, const json_t *body);
+
+/*
+ * What an answer to a create means by its HTTP status alone, where it is no 2xx: 429
+ * deferred, with retry_after_ms; 401, 402, 403 refused as unavailable; other 4xx but
+ * 408 refused as rejected; all else unknown.  Of a 2xx: unknown.  ret->message is
+ * set.  ERR_NOMEM.
+ */
+struct submit_reply;
+enum err_code reply_to_create(const struct http_response *rs, const json_t *body,
+	struct submit_reply *ret) MUST_CHECK;
+
+/* The same of a status call or a cancel: 404 and 410 gone, all else later. */
+struct status_reply;
+enum err_code reply_to_look(const struct http_response *rs, const json_t *body,
+	struct status_reply *ret) MUST_CHECK;
+
 /* A copy without its NULs, cut after 2,000 bytes: for logs.  The caller owns it:
  * mem_free().  NULL: no memory. */
 char *reply_text(const char *s, size_t len);

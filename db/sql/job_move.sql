@@ -9,6 +9,8 @@
 -- $16 a number drawn for this move: a repetition, sent because the first answer
 -- was lost, knows its own move by it and has moved the job
 -- $17 tries  $18 misses  $19 with `submitting`: in whose account
+-- $20 how the prediction is reached, or null to keep; with `submitting` what is known of it
+-- $21 how long the provider worked, s, or null to keep  $22 with `submitting`: price or null
 -- $5 and $6 negative: due time and lease stay as they are
 -- Back to `queued` says that nothing exists: what was hinted at is forgotten.
 with moved as (
@@ -21,6 +23,13 @@ with moved as (
 		leased_by = case when $6::bigint is null then null else l.leased_by end,
 		prediction_id = case when $4::text = 'queued' then null
 			else coalesce($7::text, l.prediction_id) end,
+		-- A mark or a hint finds `submitting` already there, and a repetition its own.
+		handle = case when $4::text = 'queued' then null
+			when $4::text = 'submitting' and l.state <> 'submitting' then $20::text
+			else coalesce($20::text, l.handle) end,
+		price = case when $4::text = 'submitting' and l.state <> 'submitting' then $22::jsonb
+			else l.price end,
+		seconds = coalesce($21::double precision, l.seconds),
 		attempts = $8::integer, tries = $17::integer, misses = $18::integer,
 		-- A repetition finds the state changed already, and the times set.
 		sent_at = case when $4::text = 'submitting' and l.state <> 'submitting'

@@ -13,4 +13,4 @@ update public.generation_strays s
 set lease_until = now() + $1::bigint * interval '1 millisecond'
 from due
 where s.owner_id = due.owner_id and s.job_id = due.job_id and s.prediction_id = due.prediction_id
-returning s.owner_id, s.job_id, s.prediction_id, s.provider, s.attempts, s.misses
+returning s.owner_id, s.job_id, s.prediction_id, s.provider, s.road, s.handle, s.attempts, s.misses

@@ -175,7 +175,7 @@ outputs_are_listed_once(void **state)
 	struct err err = ERR_INIT;
 	struct job job = job_in(f, GEN_RUNNING);
 	struct job_move move = move_to(GEN_STORING);
-	json_t *first = json_pack("[sss]", "https://x/0?a=\"b\"", "https://x/1", "data:,2");
+	json_t *first = json_pack("[sss]", "https://x/0?a=\"b\"", "https://x/1", "https://x/2");
 	json_t *second = json_pack("[sss]", "https://y/0", "https://y/1", "https://y/2");
 	struct asset *assets;
 	size_t n;
@@ -197,6 +197,92 @@ outputs_are_listed_once(void **state)
 	assert_int_equal(sql_int(f->pg, "select count(*) from public.generation_assets"), 3);
 	json_decref(first);
 	json_decref(second);
+	job_clear(&job);
+}
+
+/* What came inside an answer is kept apart, until it is in the bucket or given up. */
+static void
+outputs_inside_an_answer(void **state)
+{
+	struct fixture *f = *state;
+	struct err err = ERR_INIT;
+	struct job job = job_in(f, GEN_RUNNING);
+	struct job_move move = move_to(GEN_STORING), end = move_to(GEN_SETTLED);
+	static const char *const sources[] = { "data:image/png;base64,QQ==", "https://x/1", "QUI=", "Qw==" };
+	const struct stored_asset kept = { .index = 2, .key = "k", .media = { .type = MEDIA_PNG }, .bytes = 2 };
+	json_t *outputs = json_pack("[ssss]", sources[0], sources[1], sources[2], sources[3]);
+	struct asset *assets;
+	char *text;
+	size_t n;
+
+	move.outputs = outputs;
+	WANT(ERR_OK, jobs_move(f->db, &job, &move, &err));
+	WANT(ERR_OK, assets_open(f->db, &job, &assets, &n, &err));
+	assert_int_equal(n, 4);
+	for (size_t i = 0; i < n; i++) {
+		bool apart = i != 1;
+
+		assert_true(!assets[i].source_url == apart);
+		WANT(apart ? ERR_OK : ERR_NOT_FOUND, assets_inline(f->db, &job, (int)i, &text, &err));
+		if (apart) {
+			assert_string_equal(text, sources[i]);
+			mem_free(text);
+		}
+	}
+	assets_free(&assets, n);
+	WANT(ERR_OK, assets_give_up(f->db, &job, 0, ERR_OUTPUTS_LOST, &err));
+	WANT(ERR_OK, assets_stored(f->db, &job, &kept, &err));
+	assert_int_equal(sql_int(f->pg, "select count(*) from public.generation_assets where inline is not null"), 1);
+	end.status = GEN_SUCCEEDED;
+	WANT(ERR_OK, jobs_move(f->db, &job, &end, &err));
+	assert_int_equal(sql_int(f->pg, "select count(*) from public.generation_assets where inline is not null"), 0);
+	json_decref(outputs);
+	job_clear(&job);
+}
+
+/* How a prediction is reached goes with the create that knew it, and stays known. */
+static void
+the_handle_goes_with_its_create(void **state)
+{
+	struct fixture *f = *state;
+	struct err err = ERR_INIT;
+	struct job job = created_job(f), loaded;
+	static const struct { enum gen_state state; const char *given, *want; } rows[] = {
+		{ GEN_SUBMITTING, "app", "app" },
+		{ GEN_SUBMITTING, NULL, "app" },	/* a mark */
+		{ GEN_UNCERTAIN, NULL, "app" },
+		{ GEN_QUEUED, NULL, NULL },
+		{ GEN_SUBMITTING, NULL, NULL },
+		{ GEN_UNCERTAIN, NULL, NULL },
+		{ GEN_RUNNING, "https://x/1", "https://x/1" },
+		{ GEN_RUNNING, NULL, "https://x/1" },
+		{ GEN_RUNNING, "https://x/2", "https://x/2" },
+		{ GEN_STORING, NULL, "https://x/2" },
+		{ GEN_SETTLED, NULL, "https://x/2" },
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct job_move move = move_to(rows[i].state);
+
+		if (rows[i].state == GEN_SETTLED)
+			move.status = GEN_SUCCEEDED;
+		move.handle = rows[i].given;
+		move.prediction_id = rows[i].state == GEN_RUNNING ? "p" : NULL;
+		WANT(ERR_OK, jobs_move(f->db, &job, &move, &err));
+		if (rows[i].state == GEN_SETTLED)
+			WANT(ERR_OK, jobs_settled(f->db, &job.owner, &job.id, &loaded, &err));
+		else
+			WANT(ERR_OK, jobs_load(f->db, &job.owner, &job.id, &loaded, &err));
+		for (int k = 0; k < 2; k++) {
+			const char *got = k ? loaded.handle : job.handle;
+
+			if (rows[i].want)
+				assert_string_equal(got, rows[i].want);
+			else
+				assert_null(got);
+		}
+		job_clear(&loaded);
+	}
 	job_clear(&job);
 }
 
@@ -570,6 +656,8 @@ test_move(void)
 		cmocka_unit_test_setup(a_settled_job_never_moves, fixture_empty),
 		cmocka_unit_test_setup(an_old_version_changes_nothing, fixture_empty),
 		cmocka_unit_test_setup(outputs_are_listed_once, fixture_empty),
+		cmocka_unit_test_setup(outputs_inside_an_answer, fixture_empty),
+		cmocka_unit_test_setup(the_handle_goes_with_its_create, fixture_empty),
 		cmocka_unit_test_setup(the_prediction_is_kept_or_taken, fixture_empty),
 		cmocka_unit_test_setup(a_cancel_mark_stays, fixture_empty),
 		cmocka_unit_test_setup(times_are_set_kept_and_given_back, fixture_empty),

@@ -9,7 +9,7 @@
 #include "core/find.h"
 #include "core/models.h"
 #include "core/pause.h"
-#include "core/secret.h"
+#include "core/verifier.h"
 #include "core/workers.h"
 #include "db/strays.h"
 #include "tests/db/db_test.h"
@@ -57,7 +57,7 @@ bench_up(struct bench *b, struct fixture *f, const char *answer)
 		.provider_settings = b->provider_settings };
 	snprintf(path, sizeof path, "%s/models.json", srcdir ? srcdir : ".");
 	WANT(ERR_OK, models_load(path, "replicate", &b->svc.models, &mistakes, &err));
-	WANT(ERR_OK, secrets_new(&b->svc.secrets, &err));
+	WANT(ERR_OK, verifiers_new(&b->svc.verifiers, &err));
 	WANT(ERR_OK, keyring_new("a key of sixteen characters", &b->svc.keys, &err));
 	WANT(ERR_OK, http_client_new(&http, &b->svc.http, &err));
 }
@@ -67,7 +67,7 @@ bench_down(struct bench *b)
 {
 	http_client_free(&b->svc.http);
 	keyring_free(&b->svc.keys);
-	secrets_free(&b->svc.secrets);
+	verifiers_free(&b->svc.verifiers);
 	models_free(&b->svc.models);
 	adapter_close(&b->adapter);
 	server_stop(&b->provider);
@@ -142,7 +142,7 @@ not_sent_while_a_stray_may_be_its_own(void **state)
 	WANT(ERR_OK, paused_new(&b.svc.paused, &err));
 	sql_do(f->pg, "update public.generation_jobs set model = 'flux-schnell'");
 	sql_do(f->pg, "update public.generation_live set attempts = 1");
-	WANT(ERR_OK, strays_add(f->db, &job.owner, &job.id, "p2", "replicate", "webhook", &err));
+	WANT(ERR_OK, strays_add(f->db, &job.owner, &job.id, "p2", NULL, "replicate", "webhook", &err));
 	mine = claimed(f, &job);
 	submit_step(&b.svc, &mine);
 	paused_free(&b.svc.paused);

@@ -10,7 +10,7 @@ add(struct fixture *f, const struct job *job, const char *prediction_id)
 {
 	struct err err = ERR_INIT;
 
-	WANT(ERR_OK, strays_add(f->db, &job->owner, &job->id, prediction_id, "replicate", "webhook", &err));
+	WANT(ERR_OK, strays_add(f->db, &job->owner, &job->id, prediction_id, NULL, "replicate", "webhook", &err));
 	assert_string_equal(err.text, "");
 }
 

@@ -22,7 +22,7 @@ def setup():
 @test
 def predictions_that_fail():
     jobs = {word: rig.submit(f"{word} of mine") for word in ("[fail]", "[nsfw]", "[empty]", "[null]", "[html]", "[404]")}
-    for word, code in (("[fail]", "provider_failed"), ("[nsfw]", "provider_failed"), ("[empty]", "no_output"),
+    for word, code in (("[fail]", "provider_failed"), ("[nsfw]", "content_blocked"), ("[empty]", "no_output"),
                        ("[null]", "outputs_lost"), ("[html]", "output_type"), ("[404]", "outputs_lost")):
         end = rig.fails(jobs[word], code)
         equal(end["assets"], [], "assets of " + word)

@@ -164,7 +164,7 @@ def a_secret_is_fetched_with_the_token():
         job = rig.submit("somebody calls")
         rig.succeeds(job)
         check("webhook" in roads(job), f"roads: {roads(job)}")
-        shared = rig.sql_value("SELECT value FROM generation_shared WHERE name = 'webhook-secret:replicate'")
+        shared = rig.sql_value("SELECT value FROM generation_shared WHERE name = 'webhook-verifier:replicate'")
         check(secret not in shared and secret.partition("_")[2] not in shared, "it is shared as it is")
 
         # Nobody asks for it who may know it from another.

@@ -30,6 +30,7 @@ static const struct row rows[] = {
 	{ GEN_QUEUED, EV_FOUND, STARTS, TO(GEN_RUNNING, GEN_STARTING) },
 	{ GEN_QUEUED, EV_NOT_THERE, NOTHING, STAYS },
 	{ GEN_QUEUED, EV_OBSERVED, SUCCEEDS, STAYS },
+	{ GEN_QUEUED, EV_HEARD, SUCCEEDS, STAYS },
 	{ GEN_QUEUED, EV_STORED, NOTHING, STAYS },
 	{ GEN_QUEUED, EV_STORE_FAILED, NOTHING, STAYS },
 	{ GEN_QUEUED, EV_CANCEL, NOTHING, ENDS(GEN_CANCELED) },
@@ -47,6 +48,7 @@ static const struct row rows[] = {
 	{ GEN_SUBMITTING, EV_FOUND, STARTS, TO(GEN_RUNNING, GEN_STARTING) },
 	{ GEN_SUBMITTING, EV_NOT_THERE, NOTHING, STAYS },
 	{ GEN_SUBMITTING, EV_OBSERVED, SUCCEEDS, TO(GEN_SUBMITTING, GEN_STARTING) },
+	{ GEN_SUBMITTING, EV_HEARD, SUCCEEDS, TO(GEN_SUBMITTING, GEN_STARTING) },
 	{ GEN_SUBMITTING, EV_STORED, NOTHING, STAYS },
 	{ GEN_SUBMITTING, EV_STORE_FAILED, NOTHING, STAYS },
 	{ GEN_SUBMITTING, EV_CANCEL, NOTHING, TO(GEN_SUBMITTING, GEN_STARTING) },
@@ -62,6 +64,7 @@ static const struct row rows[] = {
 	{ GEN_UNCERTAIN, EV_FOUND, SUCCEEDS, TO(GEN_STORING, GEN_PROCESSING) },
 	{ GEN_UNCERTAIN, EV_NOT_THERE, NOTHING, TO(GEN_QUEUED, GEN_STARTING) },
 	{ GEN_UNCERTAIN, EV_OBSERVED, SUCCEEDS, TO(GEN_UNCERTAIN, GEN_STARTING) },
+	{ GEN_UNCERTAIN, EV_HEARD, SUCCEEDS, TO(GEN_UNCERTAIN, GEN_STARTING) },
 	{ GEN_UNCERTAIN, EV_STORED, NOTHING, STAYS },
 	{ GEN_UNCERTAIN, EV_STORE_FAILED, NOTHING, STAYS },
 	{ GEN_UNCERTAIN, EV_CANCEL, NOTHING, TO(GEN_UNCERTAIN, GEN_STARTING) },
@@ -84,6 +87,8 @@ static const struct row rows[] = {
 	{ GEN_RUNNING, EV_OBSERVED, FAILS, FAILED(ERR_PROVIDER_FAILED) },
 	{ GEN_RUNNING, EV_OBSERVED, ABORTS, FAILED(ERR_TIMEOUT) },
 	{ GEN_RUNNING, EV_OBSERVED, CANCELS, ENDS(GEN_CANCELED) },
+	{ GEN_RUNNING, EV_HEARD, SUCCEEDS, TO(GEN_RUNNING, GEN_STARTING) },
+	{ GEN_RUNNING, EV_HEARD, FAILS, TO(GEN_RUNNING, GEN_STARTING) },
 	{ GEN_RUNNING, EV_STORED, NOTHING, STAYS },
 	{ GEN_RUNNING, EV_STORE_FAILED, NOTHING, STAYS },
 	{ GEN_RUNNING, EV_CANCEL, NOTHING, TO(GEN_RUNNING, GEN_STARTING) },
@@ -99,6 +104,7 @@ static const struct row rows[] = {
 	{ GEN_STORING, EV_NOT_THERE, NOTHING, STAYS },
 	{ GEN_STORING, EV_OBSERVED, CANCELS, STAYS },
 	{ GEN_STORING, EV_OBSERVED, SUCCEEDS, STAYS },
+	{ GEN_STORING, EV_HEARD, FAILS, STAYS },
 	{ GEN_STORING, EV_STORED, NOTHING, ENDS(GEN_SUCCEEDED) },
 	{ GEN_STORING, EV_STORE_FAILED, NOTHING, FAILED(ERR_PROVIDER_REJECTED) },
 	{ GEN_STORING, EV_CANCEL, NOTHING, STAYS },
@@ -195,6 +201,55 @@ the_table_has_every_pair(void **state)
 				fail_msg("no row for %s, %s", gen_state_name((enum gen_state)s),
 					job_event_name((enum job_event_kind)e));
 		}
+}
+
+/* A webhook that may be anybody's copy: a reason to look at what it names. */
+static void
+hearsay_is_looked_at(void **state)
+{
+	struct gen_observation obs;
+	struct job job = job_in(GEN_RUNNING);
+	const struct job_event ev = { .kind = EV_HEARD, .obs = &obs };
+	struct transition t;
+
+	(void)state;
+	observe(SUCCEEDS, &obs);
+	t = job_next(&job, &ev);
+	assert_true(t.looks && !t.takes_prediction && !t.lists_outputs && !t.stray);
+	obs.prediction_id = other;
+	t = job_next(&job, &ev);
+	assert_true(!t.moves && !t.looks);
+	assert_string_equal(t.stray, other);
+	json_decref(obs.outputs);
+}
+
+/* Where a provider has one word for both, who asked for its end decides. */
+static void
+failed_or_canceled(void **state)
+{
+	static const struct { enum gen_cancel cancel; bool either; enum gen_status want; } rows_of[] = {
+		{ GEN_CANCEL_USER, true, GEN_CANCELED },
+		{ GEN_CANCEL_USER, false, GEN_FAILED },
+		{ GEN_CANCEL_NONE, true, GEN_FAILED },
+		{ GEN_CANCEL_DEADLINE, true, GEN_FAILED },
+	};
+	struct gen_observation obs;
+	const struct job_event ev = { .kind = EV_OBSERVED, .obs = &obs };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows_of / sizeof *rows_of; i++) {
+		struct job job = job_in(GEN_RUNNING);
+		struct transition t;
+
+		observe(FAILS, &obs);
+		obs.or_canceled = rows_of[i].either;
+		job.cancel = rows_of[i].cancel;
+		t = job_next(&job, &ev);
+		assert_int_equal(t.status, rows_of[i].want);
+		if (t.status == GEN_FAILED)
+			assert_int_equal(t.error, job.cancel == GEN_CANCEL_DEADLINE ? ERR_TIMEOUT : ERR_PROVIDER_FAILED);
+		json_decref(obs.outputs);
+	}
 }
 
 /* The operator decides, once it is said that something may be lost. */
@@ -482,6 +537,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_state_and_event),
 		cmocka_unit_test(the_table_has_every_pair),
+		cmocka_unit_test(hearsay_is_looked_at),
+		cmocka_unit_test(failed_or_canceled),
 		cmocka_unit_test(settled_by_force),
 		cmocka_unit_test(settled_never_moves),
 		cmocka_unit_test(outcomes_of_another_attempt_do_not_count),

@@ -62,6 +62,12 @@ name_of(const char *id)
 }
 
 static bool
+has_news(enum job_event_kind kind)
+{
+	return kind == EV_ACCEPTED || kind == EV_FOUND || kind == EV_OBSERVED || kind == EV_HEARD;
+}
+
+static bool
 is_waiting(enum gen_state state)
 {
 	return state == GEN_SUBMITTING || state == GEN_UNCERTAIN;
@@ -107,6 +113,9 @@ static void
 check_ends(const struct node *from, const struct node *to, const struct step *s, const struct transition *t)
 {
 	NEVER(from->state == GEN_SETTLED && t->moves);
+	/* Nothing is believed that may be a copy. */
+	NEVER(s->ev.kind == EV_HEARD && (to->state != from->state || to->status != from->status));
+	NEVER(t->looks && (s->ev.kind != EV_HEARD || from->state != GEN_RUNNING));
 	NEVER((to->state == GEN_SETTLED) != gen_status_is_final(to->status));
 	NEVER(t->moves && (t->error != ERR_OK) != (t->status == GEN_FAILED));
 	NEVER(to->status < from->status);
@@ -122,7 +131,7 @@ check_ends(const struct node *from, const struct node *to, const struct step *s,
 static void
 check_predictions(const struct node *from, const struct node *to, const struct step *s, const struct transition *t)
 {
-	bool news = s->ev.kind == EV_ACCEPTED || s->ev.kind == EV_FOUND || s->ev.kind == EV_OBSERVED;
+	bool news = has_news(s->ev.kind);
 	enum named told = news ? name_of(s->ev.obs->prediction_id) : NONE, stray = name_of(t->stray);
 
 	NEVER((to->state == GEN_RUNNING || to->state == GEN_STORING) && to->named == NONE);
@@ -198,7 +207,7 @@ take_with_news(struct graph *g, int at, struct step s)
 
 				s.ev.obs = &obs;
 				/* The create's answer, and a record, say their id. */
-				if (named != NONE || s.ev.kind == EV_OBSERVED)
+				if (named != NONE || s.ev.kind == EV_OBSERVED || s.ev.kind == EV_HEARD)
 					take(g, at, &s);
 			}
 	json_decref(outputs[0]);
@@ -222,7 +231,7 @@ take_every_event(struct graph *g, int at)
 						.force = kind == EV_SETTLE && attempt > 0,
 					} };
 
-					if (kind == EV_ACCEPTED || kind == EV_FOUND || kind == EV_OBSERVED)
+					if (has_news(s.ev.kind))
 						take_with_news(g, at, s);
 					else
 						take(g, at, &s);

@@ -51,13 +51,13 @@ static void
 profiles(void **state)
 {
 	static const char text[] =
-		"{ \"small\": { \"on\": { \"replicate\": { \"input\": {} } } },\n"
+		"{ \"small\": { \"on\": { \"replicate\": { \"model\": \"a/b\", \"input\": {} } } },\n"
 		"  \"full\": { \"description\": \"all of it\", \"limits\": { \"count\": 100, \"inputs\": 2 },\n"
 		"    \"timeout\": \"5m\",\n"
 		"    \"on\": { \"fal\": { \"path\": \"x\" }, \"replicate\": { \"model\": \"a/b\", \"input\": { \"p\": \"$prompt\" } } } },\n"
 		"  \"least\": { \"limits\": { \"count\": 1, \"inputs\": 0 }, \"timeout\": \"1s\",\n"
-		"    \"on\": { \"replicate\": { \"input\": {} } } },\n"
-		"  \"most\": { \"limits\": {}, \"timeout\": \"24h\", \"on\": { \"replicate\": { \"input\": {} } } } }\n";
+		"    \"on\": { \"replicate\": { \"model\": \"a/b\", \"input\": {} } } },\n"
+		"  \"most\": { \"limits\": {}, \"timeout\": \"24h\", \"on\": { \"replicate\": { \"model\": \"a/b\", \"input\": {} } } } }\n";
 	static const struct { const char *name; uint64_t timeout_ms, count, inputs; } rows[] = {
 		{ "small", 0, 4, 0 },
 		{ "full", 300000, 100, 2 },
@@ -92,8 +92,8 @@ profiles(void **state)
 	models_free(&models);	/* once more does no harm */
 }
 
-#define ON "\"on\": { \"replicate\": { \"input\": {} } }"
-#define WITH_INPUT(x) "{ \"m\": { \"on\": { \"replicate\": { \"input\": { \"a\": " x " } } } } }"
+#define ON "\"on\": { \"replicate\": { \"model\": \"a/b\", \"input\": {} } }"
+#define WITH_INPUT(x) "{ \"m\": { \"on\": { \"replicate\": { \"model\": \"a/b\", \"input\": { \"a\": " x " } } } } }"
 
 static void
 every_mistake_has_its_words(void **state)
@@ -114,11 +114,18 @@ every_mistake_has_its_words(void **state)
 		{ "another provider", "{ \"m\": { \"on\": { \"fal\": { \"input\": {} } } } }",
 		  "\"on\" has nothing for the provider \"replicate\"", false },
 		{ "no input", "{ \"m\": { \"on\": { \"replicate\": { \"model\": \"a/b\" } } } }",
-		  "on.replicate.input has to be an object", false },
+		  "on.replicate: input has to be an object", false },
 		{ "provider no object", "{ \"m\": { \"on\": { \"replicate\": \"a/b\" } } }",
-		  "on.replicate.input has to be an object", false },
-		{ "input no object", "{ \"m\": { \"on\": { \"replicate\": { \"input\": \"$prompt\" } } } }",
-		  "on.replicate.input has to be an object", false },
+		  "on.replicate: has to be an object", false },
+		{ "input no object", "{ \"m\": { \"on\": { \"replicate\": { \"model\": \"a/b\", \"input\": \"$prompt\" } } } }",
+		  "on.replicate: input has to be an object", false },
+		{ "no model", "{ \"m\": { \"on\": { \"replicate\": { \"input\": {} } } } }",
+		  "on.replicate: model has to be a text", false },
+		{ "an empty model", "{ \"m\": { \"on\": { \"replicate\": { \"model\": \"\", \"input\": {} } } } }",
+		  "on.replicate: model has to be a text", false },
+		{ "what the provider does not take",
+		  "{ \"m\": { \"on\": { \"replicate\": { \"model\": \"a/b\", \"input\": {}, \"inputs\": {} } } } }",
+		  "on.replicate: has an unknown member \"inputs\"", false },
 		{ "limits no object", "{ \"m\": { \"limits\": 4, " ON " } }", "limits has to be an object", false },
 		{ "unknown limit", "{ \"m\": { \"limits\": { \"counts\": 4 }, " ON " } }",
 		  "limits has an unknown member \"counts\"", false },
@@ -148,7 +155,7 @@ every_mistake_has_its_words(void **state)
 		{ "misspelt beside the input", "{ \"m\": { \"on\": { \"replicate\": { \"model\": \"$mdl\", \"input\": {} } } } }",
 		  "\"$mdl\" stands for nothing", false },
 		{ "misspelt for another provider",
-		  "{ \"m\": { \"on\": { \"fal\": { \"x\": \"$y\" }, \"replicate\": { \"input\": {} } } } }",
+		  "{ \"m\": { \"on\": { \"fal\": { \"x\": \"$y\" }, \"replicate\": { \"model\": \"a/b\", \"input\": {} } } } }",
 		  "\"$y\" stands for nothing", false },
 		{ "too deep", WITH_INPUT("[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]"), "nests deeper than 16", false },
 	};
@@ -177,7 +184,7 @@ all_mistakes_are_told(void **state)
 	static const char text[] =
 		"{ \"one\": { \"timeout\": \"x\", \"limits\": { \"count\": -1, \"y\": 1 }, \"z\": 1, " ON " },\n"
 		"  \"good\": { " ON " },\n"
-		"  \"two\": { \"on\": { \"replicate\": { \"input\": { \"a\": \"$b\", \"c\": \"$d\" } } } } }\n";
+		"  \"two\": { \"on\": { \"replicate\": { \"model\": \"a/b\", \"input\": { \"a\": \"$b\", \"c\": \"$d\" } } } } }\n";
 	static const char *const want[] = { "model \"one\": has an unknown member \"z\"", "model \"one\": timeout",
 		"model \"one\": limits.count", "model \"one\": limits has an unknown member \"y\"",
 		"model \"two\": \"$b\"", "model \"two\": \"$d\"" };
@@ -271,7 +278,11 @@ templates(void **state)
 		struct models *models;
 		struct model m;
 
-		buf_printf(&text, "{ \"m\": { \"on\": { \"replicate\": %s } } }", rows[i].tmpl);
+		/* Which model is no matter, where a row does not say it. */
+		if (!json_object_get(want, "model"))
+			json_object_set_new(want, "model", json_string("a/b"));
+		buf_printf(&text, "{ \"m\": { \"on\": { \"replicate\": { %s%s } } }",
+			strstr(rows[i].tmpl, "{\"model\":") ? "" : "\"model\": \"a/b\", ", rows[i].tmpl + 1);
 		if (load(buf_str(&text), &models, &mistakes))
 			fail_msg("%s: %s", rows[i].name, buf_str(&mistakes));
 		assert_true(models_find(models, "m", &m));
@@ -301,7 +312,7 @@ static void
 nothing_for_a_provider(void **state)
 {
 	static const struct { const char *name, *provider; } rows[] = {
-		{ "not there", "bfl" }, { "no input", "fal" }, { "no object", "luma" }, { "no name", "" },
+		{ "not there", "bfl" }, { "no name", "" },
 	};
 	struct buf mistakes = BUF_INIT(4096);
 	struct models *models;
@@ -309,7 +320,7 @@ nothing_for_a_provider(void **state)
 	json_t *request = json_pack("{s{si}}", "params", "a", 1);
 
 	(void)state;
-	assert_int_equal(load("{ \"m\": { \"on\": { \"luma\": 5, \"fal\": { \"path\": \"x\" }, \"replicate\": { \"input\": {} } } } }",
+	assert_int_equal(load("{ \"m\": { \"on\": { \"fal\": { \"path\": \"x\" }, \"replicate\": { \"model\": \"a/b\", \"input\": {} } } } }",
 		&models, &mistakes), ERR_OK);
 	assert_true(models_find(models, "m", &m));
 	for (size_t i = 0; i < N(rows); i++) {

@@ -279,7 +279,7 @@ the_api_may_be_elsewhere(void **state)
 		ASSERT_ROW(rows[i].name, same(rq.url, rows[i].create));
 		http_request_clear(&rq);
 		rq = (struct http_request)HTTP_REQUEST_INIT;
-		assert_int_equal(a.p->get_status.request(a.settings, "p1", &rq, NULL), ERR_OK);
+		assert_int_equal(a.p->get_status.request(a.settings, &(struct look_query){ .prediction_id = "p1" }, &rq, NULL), ERR_OK);
 		ASSERT_ROW(rows[i].name, same(rq.url, rows[i].get));
 		http_request_clear(&rq);
 		json_decref(on);
@@ -302,8 +302,7 @@ status_is_asked_for(void **state)
 	for (size_t i = 0; i < N(rows); i++) {
 		struct http_request rq = HTTP_REQUEST_INIT;
 
-		ASSERT_ROW(rows[i].name, replicate.p->get_status.request(replicate.settings,
-			rows[i].id, &rq, NULL) == ERR_OK);
+		ASSERT_ROW(rows[i].name, replicate.p->get_status.request(replicate.settings, &(struct look_query){ .prediction_id = rows[i].id }, &rq, NULL) == ERR_OK);
 		ASSERT_ROW(rows[i].name, rq.method == HTTP_GET && !rq.body && rq.err == ERR_OK);
 		ASSERT_ROW(rows[i].name, same(rq.url, rows[i].url));
 		ASSERT_ROW(rows[i].name, rq.n_headers == 1);
@@ -499,7 +498,7 @@ throttled_until(void **state)
 		ASSERT_ROW(rows[i].name, replicate.p->submit.reply(replicate.settings, &rs, &created, NULL) == ERR_OK);
 		ASSERT_ROW(rows[i].name, created.outcome == SUBMIT_DEFERRED);
 		ASSERT_ROW(rows[i].name, created.retry_after_ms == rows[i].want_ms);
-		ASSERT_ROW(rows[i].name, replicate.p->get_status.reply(replicate.settings, &rs, &status, NULL) == ERR_OK);
+		ASSERT_ROW(rows[i].name, replicate.p->get_status.reply(replicate.settings, &(struct look_query){ .prediction_id = "p" }, &rs, &status, NULL) == ERR_OK);
 		ASSERT_ROW(rows[i].name, status.outcome == STATUS_LATER);
 		ASSERT_ROW(rows[i].name, status.retry_after_ms == rows[i].want_ms);
 		submit_reply_clear(&created);
@@ -601,7 +600,7 @@ statuses(void **state)
 			load_response(rows[i].file, &rs);
 		else
 			make_response(&rs, 200, NULL, rows[i].body, strlen(rows[i].body));
-		ASSERT_ROW(rows[i].name, replicate.p->get_status.reply(replicate.settings, &rs, &reply, NULL) == ERR_OK);
+		ASSERT_ROW(rows[i].name, replicate.p->get_status.reply(replicate.settings, &(struct look_query){ .prediction_id = "p" }, &rs, &reply, NULL) == ERR_OK);
 		ASSERT_ROW(rows[i].name, reply.outcome == STATUS_SEEN);
 		ASSERT_ROW(rows[i].name, !reply.message);
 		if (rows[i].id)
@@ -630,7 +629,7 @@ outputs_stay_in_order(void **state)
 
 	(void)state;
 	load_response("get-succeeded-object.json", &rs);
-	assert_int_equal(replicate.p->get_status.reply(replicate.settings, &rs, &reply, NULL), ERR_OK);
+	assert_int_equal(replicate.p->get_status.reply(replicate.settings, &(struct look_query){ .prediction_id = "p" }, &rs, &reply, NULL), ERR_OK);
 	assert_int_equal(json_array_size(reply.obs.outputs), N(want));
 	for (size_t i = 0; i < N(want); i++)
 		assert_string_equal(json_string_value(json_array_get(reply.obs.outputs, i)), want[i]);
@@ -662,7 +661,7 @@ outputs_do_not_nest_for_ever(void **state)
 			buf_putc(&body, ']');
 		buf_putc(&body, '}');
 		make_response(&rs, 200, NULL, buf_str(&body), body.len);
-		ASSERT_ROW(rows[i].name, replicate.p->get_status.reply(replicate.settings, &rs, &reply, NULL) == ERR_OK);
+		ASSERT_ROW(rows[i].name, replicate.p->get_status.reply(replicate.settings, &(struct look_query){ .prediction_id = "p" }, &rs, &reply, NULL) == ERR_OK);
 		ASSERT_ROW(rows[i].name, reply.outcome == rows[i].want);
 		ASSERT_ROW(rows[i].name, json_array_size(reply.obs.outputs) == rows[i].n);
 		status_reply_clear(&reply);
@@ -713,7 +712,7 @@ no_news(void **state)
 			load_response(rows[i].file, &rs);
 		else
 			make_response(&rs, rows[i].status, NULL, rows[i].body, strlen(rows[i].body));
-		ASSERT_ROW(rows[i].name, replicate.p->get_status.reply(replicate.settings, &rs, &reply, &err) == ERR_OK);
+		ASSERT_ROW(rows[i].name, replicate.p->get_status.reply(replicate.settings, &(struct look_query){ .prediction_id = "p" }, &rs, &reply, &err) == ERR_OK);
 		ASSERT_ROW(rows[i].name, err.code == ERR_OK);
 		ASSERT_ROW(rows[i].name, reply.outcome == rows[i].outcome);
 		ASSERT_ROW(rows[i].name, reply.message && has(reply.message, rows[i].message));
@@ -741,7 +740,7 @@ long_answers(void **state)
 	buf_puts(&body, "\",\"output\":[\"https://a/b\"]}");
 	assert_int_equal(body.err, ERR_OK);
 	make_response(&rs, 200, NULL, body.p, body.len);
-	assert_int_equal(replicate.p->get_status.reply(replicate.settings, &rs, &reply, NULL), ERR_OK);
+	assert_int_equal(replicate.p->get_status.reply(replicate.settings, &(struct look_query){ .prediction_id = "p" }, &rs, &reply, NULL), ERR_OK);
 	assert_int_equal(reply.outcome, STATUS_SEEN);
 	assert_int_equal(reply.obs.status, GEN_SUCCEEDED);
 	assert_int_equal(json_array_size(reply.obs.outputs), 1);
@@ -781,7 +780,7 @@ answers_that_end_early(void **state)
 			assert_non_null(created.message);
 			assert_null(strstr(created.message, "lighthouse"));
 			assert_null(strstr(created.message, "sealed"));
-			assert_int_equal(replicate.p->get_status.reply(replicate.settings, &rs, &status, NULL), ERR_OK);
+			assert_int_equal(replicate.p->get_status.reply(replicate.settings, &(struct look_query){ .prediction_id = "p" }, &rs, &status, NULL), ERR_OK);
 			assert_int_equal(status.outcome, STATUS_LATER);
 			assert_null(strstr(status.message, "lighthouse"));
 			assert_int_equal(replicate.p->webhook_parse(replicate.settings, &wh, &obs, NULL), ERR_BAD_REQUEST);
@@ -825,7 +824,7 @@ members_may_be_anything(void **state)
 				json_object_del(body, name);
 			dump = json_dumps(body, 0);
 			make_response(&rs, 200, NULL, dump, strlen(dump));
-			assert_int_equal(replicate.p->get_status.reply(replicate.settings, &rs, &reply, NULL), ERR_OK);
+			assert_int_equal(replicate.p->get_status.reply(replicate.settings, &(struct look_query){ .prediction_id = "p" }, &rs, &reply, NULL), ERR_OK);
 			if (reply.outcome != (sure ? STATUS_SEEN : STATUS_LATER))
 				fail_msg("%s = %s", name, values[i] ? values[i] : "(absent)");
 			status_reply_clear(&reply);
@@ -849,7 +848,7 @@ long_words(void **state)
 		buf_puts(&body, "\xc3\xa9");
 	buf_puts(&body, "\"}");
 	make_response(&rs, 200, NULL, buf_str(&body), body.len);
-	assert_int_equal(replicate.p->get_status.reply(replicate.settings, &rs, &reply, NULL), ERR_OK);
+	assert_int_equal(replicate.p->get_status.reply(replicate.settings, &(struct look_query){ .prediction_id = "p" }, &rs, &reply, NULL), ERR_OK);
 	/* Cut, between two characters. */
 	assert_int_equal(strlen(reply.obs.message), 1999);
 	status_reply_clear(&reply);
@@ -862,7 +861,7 @@ long_words(void **state)
 		buf_putc(&body, 'i');
 	buf_puts(&body, "\"}");
 	make_response(&rs, 200, NULL, buf_str(&body), body.len);
-	assert_int_equal(replicate.p->get_status.reply(replicate.settings, &rs, &reply, NULL), ERR_OK);
+	assert_int_equal(replicate.p->get_status.reply(replicate.settings, &(struct look_query){ .prediction_id = "p" }, &rs, &reply, NULL), ERR_OK);
 	assert_int_equal(reply.outcome, STATUS_LATER);
 	status_reply_clear(&reply);
 	http_response_clear(&rs);
@@ -1106,7 +1105,7 @@ ask_for_all(void)
 	for (size_t i = 0; !rc && i < create.n_headers; i++)
 		assert_true(*create.headers[i].value);
 	if (!rc)
-		rc = replicate.p->get_status.request(replicate.settings, "p", &status, NULL);
+		rc = replicate.p->get_status.request(replicate.settings, &(struct look_query){ .prediction_id = "p" }, &status, NULL);
 	if (!rc)
 		assert_string_equal(request_header(&status, "Authorization"), "Bearer " TOKEN);
 	http_request_clear(&create);
@@ -1125,7 +1124,7 @@ read_all(const struct http_response *good, const struct http_response *bad)
 	if (!rc)
 		rc = replicate.p->submit.reply(replicate.settings, bad, &refused, NULL);
 	if (!rc)
-		rc = replicate.p->get_status.reply(replicate.settings, good, &status, NULL);
+		rc = replicate.p->get_status.reply(replicate.settings, &(struct look_query){ .prediction_id = "p" }, good, &status, NULL);
 	submit_reply_clear(&created);
 	submit_reply_clear(&refused);
 	status_reply_clear(&status);

@@ -46,7 +46,7 @@ the_request(void **state)
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		struct http_request rq = HTTP_REQUEST_INIT;
 
-		assert_int_equal(p->cancel.request(settings, rows[i].id, &rq, NULL), ERR_OK);
+		assert_int_equal(p->cancel.request(settings, &(struct look_query){ .prediction_id = rows[i].id }, &rq, NULL), ERR_OK);
 		assert_int_equal(rq.method, HTTP_POST);
 		assert_string_equal(rq.url, rows[i].url);
 		assert_null(rq.body);
@@ -93,7 +93,7 @@ the_reply(void **state)
 		struct status_reply reply = { .obs = GEN_OBSERVATION_INIT };
 
 		buf_puts(&rs.body, r->body);
-		assert_int_equal(p->cancel.reply(settings, &rs, &reply, NULL), ERR_OK);
+		assert_int_equal(p->cancel.reply(settings, &(struct look_query){ .prediction_id = "p" }, &rs, &reply, NULL), ERR_OK);
 		if (reply.outcome != r->outcome)
 			fail_msg("%s: outcome %d", r->name, (int)reply.outcome);
 		if (r->outcome == STATUS_SEEN && reply.obs.status != r->says)

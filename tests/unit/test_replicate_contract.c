@@ -114,7 +114,7 @@ replies(void **state)
 		ASSERT_ROW(rows[i].file, created.outcome == rows[i].created);
 		ASSERT_ROW(rows[i].file, created.error == rows[i].error);
 		ASSERT_ROW(rows[i].file, created.retry_after_ms == rows[i].retry_after_ms);
-		ASSERT_ROW(rows[i].file, replicate.p->get_status.reply(replicate.settings, &rs, &asked, NULL) == ERR_OK);
+		ASSERT_ROW(rows[i].file, replicate.p->get_status.reply(replicate.settings, &(struct look_query){ .prediction_id = "p" }, &rs, &asked, NULL) == ERR_OK);
 		ASSERT_ROW(rows[i].file, asked.outcome == rows[i].asked);
 		ASSERT_ROW(rows[i].file, asked.obs.status == rows[i].status);
 		ASSERT_ROW(rows[i].file, json_array_size(asked.obs.outputs) == rows[i].n_outputs);

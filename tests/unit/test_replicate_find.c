@@ -77,7 +77,7 @@ the_next_page(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < N(rows); i++) {
-		const struct find_query query = { .next = rows[i].url };
+		const struct find_query query = { .follow = rows[i].url };
 		struct http_request rq = HTTP_REQUEST_INIT;
 		enum err_code rc = replicate.p->find.request(replicate.settings, &query, &rq, NULL);
 		json_t *doc = json_pack("{s:[], s:s}", "results", "next", rows[i].url);
@@ -91,7 +91,7 @@ the_next_page(void **state)
 		/* Nor is it taken out of a list. */
 		response_of(doc, &rs);
 		assert_int_equal(replicate.p->find.reply(replicate.settings, &rs, &reply, NULL), ERR_OK);
-		ASSERT_ROW(rows[i].name, same(reply.next, rows[i].good ? rows[i].url : NULL));
+		ASSERT_ROW(rows[i].name, same(reply.follow, rows[i].good ? rows[i].url : NULL));
 		ASSERT_ROW(rows[i].name, reply.cut == !rows[i].good);
 		find_reply_clear(&reply);
 		http_response_clear(&rs);
@@ -112,7 +112,7 @@ a_page(void **state)
 	assert_int_equal(reply.outcome, FIND_PAGE);
 	assert_false(reply.cut);
 	assert_int_equal(reply.date_us, TEN_US + 5000000);
-	assert_string_equal(reply.next, "https://api.replicate.com/v1/predictions?cursor=cD0yMDI2LTExLTIz");
+	assert_string_equal(reply.follow, "https://api.replicate.com/v1/predictions?cursor=cD0yMDI2LTExLTIz");
 	assert_int_equal(reply.n, 3);
 	assert_string_equal(reply.found[0].obs.prediction_id, "k1l2n3t4w5k6l7n8t9w0k1l2n3");
 	assert_int_equal(reply.found[0].obs.status, GEN_PROCESSING);
@@ -184,7 +184,7 @@ lists_of_all_kinds(void **state)
 		ASSERT_ROW(rows[i].name, reply.n == rows[i].n);
 		ASSERT_ROW(rows[i].name, reply.cut == rows[i].cut);
 		ASSERT_ROW(rows[i].name, reply.retry_after_ms == rows[i].wait_ms);
-		ASSERT_ROW(rows[i].name, !reply.next && reply.date_us == 0);
+		ASSERT_ROW(rows[i].name, !reply.follow && reply.date_us == 0);
 		ASSERT_ROW(rows[i].name, (reply.message != NULL) == (rows[i].outcome == FIND_LATER));
 		for (size_t k = 0; k < reply.n; k++) {
 			ASSERT_ROW(rows[i].name, same(reply.found[k].obs.prediction_id, "p"));

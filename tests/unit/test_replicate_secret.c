@@ -33,8 +33,8 @@ the_request(void **state)
 	enum err_code rc;
 
 	(void)state;
-	assert_true(replicate.p->caps & PROVIDER_SECRET);
-	assert_int_equal(replicate.p->secret.request(replicate.settings, &rq, NULL), ERR_OK);
+	assert_true(replicate.p->caps & PROVIDER_VERIFIER);
+	assert_int_equal(replicate.p->verifier.request(replicate.settings, &rq, NULL), ERR_OK);
 	assert_int_equal(rq.method, HTTP_GET);
 	assert_string_equal(rq.url, "https://api.replicate.com/v1/webhooks/default/secret");
 	assert_int_equal(rq.n_headers, 1);
@@ -43,7 +43,7 @@ the_request(void **state)
 	ASSERT_SURVIVES_NOMEM(rc, {
 		struct http_request again = HTTP_REQUEST_INIT;
 
-		rc = replicate.p->secret.request(replicate.settings, &again, NULL);
+		rc = replicate.p->verifier.request(replicate.settings, &again, NULL);
 		http_request_clear(&again);
 	});
 }
@@ -78,7 +78,7 @@ the_reply(void **state)
 		enum err_code rc;
 
 		make_response(&rs, rows[i].status, NULL, rows[i].body, strlen(rows[i].body));
-		rc = replicate.p->secret.reply(replicate.settings, &rs, &secret, &err);
+		rc = replicate.p->verifier.reply(replicate.settings, &rs, &secret, &err);
 		ASSERT_ROW(rows[i].name, rc == (rows[i].good ? ERR_OK : ERR_UPSTREAM));
 		ASSERT_ROW(rows[i].name, strcmp(buf_str(&secret), rows[i].good ? SECRET : "") == 0);
 		ASSERT_ROW(rows[i].name, rc == err.code && !strstr(err.text, "whsec"));
