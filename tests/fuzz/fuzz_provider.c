@@ -67,21 +67,25 @@ text_is_clean(const char *s)
 	MUST(!s || strlen(s) <= 4096);
 }
 
+/* It may want another handle than the reply gave it. */
 static void
-look_is_sendable(const struct provider_look *look, const void *s, const char *id)
+look_is_sendable(const struct provider_look *look, const void *s, const struct look_query *query)
 {
 	struct http_request rq = HTTP_REQUEST_INIT;
+	enum err_code rc = ERR_CONFIG;
 
-	if (look->request && id) {
-		MUST(look->request(s, id, &rq, NULL) == ERR_OK);
+	if (look->request && query->prediction_id)
+		rc = look->request(s, query, &rq, NULL);
+	MUST(rc == ERR_OK || rc == ERR_CONFIG);
+	if (!rc)
 		must_be_sendable(&rq);
-	}
 	http_request_clear(&rq);
 }
 
 static void
 look_at(const struct provider *p, const void *s, const struct gen_observation *obs)
 {
+	const struct look_query query = { .prediction_id = obs->prediction_id, .handle = obs->handle };
 	json_t *url;
 	size_t i;
 
@@ -97,10 +101,9 @@ look_at(const struct provider *p, const void *s, const struct gen_observation *o
 		const char *text = json_string_value(url);
 
 		MUST(text && strlen(text) == json_string_length(url));
-		MUST(strncasecmp(text, "http", 4) == 0 || strncasecmp(text, "data:", 5) == 0);
 	}
-	look_is_sendable(&p->get_status, s, obs->prediction_id);
-	look_is_sendable(&p->cancel, s, obs->prediction_id);
+	look_is_sendable(&p->get_status, s, &query);
+	look_is_sendable(&p->cancel, s, &query);
 }
 
 static void
@@ -125,14 +128,15 @@ try_submit(const struct provider *p, const void *s, const struct http_response *
 
 static void
 try_look(const struct provider *p, const struct provider_look *look, const void *s,
-	const struct http_response *rs)
+	const struct look_query *query, const struct http_response *rs)
 {
 	struct status_reply reply;
 	struct err err = ERR_INIT;
 
 	if (!look->reply)
 		return;
-	MUST(look->reply(s, rs, &reply, &err) == ERR_OK);
+	MUST(look->reply(s, query, rs, &reply, &err) == ERR_OK);
+	MUST((reply.outcome == STATUS_MORE) == (reply.follow != NULL));
 	if (reply.outcome == STATUS_GONE)
 		MUST(rs->status == 404 || rs->status == 410);
 	MUST(reply.retry_after_ms <= HTTP_RETRY_AFTER_MAX_MS);
@@ -143,12 +147,12 @@ try_look(const struct provider *p, const struct provider_look *look, const void 
 
 /* The next page is asked for with our credentials. */
 static void
-next_is_sendable(const struct provider *p, const void *s, const char *next)
+page_is_sendable(const struct provider *p, const void *s, const char *follow)
 {
-	const struct find_query query = { .next = next };
+	const struct find_query query = { .follow = follow };
 	struct http_request rq = HTTP_REQUEST_INIT;
 
-	if (next && !p->find.request(s, &query, &rq, NULL))
+	if (follow && !p->find.request(s, &query, &rq, NULL))
 		must_be_sendable(&rq);
 	http_request_clear(&rq);
 }
@@ -162,7 +166,7 @@ try_find(const struct provider *p, const void *s, const struct http_response *rs
 	if (!p->find.reply)
 		return;
 	MUST(p->find.reply(s, rs, &reply, &err) == ERR_OK);
-	MUST(reply.outcome == FIND_PAGE || (reply.n == 0 && !reply.next));
+	MUST(reply.outcome == FIND_PAGE || (reply.n == 0 && !reply.follow));
 	MUST(reply.retry_after_ms <= HTTP_RETRY_AFTER_MAX_MS && reply.date_us >= 0);
 	text_is_clean(reply.message);
 	for (size_t i = 0; i < reply.n; i++) {
@@ -170,7 +174,7 @@ try_find(const struct provider *p, const void *s, const struct http_response *rs
 		MUST(!reply.found[i].input || json_is_object(reply.found[i].input));
 		look_at(p, s, &reply.found[i].obs);
 	}
-	next_is_sendable(p, s, reply.next);
+	page_is_sendable(p, s, reply.follow);
 	find_reply_clear(&reply);
 }
 
@@ -185,15 +189,15 @@ try_probe(const struct provider *p, const void *s, const struct http_response *r
 }
 
 static void
-try_secret(const struct provider *p, const void *s, const struct http_response *rs)
+try_verifier(const struct provider *p, const void *s, const struct http_response *rs)
 {
-	struct buf secret = BUF_INIT(4096);
+	struct buf verifier = BUF_INIT(VERIFIER_MAX);
 	struct err err = ERR_INIT;
-	enum err_code rc = p->secret.reply ? p->secret.reply(s, rs, &secret, &err) : ERR_UPSTREAM;
+	enum err_code rc = p->verifier.reply ? p->verifier.reply(s, rs, &verifier, &err) : ERR_UPSTREAM;
 
-	MUST((rc == ERR_OK) == (secret.len > 0) && !has_control(buf_str(&secret)));
-	MUST(!p->secret.reply || rc == ERR_OK || err.text[0]);
-	buf_clear(&secret);
+	MUST((rc == ERR_OK) == (verifier.len > 0) && !has_control(buf_str(&verifier)));
+	MUST(!p->verifier.reply || rc == ERR_OK || err.text[0]);
+	buf_clear(&verifier);
 }
 
 static const char *
@@ -228,21 +232,29 @@ try_webhook(const struct provider *p, const void *s, const struct http_response 
 	}
 }
 
+/* call: its name and, of a look, the follow that it goes on with. */
 static void
-try_call(const struct provider *p, const void *s, const char *call, const struct http_response *rs)
+try_call(const struct provider *p, const void *s, char *call, const struct http_response *rs)
 {
+	char *follow = strchr(call, ' ');
+	struct look_query query = { .prediction_id = "an-id" };
+
+	if (follow) {
+		*follow++ = '\0';
+		query.follow = follow;
+	}
 	if (strcmp(call, "submit") == 0)
 		try_submit(p, s, rs);
 	else if (strcmp(call, "status") == 0)
-		try_look(p, &p->get_status, s, rs);
+		try_look(p, &p->get_status, s, &query, rs);
 	else if (strcmp(call, "cancel") == 0)
-		try_look(p, &p->cancel, s, rs);
+		try_look(p, &p->cancel, s, &query, rs);
 	else if (strcmp(call, "find") == 0)
 		try_find(p, s, rs);
 	else if (strcmp(call, "probe") == 0)
 		try_probe(p, s, rs);
-	else if (strcmp(call, "secret") == 0)
-		try_secret(p, s, rs);
+	else if (strcmp(call, "verifier") == 0)
+		try_verifier(p, s, rs);
 	else if (strcmp(call, "webhook") == 0)
 		try_webhook(p, s, rs);
 }

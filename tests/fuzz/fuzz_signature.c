@@ -7,6 +7,7 @@
 
 #include "tests/fuzz/fuzz.h"
 
+#include "base/crypto.h"
 #include "providers/standard_webhooks.h"
 
 #define NOW_S 1700000000
@@ -73,6 +74,21 @@ try_ours(const char *secrets, const char *id, const char *body, size_t len)
 	http_request_clear(&rq);
 }
 
+/* Any key and signature: an answer, whatever they are. */
+static void
+try_ed25519(const char *key, const char *signature, const char *body, size_t len)
+{
+	uint8_t k[ED25519_KEY_BYTES] = { 0 }, sig[ED25519_SIGNATURE_BYTES] = { 0 };
+	struct err err = ERR_INIT;
+	enum err_code rc;
+
+	memcpy(k, key, strlen(key) < sizeof k ? strlen(key) : sizeof k);
+	memcpy(sig, signature, strlen(signature) < sizeof sig ? strlen(signature) : sizeof sig);
+	rc = ed25519_verify(k, body, len, sig, &err);
+	MUST(rc == ERR_OK || rc == ERR_SIGNATURE);
+	MUST_SAY(rc, &err);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -85,6 +101,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	fuzz_begin();
 	try_given(secrets, &(struct headers){ id, timestamp, signature }, body, len);
 	try_ours(secrets, id, body, len);
+	try_ed25519(secrets, signature, body, len);
 	mem_free(body);
 	mem_free(signature);
 	mem_free(timestamp);

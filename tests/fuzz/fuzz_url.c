@@ -4,6 +4,7 @@
 #include "tests/fuzz/fuzz.h"
 
 #include "base/url.h"
+#include "providers/call.h"
 
 static void
 look_at(const struct url *url)
@@ -34,6 +35,20 @@ resolve(const char *base, const char *location)
 	mem_free(next);
 }
 
+/* Where credentials go: what is said to be on that host is. */
+static void
+own(const char *text)
+{
+	struct url url;
+
+	if (call_check_own("https://api.example.com/v1", text))
+		return;
+	MUST(url_parse(text, &url) == ERR_OK);
+	MUST(strcmp(url.scheme, "https") == 0 && strcasecmp(url.host, "api.example.com") == 0 && url.port == 443);
+	MUST(!url.has_userinfo);
+	url_clear(&url);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -47,6 +62,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		url_clear(&url);
 	}
 	resolve(text, location);
+	own(text);
 	mem_free(text);
 	mem_free(location);
 	return 0;

@@ -40,6 +40,18 @@ try_number(const char *s, size_t len)
 	MUST((n <= 1000) == (parse_u64(s, len, 0, 1000, &m) == ERR_OK));
 }
 
+static void
+try_hex(const char *s, size_t len)
+{
+	uint8_t bytes[8];
+	char text[2 * sizeof bytes + 1];
+
+	if (hex_decode(s, sizeof bytes, bytes))
+		return;
+	hex_encode(bytes, sizeof bytes, text);
+	MUST(len == strlen(text) && strncasecmp(s, text, len) == 0);
+}
+
 /* What decodes is what encodes to it, and nothing else. */
 static void
 try_base64(const char *s, size_t len, enum err_code (*decode)(struct buf *, const char *, size_t),
@@ -137,6 +149,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	fuzz_begin();
 	try_uuid(exact, size);
 	try_number(exact, size);
+	try_hex(exact, size);
 	try_base64(exact, size, base64_decode, base64_encode);
 	try_base64(exact, size, base64url_decode, base64url_encode);
 	try_urlenc(exact, size);
