@@ -12,7 +12,7 @@ static const char web_page[] =
 	"<!DOCTYPE html><html><title>Sorry</title><p>Something else came.</html>\n";
 
 static bool
-look_up(struct sim_rq *rq, unsigned index, struct picture *pic)
+look_up(struct sim_rq *rq, const char *id, unsigned index, struct picture *pic)
 {
 	struct sim *sim = rq->sim;
 	const struct pred *p;
@@ -22,15 +22,15 @@ look_up(struct sim_rq *rq, unsigned index, struct picture *pic)
 	sim->n.deliveries++;
 	if (rq_param(rq, "HTTP_AUTHORIZATION") || rq_param(rq, "HTTP_X_KEY"))
 		sim->n.deliveries_with_auth++;
-	p = pred_find(sim, NULL, rq->arg[0]);
+	p = pred_find(sim, NULL, id);
 	there = p && p->status == PRED_SUCCEEDED && !pred_data_removed(sim, p) &&
 		index < p->n_outputs && picture_copy(sim, p, pic);
 	pthread_mutex_unlock(&sim->lock);
 	return there;
 }
 
-static void
-reply_gone(struct sim_rq *rq, struct sim_reply *rp)
+void
+delivery_not_found(struct sim_rq *rq, struct sim_reply *rp)
 {
 	(void)rq;
 	reply_bytes(rp, 404, "text/plain", "Not Found\n", 10);
@@ -64,24 +64,21 @@ reply_inside(struct sim_reply *rp)
 	reply_header(rp, "Location", "http://169.254.169.254/latest/meta-data/");
 }
 
-static void
-deliver(struct sim_rq *rq, struct sim_reply *rp, const char *suffix)
+void
+deliver(struct sim_rq *rq, const char *id, unsigned index, struct sim_reply *rp)
 {
 	const char *subject = buf_str(&rq->subject);
 	struct picture pic = { .n = 0 };
 	struct fault_hit hit;
-	unsigned index;
-	int n = 0;
 
-	if (sscanf(rq->arg[1], "out-%3u%n", &index, &n) != 1 ||
-	    strcmp(rq->arg[1] + n, suffix) != 0 || !look_up(rq, index, &pic)) {
-		reply_gone(rq, rp);
+	if (!look_up(rq, id, index, &pic)) {
+		delivery_not_found(rq, rp);
 		return;
 	}
 	if (fault_take(rq->sim, FAULT_DELIVERY_SLOW, subject, &hit))
 		sim_sleep(rq->sim, hit.delay_ms);
 	if (pic.wishes & WISH_404 || fault_take(rq->sim, FAULT_DELIVERY_404, subject, NULL))
-		reply_gone(rq, rp);
+		delivery_not_found(rq, rp);
 	else if (fault_take(rq->sim, FAULT_DELIVERY_503, subject, &hit))
 		reply_busy(rp, hit.retry_after_s);
 	else if (fault_take(rq->sim, FAULT_DELIVERY_500, subject, NULL))
@@ -98,24 +95,28 @@ deliver(struct sim_rq *rq, struct sim_reply *rp, const char *suffix)
 	picture_clear(&pic);
 }
 
-static void
-get_output(struct sim_rq *rq, struct sim_reply *rp)
+void
+delivery_get(struct sim_rq *rq, struct sim_reply *rp)
 {
-	size_t len = strlen(rq->arg[1]);
-	bool video = len > 4 && strcmp(rq->arg[1] + len - 4, ".mp4") == 0;
+	unsigned index;
+	int n = 0;
 
-	deliver(rq, rp, video ? ".mp4" : ".png");
+	if (sscanf(rq->arg[1], "out-%3u%n", &index, &n) == 1 &&
+	    (strcmp(rq->arg[1] + n, ".mp4") == 0 || strcmp(rq->arg[1] + n, ".png") == 0))
+		deliver(rq, rq->arg[0], index, rp);
+	else
+		delivery_not_found(rq, rp);
 }
 
 static const struct sim_route routes[] = {
-	{ "GET", "/{}/{}", get_output, .open = true },
+	{ "GET", "/{}/{}", delivery_get, .open = true },
 };
 
 #define FILES(where) { \
 	.prefix = where, \
 	.routes = routes, \
 	.n_routes = sizeof(routes) / sizeof(routes[0]), \
-	.not_found = reply_gone, \
+	.not_found = delivery_not_found, \
 }
 
 const struct sim_area delivery_area = FILES("/replicate/delivery");

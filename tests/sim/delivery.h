@@ -8,6 +8,13 @@ struct picture;
 
 extern const struct sim_area delivery_area, fal_files_area, openai_files_area;
 
+/* What an area of outputs is made of: its route /{prediction}/{file}, its 404. */
+void delivery_get(struct sim_rq *rq, struct sim_reply *rp);
+void delivery_not_found(struct sim_rq *rq, struct sim_reply *rp);
+
+/* An output's bytes or what the switches make of it. */
+void deliver(struct sim_rq *rq, const char *id, unsigned index, struct sim_reply *rp);
+
 /* Output number `index`, whatever the switches say. */
 void reply_picture(const struct picture *pic, unsigned index, struct sim_reply *rp);
 

@@ -7,6 +7,8 @@
 #include <string.h>
 
 #include "tests/sim/auth.h"
+#include "tests/sim/bfl.h"
+#include "tests/sim/comfyui.h"
 #include "tests/sim/control.h"
 #include "tests/sim/delivery.h"
 #include "tests/sim/fal.h"
@@ -21,6 +23,7 @@
 static const struct sim_area *const areas[] = {
 	&control_area, &replicate_area, &delivery_area, &storage_area, &auth_area,
 	&fal_files_area, &fal_area, &openai_files_area, &openai_area, &sdcpp_area,
+	&bfl_area, &bfl_delivery_area, &comfyui_area,
 };
 
 const char *

@@ -28,6 +28,12 @@ struct sim_settings {
 	long sdcpp_queue;	/* no more jobs at a time */
 	long sdcpp_keep_ms;	/* for so long after its end a job is there */
 	long sdcpp_cancel_generating;	/* 1: what runs can be cancelled, too */
+	char *bfl_key;
+	char *bfl_polling_base;	/* of polling_url; empty: the simulator's own */
+	long bfl_concurrent;	/* no more at a time */
+	long bfl_sample_ms;	/* for so long a sample's URL is good */
+	long bfl_not_found_status, bfl_state_member, bfl_webhook_retries;
+	char *comfyui_key;	/* empty: none is wanted */
 	long auth_guarded;	/* Auth wants an apikey, too */
 	char *jwks;		/* what it publishes, whatever that is */
 };

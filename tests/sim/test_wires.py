@@ -4,6 +4,7 @@ does, and does every switch do what it says there?  Prints TAP."""
 
 import base64
 import hashlib
+import hmac
 import json
 import os
 import re
@@ -639,6 +640,280 @@ def t_sdcpp_contract(s):
     has_shape(SDCPP.run(s, "x [fail]")[1], example("sdcpp-job-failed.json"))
 
 
+# ---- Black Forest Labs ----
+
+class Bfl:
+    name = "bfl"
+    auth = {"x-key": "sim-bfl-key"}
+    errors = {"create_401": 401, "create_402": 402, "create_422": 422, "create_500_before": 500, "create_429": 429}
+
+    def create(self, s, prompt="a fish", headers=None, auth=None, model="flux-2-pro", **members):
+        return s.call("POST", "/bfl/v1/" + model, {"prompt": prompt, **members},
+            {**(self.auth if auth is None else auth), **(headers or {})})
+
+    def id(self, answer):
+        return answer.json()["id"]
+
+    def read(self, s, id):
+        return s.call("GET", "/bfl/v1/get_result?id=" + id, headers=self.auth)
+
+    def run(self, s, prompt="a fish", **what):
+        id = self.id(self.create(s, prompt, **what))
+        within(10, lambda: self.read(s, id).json()["status"] not in ("Pending", "Dreaming"))
+        return id, self.read(s, id).json()
+
+
+BFL = Bfl()
+
+
+def bfl_signature(hook, secret):
+    return "sha256=" + hmac.new(secret.encode(), hook["body"], hashlib.sha256).hexdigest()
+
+
+def t_bfl(s):
+    hook = s.receiver.url("/hook?job=1")
+    a = BFL.create(s, "a red boat", width=320, height=192, seed=7, webhook_url=hook, webhook_secret="s3cret",
+        headers={"Idempotency-Key": "job-1"})
+    eq(a.status, 200)
+    id = BFL.id(a)
+    eq(a.json()["polling_url"], s.base + "/bfl/v1/get_result?id=" + id)
+    within(10, lambda: BFL.read(s, id).json()["status"] == "Ready")
+    body = s.call("GET", a.json()["polling_url"], headers=BFL.auth).json()
+    eq((body["id"], body["result"]["seed"], body["result"]["prompt"]), (id, 7, "a red boat"))
+    picture = s.call("GET", body["result"]["sample"])
+    eq((picture.status, png_size(picture.body), picture.body), (200, (320, 192), made(s, id)))
+    got = s.receiver.wait(1, "/hook?job=1")[0]
+    told = json.loads(got["body"])
+    eq((told["id"], told["status"], told["result"]["sample"]), (id, "Ready", body["result"]["sample"]))
+    eq(got["headers"]["x-bfl-signature"], bfl_signature(got, "s3cret"))
+    p = s.state()["predictions"][0]
+    eq((p["wire"], p["model"], p["idempotency_key"], p["webhook"]), ("bfl", "flux-2-pro", "job-1", hook))
+    # The signature counts, and so does its time.
+    url = body["result"]["sample"]
+    eq([s.call("GET", bad).status for bad in (url + "0", url.partition("?")[0], url.replace("se=", "se=1"))], [403] * 3)
+    s.settings(bfl_sample_ms=0)
+    eq(s.call("GET", BFL.run(s)[1]["result"]["sample"]).status, 403)
+
+
+def t_bfl_ends(s):
+    eq(BFL.run(s, "x [nsfw]")[1]["status"], "Request Moderated")
+    eq((BFL.run(s, "x [black]")[1]["status"], BFL.run(s, "x [black]")[1]["result"]), ("Content Moderated", None))
+    status = BFL.run(s, "x [fail]")[1]
+    eq((status["status"], status["result"], bool(status["error"])), ("Error", None, True))
+    eq(BFL.run(s, "x [runner]")[1]["status"], "Failed")
+    assert "sample" not in BFL.run(s, "x [empty]")[1]["result"]
+    assert BFL.run(s, "x [foreign]")[1]["result"]["sample"].startswith("https://192.0.2.1/")
+    a = BFL.read(s, "nobody")
+    eq((a.status, a.json()["status"]), (404, "Task not found"))
+    s.settings(bfl_not_found_status=200, processing_ms=300)
+    eq((BFL.read(s, "nobody").status, BFL.read(s, "").json()["status"]), (200, "Task not found"))
+    odd = BFL.id(BFL.create(s, "x [odd]"))
+    within(5, lambda: BFL.read(s, odd).json()["status"] == "Dreaming")
+    s.settings(bfl_state_member=1, bfl_polling_base="http://localhost:%d" % s.port)
+    eq([name in BFL.read(s, odd).json() for name in ("state", "status")], [True, False])
+    assert BFL.create(s).json()["polling_url"].startswith("http://localhost:%d/bfl/" % s.port)
+
+
+def t_bfl_refusals(s):
+    check_auth(s, BFL)
+    for member, value in (("width", 100), ("height", 17), ("width", "x"), ("safety_tolerance", 7), ("output_format", "gif"),
+            ("seed", 1.5), ("webhook_url", "http://example.com/"), ("webhook_secret", 1)):
+        a = BFL.create(s, **{member: value})
+        eq((a.status, a.json()["detail"][0]["loc"]), (422, ["body", member]))
+    eq(BFL.create(s, width=4096, height=4096).status, 422)
+    eq(s.call("POST", "/bfl/v1/flux-2-pro", {}, BFL.auth).json()["detail"][0]["loc"], ["body", "prompt"])
+    eq(s.call("POST", "/bfl/v1/flux-2-pro", "[", BFL.auth).status, 422)
+    eq(BFL.create(s, model="flux-missing").json(), {"detail": "Not Found"})
+    s.settings(bfl_concurrent=1)
+    eq([BFL.create(s, "x [endless]").status for _ in range(2)], [200, 429])
+    eq(created(s, BFL), 1)
+
+
+def t_bfl_faults(s):
+    check_create_faults(s, BFL)
+    s.reset()
+    s.settings(bfl_not_found_status=404)
+    check_read_faults(s, BFL)
+    s.faults(create_bare=1)
+    eq(list(BFL.create(s).json()), ["id"])
+    s.faults(links_foreign=1)
+    assert BFL.create(s).json()["polling_url"].startswith("https://192.0.2.1/")
+    def hook(path, n=1, **members):
+        BFL.create(s, webhook_url=s.receiver.url(path), **{"webhook_secret": "k", **members})
+        return s.receiver.wait(n, path)
+    s.faults(webhook_lost={"match": "/lost"}, webhook_bad_signature={"match": "/bad"}, webhook_twice={"match": "/twice"})
+    BFL.create(s, webhook_url=s.receiver.url("/lost"))
+    got = hook("/bad")[0]
+    assert got["headers"]["x-bfl-signature"] != bfl_signature(got, "k")
+    eq(len({h["headers"]["x-bfl-signature"] for h in hook("/twice", 2)}), 1)
+    assert "x-bfl-signature" not in hook("/open", webhook_secret=None)[0]["headers"]
+    eq(json.loads(hook("/error", prompt="x [fail]")[0]["body"])["status"], "Error")
+    s.receiver.answers[:] = [500] * 4
+    eq(len(hook("/again", 4)), 4)
+    within(10, lambda: s.state()["webhooks_given_up"] == 1)
+    eq((s.state()["webhooks_given_up"], s.receiver.wait(0, "/lost")), (1, []))
+
+
+def t_bfl_contract(s):
+    BFL.run(s, webhook_url=s.receiver.url("/ok"), webhook_secret="k")
+    has_shape(json.loads(s.receiver.wait(1, "/ok")[0]["body"]), example("bfl-webhook-ready.json"))
+    BFL.run(s, "x [nsfw]", webhook_url=s.receiver.url("/no"), webhook_secret="k")
+    told, want = json.loads(s.receiver.wait(1, "/no")[0]["body"]), example("bfl-webhook-error.json")
+    eq({**told, "id": want["id"], "timestamp": want["timestamp"]}, want)
+    for name, fault in (("bfl-error-402.json", {"create_402": 1}), ("bfl-error-429.json", {"create_429": {"retry_after": 5}})):
+        want = example(name)["response"]
+        s.faults(**fault)
+        a = BFL.create(s)
+        eq((a.status, a.json()), (want["status"], want["body"]))
+        eq([header for header in want.get("headers", {}) if header not in a.headers], [])
+
+
+# ---- ComfyUI ----
+
+def graph(prompt="a fish", width=64, height=64, batch=1, seed=1):
+    """Text to picture, as small as it goes; the text to avoid comes first."""
+    return {"1": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "x.safetensors"}},
+        "2": {"class_type": "CLIPTextEncode", "inputs": {"text": "ugly", "clip": ["1", 1]}},
+        "3": {"class_type": "CLIPTextEncode", "inputs": {"text": prompt, "clip": ["1", 1]}},
+        "4": {"class_type": "EmptyLatentImage", "inputs": {"width": width, "height": height, "batch_size": batch}},
+        "5": {"class_type": "KSampler", "inputs": {"seed": seed, "positive": ["3", 0], "negative": ["2", 0],
+            "latent_image": ["4", 0], "model": ["1", 0]}},
+        "9": {"class_type": "SaveImage", "inputs": {"images": ["5", 0], "filename_prefix": "x"}}}
+
+
+class Comfyui:
+    name = "comfyui"
+    auth = {"Authorization": "Bearer sim-comfyui-key"}
+    errors = {"create_401": 401, "create_402": 402, "create_422": 400, "create_500_before": 500, "create_429": 429}
+
+    def create(self, s, prompt="a fish", headers=None, auth=None, prompt_id=None, **what):
+        body = {"prompt": graph(prompt, **what), "client_id": "me", **({"prompt_id": prompt_id} if prompt_id else {})}
+        return s.call("POST", "/comfyui/prompt", body, {**(self.auth if auth is None else auth), **(headers or {})})
+
+    def id(self, answer):
+        return answer.json()["prompt_id"]
+
+    def read(self, s, id):
+        return s.call("GET", "/comfyui/api/jobs/" + id, headers=self.auth)
+
+    def cancel(self, s, id):
+        return s.call("POST", "/comfyui/api/jobs/%s/cancel" % id, headers=self.auth)
+
+    def post(self, s, path, body):
+        return s.call("POST", "/comfyui/" + path, body, self.auth)
+
+    def run(self, s, prompt="a fish", **what):
+        id = self.id(self.create(s, prompt, **what))
+        within(10, lambda: self.read(s, id).json()["status"] not in ("pending", "in_progress", "dreaming"))
+        return id, self.read(s, id).json()
+
+    def running(self, s, prompt="x [endless]"):
+        id = self.id(self.create(s, prompt))
+        within(5, lambda: self.read(s, id).json()["status"] == "in_progress")
+        return id
+
+
+COMFYUI = Comfyui()
+JOB = "0190f0c0-0000-7000-8000-00000000000a"
+
+
+def view(s, file, **more):
+    return s.call("GET", "/comfyui/view?" + urllib.parse.urlencode({**file, **more}), headers=COMFYUI.auth)
+
+
+def t_comfyui(s):
+    s.settings(starting_ms=200, processing_ms=200)
+    a = COMFYUI.create(s, "a red boat", width=320, height=192, batch=2, seed=3, prompt_id=JOB)
+    eq((a.status, a.json()), (200, {"prompt_id": JOB, "number": 0, "node_errors": {}}))
+    queue = s.call("GET", "/comfyui/queue").json()
+    eq(([item[1] for item in queue["queue_pending"]], queue["queue_running"]), ([JOB], []))
+    eq(s.call("GET", "/comfyui/history/" + JOB).json(), {})
+    seen = []
+    def ended():
+        seen.append(COMFYUI.read(s, JOB).json()["status"])
+        return seen[-1] == "completed"
+    within(10, ended)
+    eq(sorted(set(seen), key=seen.index), ["pending", "in_progress", "completed"])
+    job = COMFYUI.read(s, JOB).json()
+    history = s.call("GET", "/comfyui/history/" + JOB).json()[JOB]
+    eq((history["outputs"], history["status"]["status_str"]), (job["outputs"], "success"))
+    files = job["outputs"]["9"]["images"]
+    eq((len(files), job["outputs_count"]), (2, 2))
+    for i, file in enumerate(files):
+        a = view(s, file)
+        eq((a.status, png_size(a.body), a.body), (200, (320, 192), made(s, JOB, i)))
+    eq([view(s, files[0], **bad).status for bad in ({"type": "temp"}, {"subfolder": ".."}, {"filename": "x.png"})], [404] * 3)
+    p = s.state()["predictions"][0]
+    eq((p["wire"], p["id"], p["status"]), ("comfyui", JOB, "succeeded"))
+    # The same id once more: nobody refuses it.
+    eq((COMFYUI.create(s, prompt_id=JOB).status, created(s, COMFYUI)), (200, 2))
+    eq(COMFYUI.read(s, JOB).json()["status"], "pending")
+    eq(s.call("GET", "/comfyui/api/prompt").json(), {"exec_info": {"queue_remaining": 1}})
+    eq(s.call("GET", "/comfyui/system_stats").status, 200)
+
+
+def t_comfyui_ends(s):
+    job = COMFYUI.run(s, "x [fail]")[1]
+    eq((job["status"], job["execution_status"]["status_str"], bool(job["execution_error"])), ("failed", "error", True))
+    eq(COMFYUI.run(s, "x [empty]")[1]["outputs"], {"9": {"images": []}})
+    eq(COMFYUI.run(s, "x [null]")[1]["outputs"], {})
+    id = COMFYUI.running(s)
+    eq((COMFYUI.cancel(s, id).json(), COMFYUI.read(s, id).json()["status"]), ({"cancelled": True}, "cancelled"))
+    eq((COMFYUI.cancel(s, id).json(), COMFYUI.cancel(s, JOB).status), ({"cancelled": False}, 404))
+    s.faults(cancel_ignored=1)
+    id, other = COMFYUI.running(s), COMFYUI.running(s)
+    eq((COMFYUI.cancel(s, id).json(), COMFYUI.read(s, id).json()["status"]), ({"cancelled": True}, "in_progress"))
+    COMFYUI.post(s, "interrupt", {"prompt_id": id})
+    eq([COMFYUI.read(s, x).json()["status"] for x in (id, other)], ["cancelled", "in_progress"])
+    third = COMFYUI.running(s)
+    COMFYUI.post(s, "interrupt", {})
+    eq([COMFYUI.read(s, x).json()["status"] for x in (other, third)], ["cancelled"] * 2)
+    s.settings(starting_ms=60000)
+    ids = [COMFYUI.id(COMFYUI.create(s)) for _ in range(3)]
+    COMFYUI.post(s, "queue", {"delete": ids[:1]})
+    eq([COMFYUI.read(s, x).status for x in ids], [404, 200, 200])
+    eq((COMFYUI.cancel(s, ids[1]).json(), COMFYUI.read(s, ids[1]).status), ({"cancelled": True}, 404))
+    COMFYUI.post(s, "queue", {"clear": True})
+    eq((COMFYUI.read(s, ids[2]).status, s.state()["canceled"]), (404, 7))
+    s.settings(starting_ms=20, processing_ms=300)
+    odd = COMFYUI.id(COMFYUI.create(s, "x [odd]"))
+    within(5, lambda: COMFYUI.read(s, odd).json()["status"] == "dreaming")
+
+
+def t_comfyui_refusals(s):
+    def refused_with(body):
+        a = COMFYUI.post(s, "prompt", body)
+        eq((a.status, sorted(a.json()), a.json()["node_errors"]), (400, ["error", "node_errors"], {}))
+        eq(sorted(a.json()["error"]), ["details", "extra_info", "message", "type"])
+        return a.json()["error"]["type"]
+    eq(refused_with({}), "no_prompt")
+    eq(refused_with("{"), "no_prompt")
+    eq(refused_with({"prompt": {"1": {"inputs": {}}}}), "missing_node_type")
+    eq(refused_with({"prompt": {"1": {"class_type": "MissingNode", "inputs": {}}}}), "missing_node_type")
+    eq(refused_with({"prompt": {"1": {"class_type": "KSampler", "inputs": {}}}}), "prompt_no_outputs")
+    for id in (JOB.upper(), "x", 1, JOB + "0"):
+        eq(refused_with({"prompt": graph(), "prompt_id": id}), "invalid_prompt_id")
+    eq(s.state()["predictions_created"], 0)
+    s.settings(comfyui_key="sim-comfyui-key")
+    check_auth(s, COMFYUI)
+    file = COMFYUI.run(s)[1]["outputs"]["9"]["images"][0]
+    eq((view(s, file).status, s.call("GET", "/comfyui/view?" + urllib.parse.urlencode(file)).status), (200, 401))
+    body, headers = form([], [("image", b"\x89PNG....")])
+    a = s.call("POST", "/comfyui/upload/image", body, {**COMFYUI.auth, **headers})
+    eq(a.json(), {"name": "x.png", "subfolder": "", "type": "input"})
+
+
+def t_comfyui_faults(s):
+    check_create_faults(s, COMFYUI)
+    s.reset()
+    check_cancel_faults(s, COMFYUI, check_read_faults(s, COMFYUI))
+    s.faults(create_bare=1)
+    eq(list(COMFYUI.create(s).json()), ["prompt_id"])
+    file = COMFYUI.run(s)[1]["outputs"]["9"]["images"][0]
+    s.faults(delivery_500=1, delivery_404=1)
+    eq([view(s, file).status for _ in range(3)], [404, 500, 200])
+
+
 TESTS = [
     (t_fal, "fal: a request, its signed webhook and its pictures"),
     (t_fal_states, "fal: states, and whose path a request has"),
@@ -659,6 +934,15 @@ TESTS = [
     (t_sdcpp_refusals, "sdcpp: what is refused"),
     (t_sdcpp_faults, "sdcpp: switches"),
     (t_sdcpp_contract, "sdcpp: the contract's examples"),
+    (t_bfl, "bfl: a task, its signed webhook and its signed picture"),
+    (t_bfl_ends, "bfl: how tasks end"),
+    (t_bfl_refusals, "bfl: what is refused"),
+    (t_bfl_faults, "bfl: switches"),
+    (t_bfl_contract, "bfl: the contract's examples"),
+    (t_comfyui, "comfyui: a job and its pictures, an id used twice"),
+    (t_comfyui_ends, "comfyui: how jobs end, cancel, the queue"),
+    (t_comfyui_refusals, "comfyui: what is refused"),
+    (t_comfyui_faults, "comfyui: switches"),
 ]
 
 
@@ -668,7 +952,7 @@ def t_every_switch_was_used(s):
 
 TESTS.append((t_every_switch_was_used, "every switch of these wires was used"))
 
-for test in (t_fal_contract, t_openai_contract, t_sdcpp_contract):
+for test in (t_fal_contract, t_openai_contract, t_sdcpp_contract, t_bfl_contract):
     test_sim.NEEDS[test] = EXAMPLES
 
 if __name__ == "__main__":

@@ -25,7 +25,9 @@ struct sim_settings;
 	X(WIRE_REPLICATE, "replicate") \
 	X(WIRE_FAL, "fal") \
 	X(WIRE_OPENAI, "openai") \
-	X(WIRE_SDCPP, "sdcpp")
+	X(WIRE_SDCPP, "sdcpp") \
+	X(WIRE_BFL, "bfl") \
+	X(WIRE_COMFYUI, "comfyui")
 
 enum wire_id {
 #define X(id, name) id,
