@@ -314,7 +314,7 @@ class Run:
 
     def _is_kept(self, job, index, asset, objects):
         """Are the bytes in the bucket what the provider made and what the user is told?"""
-        made = self.rig.http("GET", f"/replicate/delivery/{job.prediction['id']}/out-{index}.png")
+        made = self.rig.http("GET", f"/sim/outputs/{job.prediction['id']}/{index}")
         read = self.rig.http("GET", asset["url"].replace(self.rig.config["supabase_url"], self.rig.url))
         digests = {hashlib.sha256(a.body).hexdigest() for a in (made, read)} | {asset["sha256"]}
         key = asset["url"].partition("/outputs/")[2]
@@ -326,7 +326,7 @@ class Run:
         if job.end["status"] != "succeeded":
             return 0
         job.prediction = next(p for p in job.predictions if p["status"] == "succeeded")
-        wanted = int(job.prediction["input"].get("num_outputs") or 1)
+        wanted = job.prediction["n_outputs"]
         assets = {asset["index"]: asset for asset in job.end["assets"]}
         missing = [index for index in range(wanted)
                    if index not in assets or not self._is_kept(job, index, assets[index], objects)]

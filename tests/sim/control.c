@@ -47,14 +47,15 @@ prediction_json(const struct pred *p)
 	char created[SIM_TIME_SIZE];
 
 	sim_time_text(p->created_wall, created);
-	return json_pack("{s:s,s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:O,s:O,s:s}",
+	return json_pack("{s:s,s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:O,s:O,s:i,s:s}",
 		"id", p->id, "wire", wire_name(p->wire->id), "status", pred_status_text(p),
 		"form", p->form, "model", sim_json_text(p->model),
 		"version", sim_json_text(p->version),
 		"webhook", sim_json_text(p->webhook),
 		"cancel_after", sim_json_text(p->cancel_after),
 		"idempotency_key", sim_json_text(p->idempotency_key),
-		"headers", p->headers, "input", p->input, "created_at", created);
+		"headers", p->headers, "input", p->input,
+		"n_outputs", (int)p->n_outputs, "created_at", created);
 }
 
 static void

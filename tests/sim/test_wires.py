@@ -415,7 +415,8 @@ def t_openai(s):
     eq(a.status, 200)
     assert seconds >= 0.3, seconds
     p = s.state()["predictions"][0]
-    eq((p["wire"], p["form"], p["idempotency_key"], p["status"]), ("openai", "generations", "job-1", "succeeded"))
+    eq((p["wire"], p["form"], p["idempotency_key"], p["status"], p["n_outputs"]),
+        ("openai", "generations", "job-1", "succeeded", 2))
     eq((a.json()["size"], a.json()["output_format"], len(a.json()["data"])), ("1024x1536", "png", 2))
     for i, item in enumerate(a.json()["data"]):
         data = base64.b64decode(item["b64_json"], validate=True)
