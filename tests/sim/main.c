@@ -1,5 +1,5 @@
 /*
- * gengate-sim: what lies on the internet, for the tests: Replicate's API, its
+ * gengate-sim: what lies on the internet, for the tests: providers' APIs, their
  * delivery hosts and webhooks, and Supabase Storage.  See README.md.
  */
 #include "config.h"
