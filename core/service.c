@@ -313,7 +313,7 @@ service_reload(struct service **psvc, const struct service_parts *parts, struct 
 		mem_free(next);
 		return rc;
 	}
-	db_set_timeout(next->db, parts->db->timeout_ms);
+	db_configure(next->db, parts->db);
 	pthread_mutex_lock(&c->lock);
 	c->service = next;
 	pthread_mutex_unlock(&c->lock);

@@ -16,6 +16,10 @@ const struct cfg_row db_options[] = {
 	{ "db_timeout", CFG_DURATION, offsetof(struct db_settings, timeout_ms),
 	  .def = "10s", .min = 100, .max = 600000,
 	  .doc = "How long one statement may take, waiting for a connection included, before it is given up." },
+	{ "db_wait", CFG_DURATION, offsetof(struct db_settings, wait_ms),
+	  .def = "1s", .min = 10, .max = 600000,
+	  .doc = "How long a user's request waits for a free connection before it is answered 503 `overloaded`. While "
+		"many wait already it is answered so at once. Webhooks and jobs under way wait for `db_timeout`." },
 	{ "named_statements", CFG_BOOL, offsetof(struct db_settings, named_statements),
 	  .def = "on", .flags = CFG_RESTART,
 	  .doc = "Prepare each statement once per connection. `off` behind a pooler in transaction mode." },

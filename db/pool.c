@@ -21,8 +21,16 @@ static const struct { const char *name, *text; } statements[] = {
 
 _Static_assert(SQL_COUNT < 128, "base/metrics.h needs more room for statements");
 
+/* Where the first has waited for so long, or nobody got a connection, nobody new has
+ * a chance of being quick.  Under load the line is as long as there are threads, too,
+ * but it moves. */
+#define SLOW_US 100000
+
+struct line;
+
 struct conn {
 	PGconn *pg;			/* NULL: not connected */
+	struct line *line;		/* of whoever has it */
 	struct conn *next_idle;
 	bool prepared[SQL_COUNT];
 };
@@ -32,18 +40,56 @@ struct waiter {
 	struct waiter *next;
 	pthread_cond_t wake;
 	struct conn *conn;		/* handed over */
+	int64_t since_us;
 };
 
+/* Nobody waits in a line while there is an idle connection that it may have. */
+struct line {
+	struct waiter *first, **end;
+	size_t waiting;
+	size_t has, most;		/* connections */
+	int64_t moved_us;		/* when somebody got one last */
+};
+
+enum { LINE_WORK, LINE_REQUESTS, LINES };
+
 struct db {
-	struct db_settings settings;	/* its own; but for the timeout: */
-	atomic_uint_least64_t timeout_ms;
-	pthread_mutex_t lock;		/* guards idle and the waiters */
+	struct db_settings settings;	/* its own; but for these: */
+	atomic_uint_least64_t timeout_ms, wait_ms;
+	pthread_mutex_t lock;		/* guards idle and the lines */
 	pthread_condattr_t monotonic;
-	struct waiter *waiters, **last_waiter;	/* nobody waits while there are idle ones */
+	struct line lines[LINES];
+	struct line *served;		/* the last that was handed a connection */
+	size_t full[DB_ADMITTED];	/* by caller: so many requests in line are enough; 0: never */
 	struct conn *idle;		/* a stack: the warmest connection first */
 	struct conn *conns;
 	struct combiner *combiner;
 };
+
+/* The thread's own: carried along it would go through every call of every folder. */
+static _Thread_local enum db_caller caller = DB_WORK;
+
+enum db_caller
+db_call_as(enum db_caller who)
+{
+	enum db_caller was = caller;
+
+	caller = who;
+	return was;
+}
+
+enum db_caller
+db_calls_as(void)
+{
+	return caller;
+}
+
+void
+db_admit(void)
+{
+	if (caller != DB_WORK)
+		caller = DB_ADMITTED;
+}
 
 const char *
 sql_name(enum sql_id id)
@@ -58,16 +104,38 @@ sql_text(enum sql_id id)
 }
 
 void
-db_set_timeout(struct db *db, uint64_t timeout_ms)
+db_configure(struct db *db, const struct db_settings *settings)
 {
-	atomic_store(&db->timeout_ms, timeout_ms);
+	atomic_store(&db->timeout_ms, settings->timeout_ms);
+	atomic_store(&db->wait_ms, settings->wait_ms);
+}
+
+static size_t
+at_least_one(size_t n)
+{
+	return n > 0 ? n : 1;
+}
+
+void
+db_limit_requests(struct db *db, size_t threads)
+{
+	size_t most = at_least_one((size_t)db->settings.pool - 1), spare;
+	size_t begun = at_least_one(threads - at_least_one(threads / 4));
+
+	pthread_mutex_lock(&db->lock);
+	db->lines[LINE_WORK].most = most;
+	db->lines[LINE_REQUESTS].most = most < begun ? most : begun;
+	spare = threads - db->lines[LINE_REQUESTS].most;
+	db->full[DB_REQUEST] = at_least_one(spare / 2);
+	db->full[DB_PATIENT] = at_least_one(spare > 0 ? spare - 1 : 0);
+	pthread_mutex_unlock(&db->lock);
 }
 
 static bool
 copy_settings(struct db *db, const struct db_settings *settings)
 {
 	db->settings = *settings;
-	db_set_timeout(db, settings->timeout_ms);
+	db_configure(db, settings);
 	db->settings.url = settings->url ? mem_strdup(settings->url) : NULL;
 	return db->settings.url || !settings->url;
 }
@@ -97,7 +165,10 @@ db_new(const struct db_settings *settings, struct db **ret, struct err *err)
 	pthread_mutex_init(&db->lock, NULL);
 	pthread_condattr_init(&db->monotonic);
 	pthread_condattr_setclock(&db->monotonic, CLOCK_MONOTONIC);
-	db->last_waiter = &db->waiters;
+	for (size_t i = 0; i < LINES; i++) {
+		db->lines[i].end = &db->lines[i].first;
+		db->lines[i].most = (size_t)settings->pool;
+	}
 	for (size_t i = 0; i < settings->pool; i++) {
 		db->conns[i].next_idle = db->idle;
 		db->idle = &db->conns[i];
@@ -132,74 +203,142 @@ db_free(struct db **pdb)
 	*pdb = NULL;
 }
 
+/* From the idle ones to that line.  With the lock. */
+static struct conn *
+take_idle(struct db *db, struct line *line)
+{
+	struct conn *conn = db->idle;
+
+	db->idle = conn->next_idle;
+	conn->line = line;
+	line->has++;
+	line->moved_us = clock_mono_us();
+	return conn;
+}
+
+/* With the lock. */
+static void
+leave_line(struct line *line, const struct waiter *who)
+{
+	struct waiter **at = &line->first;
+
+	while (*at != who)
+		at = &(*at)->next;
+	*at = who->next;
+	if (!who->next)
+		line->end = at;
+	line->waiting--;
+}
+
 /* Wait until a connection is handed over.  With the lock. */
 static struct conn *
-wait_in_line(struct db *db, int64_t deadline_us)
+wait_in_line(struct db *db, struct line *line, int64_t deadline_us)
 {
 	const struct timespec until = {
 		.tv_sec = deadline_us / 1000000,
 		.tv_nsec = deadline_us % 1000000 * 1000,
 	};
-	struct waiter self = { .next = NULL }, **at;
+	struct waiter self = { .since_us = clock_mono_us() };
 	int rc = 0;
 
 	pthread_cond_init(&self.wake, &db->monotonic);
-	*db->last_waiter = &self;
-	db->last_waiter = &self.next;
+	*line->end = &self;
+	line->end = &self.next;
+	line->waiting++;
 	while (!self.conn && rc == 0)
 		rc = pthread_cond_timedwait(&self.wake, &db->lock, &until);
 	pthread_cond_destroy(&self.wake);
-	if (!self.conn) {
-		for (at = &db->waiters; *at != &self; at = &(*at)->next)
-			;
-		*at = self.next;
-		if (!self.next)
-			db->last_waiter = at;
-	}
+	if (!self.conn)
+		leave_line(line, &self);
 	return self.conn;
+}
+
+/* Is there no use in standing in line?  With the lock. */
+static bool
+is_full(const struct db *db, const struct line *line, int64_t now_us)
+{
+	size_t enough = caller == DB_REQUEST || caller == DB_PATIENT ? db->full[caller] : 0;
+
+	return enough && line->waiting >= enough &&
+		(now_us - line->first->since_us >= SLOW_US || now_us - line->moved_us >= SLOW_US);
+}
+
+enum err_code
+db_overloaded(const char *why, struct err *err)
+{
+	metric_add(METRIC_LIMITED, 1, "database");
+	return err_set(err, ERR_OVERLOADED, "%s", why);
 }
 
 static enum err_code
 pool_take(struct db *db, int64_t deadline_us, struct conn **ret, struct err *err)
 {
-	int64_t waited_us = 0;
+	struct line *line = &db->lines[caller == DB_WORK ? LINE_WORK : LINE_REQUESTS];
+	int64_t now_us = clock_mono_us(), waited_us = 0;
+	int64_t patience_us = now_us + (int64_t)atomic_load(&db->wait_ms) * 1000;
+	bool full = false;
 
+	*ret = NULL;
+	if (caller == DB_REQUEST && patience_us < deadline_us)
+		deadline_us = patience_us;
 	pthread_mutex_lock(&db->lock);
-	*ret = db->idle;
-	if (db->idle) {
-		db->idle = db->idle->next_idle;
+	if (db->idle && line->has < line->most) {
+		*ret = take_idle(db, line);
+	} else if (is_full(db, line, now_us)) {
+		full = true;
 	} else {
-		waited_us = clock_mono_us();
-		*ret = wait_in_line(db, deadline_us);
-		waited_us = clock_mono_us() - waited_us;
+		*ret = wait_in_line(db, line, deadline_us);
+		waited_us = clock_mono_us() - now_us;
 	}
 	pthread_mutex_unlock(&db->lock);
+	if (full)
+		return db_overloaded("as many requests wait for a database connection as may (db_pool, threads)", err);
 	metric_observe(METRIC_POOL_WAIT, waited_us, NULL);
+	if (!*ret && caller == DB_REQUEST)
+		return db_overloaded("no database connection came free in time (db_pool, db_wait)", err);
 	if (!*ret)
 		return err_set(err, ERR_UNAVAILABLE, "all %llu database connections stayed busy for %lld ms "
 			"(db_pool, db_timeout)", (unsigned long long)db->settings.pool,
 			(long long)waited_us / 1000);
+	db_admit();
 	return ERR_OK;
 }
 
-/* To whoever has waited longest: with a free-for-all some wait many times as
- * long as others. */
+static bool
+may_have(const struct line *line)
+{
+	return line->first && line->has < line->most;
+}
+
+/* Whose turn it is: the lines take turns, so that neither waits for the whole of
+ * the other.  NULL: nobody's.  With the lock. */
+static struct line *
+next_line(struct db *db)
+{
+	struct line *work = &db->lines[LINE_WORK], *requests = &db->lines[LINE_REQUESTS];
+
+	if (may_have(work) && (db->served != work || !may_have(requests)))
+		return work;
+	return may_have(requests) ? requests : NULL;
+}
+
+/* To whoever has waited longest in its line: with a free-for-all some wait many
+ * times as long as others. */
 static void
 pool_give(struct db *db, struct conn *conn)
 {
 	struct waiter *first;
 
 	pthread_mutex_lock(&db->lock);
-	first = db->waiters;
-	if (first) {
-		db->waiters = first->next;
-		if (!first->next)
-			db->last_waiter = &db->waiters;
-		first->conn = conn;
+	conn->line->has--;
+	conn->next_idle = db->idle;
+	db->idle = conn;
+	db->served = next_line(db);
+	if (db->served) {
+		first = db->served->first;
+		leave_line(db->served, first);
+		first->conn = take_idle(db, db->served);
 		pthread_cond_signal(&first->wake);
-	} else {
-		conn->next_idle = db->idle;
-		db->idle = conn;
 	}
 	pthread_mutex_unlock(&db->lock);
 }
@@ -573,6 +712,15 @@ conn_run(struct conn *conn, enum sql_id id, bool named, const char *const *param
 	}
 	*ret = res;
 	return ERR_OK;
+}
+
+int64_t
+db_patience_us(const struct db *db)
+{
+	int64_t deadline_us = db_deadline_us(db);
+	int64_t patience_us = clock_mono_us() + (int64_t)atomic_load(&db->wait_ms) * 1000;
+
+	return caller == DB_REQUEST && patience_us < deadline_us ? patience_us : deadline_us;
 }
 
 int64_t

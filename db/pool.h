@@ -25,6 +25,7 @@ const char *sql_text(enum sql_id id);
 /*
  * Run one statement.  params: n texts, NULL for null; borrowed.
  * ret	the caller owns it: PQclear().  Untouched on failure.
+ * ERR_OVERLOADED: see enum db_caller.
  * ERR_UNAVAILABLE: no connection, no answer in time, or the server said "not
  * now" (its shutdown, a failover, too many connections, a deadlock).
  * ERR_CONFIG: a table is missing (migrate first).  ERR_INVALID: a value that
@@ -39,6 +40,17 @@ enum err_code db_query_within(struct db *db, uint64_t timeout_ms, enum sql_id id
 
 /* When a statement that is asked for now is given up: clock_mono_us(). */
 int64_t db_deadline_us(const struct db *db);
+
+enum db_caller db_calls_as(void);
+
+/* This thread's request has what it asked for: DB_ADMITTED.  Not for work. */
+void db_admit(void);
+
+/* When this thread's request has waited for long enough to be served. */
+int64_t db_patience_us(const struct db *db);
+
+/* ERR_OVERLOADED; counts it. */
+enum err_code db_overloaded(const char *why, struct err *err);
 
 /* Borrowed. */
 struct combiner *db_combiner(struct db *db);

@@ -96,12 +96,16 @@ call(struct exchange *x, const struct route *route)
 	if (route->max_body_bytes)
 		rc = exchange_read_body(x, route->max_body_bytes, &err);
 	x->handle = route->handle;
+	/* A provider that is turned away comes back for a minute only, and who monitors
+	 * wants to know what there is. */
+	if (!x->for_users)
+		db_call_as(DB_PATIENT);
 	if (rc)
 		answer_failure(x, rc, &err);
-	else if (!x->for_users)
-		route->handle(x);
-	else
+	else if (x->for_users)
 		caller_admit(x);
+	else
+		route->handle(x);
 }
 
 void

@@ -66,6 +66,7 @@ struct conn {
 
 struct server {
 	struct current *current;
+	struct db *db;
 	atomic_uint_least64_t client_timeout_ms;
 	struct watches *watches;
 	struct places *places;
@@ -490,6 +491,7 @@ serve(struct conn *c)
 		return;
 	}
 	exchange_init(&c->x, service_pin(c->server->current), &fcgx_transport, c);
+	db_call_as(DB_REQUEST);	/* unless the route says more */
 	routes_dispatch(&c->x);
 	go_on(c);
 }
@@ -499,6 +501,7 @@ static void
 resume(struct conn *c)
 {
 	c->x.svc = service_pin(c->server->current);
+	db_call_as(DB_ADMITTED);
 	exchange_resume(&c->x, c->news);
 	go_on(c);
 }
@@ -695,6 +698,7 @@ server_new(struct service *svc, struct server **ret, struct err *err)
 	if (!s)
 		return err_set(err, ERR_NOMEM, "server");
 	s->current = svc->current;
+	s->db = svc->db;
 	s->fd = -1;
 	s->ready_end = &s->ready;
 	pthread_mutex_init(&s->lock, NULL);
@@ -740,6 +744,7 @@ server_run(struct server *s, const struct server_settings *settings, int fd, str
 	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
 	if (poller_arm(s->poller, fd, POLLER_READ, LISTEN_TOKEN))
 		return err_set(err, ERR_NOMEM, "listening socket: %s", strerror(errno));
+	db_limit_requests(s->db, (size_t)settings->threads);
 	return start_threads(s, (size_t)settings->threads, err);
 }
 

@@ -134,7 +134,8 @@ no_free_connection_is_said(void **state)
 	lock_rows(f);
 	pthread_create(&thread, NULL, toucher_thread, &slow);
 	sql_wait(f->pg, 1, OURS_WAITING);
-	db_set_timeout(own.db, 300);
+	own.settings.timeout_ms = 300;
+	db_configure(own.db, &own.settings);
 	start_us = clock_mono_us();
 	WANT(ERR_UNAVAILABLE, look(&own, &err));
 	assert_in_range(elapsed_ms(start_us), 299, 300 + SLACK_MS);

@@ -5,7 +5,9 @@ import concurrent.futures
 import os
 import re
 import signal
+import subprocess
 import sys
+import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -289,6 +291,166 @@ def places_come_back():
                 streams.open(job, 4)
                 check_refused(stream(job), 429, "too_many_requests")
         end("coming-and-going", job["id"])
+
+
+# -- Requests that wait for the database
+
+# Of four connections requests have three; two more stand in line, or four webhooks.
+CROWDED = {"threads": 8, "db_pool": 4, "db_timeout": "4s", "db_wait": "1s"}
+
+
+def be(**settings):
+    rig.configure(**settings)
+    rig.gengate.restart()
+    rig.wait_ready()
+
+
+class Locked:
+    """Nobody gets at a table meanwhile."""
+
+    def __init__(self, table):
+        self.table = table
+
+    def __enter__(self):
+        self.psql = subprocess.Popen([rig.psql, "-X", "-q", "-h", rig.pg_dir, "-U", "gengate", "-d", "gengate"],
+                                     stdin=subprocess.PIPE, text=True, env=rig.environment())
+        self.psql.stdin.write(f"BEGIN; LOCK TABLE {self.table} IN ACCESS EXCLUSIVE MODE;\n")
+        self.psql.stdin.flush()
+        stacks.wait_for(lambda: rig.sql(f"SELECT 1 FROM pg_locks WHERE relation = '{self.table}'::regclass"
+                                        " AND mode = 'AccessExclusiveLock' AND granted"), 10, "the lock")
+        return self
+
+    def __exit__(self, *_):
+        if self.psql:
+            self.psql.communicate("ROLLBACK;\n")
+        self.psql = None
+
+
+class Crowd:
+    """Clients that ask again and again, and what they were answered: status, code, seconds."""
+
+    def __init__(self, n, call):
+        self.call, self.stopping, self.answers = call, False, []
+        self.threads = [threading.Thread(target=self._run, args=(i,)) for i in range(n)]
+
+    def _run(self, i):
+        while not self.stopping:
+            began = time.monotonic()
+            answer = self.call(i)
+            self.answers.append((answer.status, answer.status >= 400 and answer.json["code"], time.monotonic() - began))
+
+    def turned_away(self):
+        return sum(code == "overloaded" for _, code, _ in self.answers)
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stopping = True
+        for thread in self.threads:
+            thread.join()
+
+
+def look(job):
+    return rig.http("GET", f"/status/{job['id']}", user=job["user"])
+
+
+@test
+def a_database_that_is_slow_for_all():
+    be(**CROWDED)
+    job = rig.submit("looked at", user="crowded")
+    rig.succeeds(job)
+    before = limited("database")
+    with Locked("generation_assets"), Crowd(40, lambda i: look(job)) as crowd:
+        stacks.wait_for(lambda: crowd.turned_away() > 200, 20, "refusals")
+        # What does not need the database is answered meanwhile.
+        began = time.monotonic()
+        equal(rig.http("GET", "/healthz").status, 200, "/healthz")
+        check(time.monotonic() - began < 1, "/healthz took too long")
+    statuses = {answer[:2] for answer in crowd.answers}
+    check(statuses <= {(503, "overloaded"), (503, "database_unavailable"), (200, False)}, f"answers: {statuses}")
+    longest = max(seconds for _, _, seconds in crowd.answers)
+    # All threads may be taken when it begins, until db_timeout; who comes then has that once more.
+    check(longest < 4 + 4 + 2, f"one took {longest:.1f} s")
+    # Most of them at once; what stood in line before it was full took its time.
+    quick = sorted(seconds for _, code, seconds in crowd.answers if code == "overloaded")
+    check(quick[len(quick) // 2] < 0.5, f"half of the refusals took {quick[len(quick) // 2]:.2f} s or longer")
+    check_refused_alike(crowd, before)
+    equal([look(job).status for _ in range(20)], [200] * 20, "statuses after that")
+    rig.succeeds(rig.submit("after that", user="crowded"))
+
+
+def check_refused_alike(crowd, before):
+    check(limited("database") - before >= crowd.turned_away() > 0, "refusals that were not counted")
+
+
+@test
+def every_call_of_a_user_may_be_turned_away():
+    job = rig.submit("looked at", user="turned-away")
+    rig.succeeds(job)
+    calls = [("GET", "/status"), ("HEAD", "/status"), ("GET", f"/status/{job['id']}"), ("HEAD", f"/status/{job['id']}"),
+             ("POST", "/generate"), ("POST", f"/generate/{job['id']}/cancel"), ("POST", f"/generate/{job['id']}/retry"),
+             ("DELETE", f"/generate/{job['id']}")]
+    with Locked("generation_jobs"), Crowd(30, lambda i: look(job)) as crowd:
+        stacks.wait_for(lambda: crowd.turned_away() > 100, 20, "refusals")
+        for method, path in calls:
+            more = {"json": {"prompt": "a lighthouse"}} if path == "/generate" else {}
+            answer = stacks.wait_for(lambda: refusal(method, path, **more), 20, f"refusal of {method} {path}")
+            check(int(answer.header("Retry-After")) >= 1, f"no Retry-After: {answer}")
+            if method != "HEAD":
+                e2e.check_problem(answer, 503, "overloaded")
+    equal(rig.http("DELETE", f"/generate/{job['id']}", user="turned-away").status, 204, "it is still there")
+
+
+def refusal(method, path, **more):
+    """NULL if it was in line long enough to have a connection, which then got nothing in time."""
+    answer = rig.http(method, path, user="turned-away", **more)
+    equal(answer.status, 503, f"status of {answer}")
+    return answer if method == "HEAD" or answer.json["code"] == "overloaded" else None
+
+
+@test
+def webhooks_are_turned_away_last():
+    """Users are turned away, and it is taken when its turn comes."""
+    rig.set_sim(processing_ms=600000)
+    job = rig.submit("told of", user="told-of")
+    rig.wait_state(job, "running")
+    path, body = rig.webhook_path(job), {"id": rig.one_prediction(job)["id"], "status": "processing"}
+    with concurrent.futures.ThreadPoolExecutor(1) as one:
+        with Locked("generation_live") as locked, Crowd(30, lambda i: rig.post(user=f"told-of-{i}")) as crowd:
+            stacks.wait_for(lambda: crowd.turned_away() > 100, 20, "refusals")
+            told = one.submit(rig.webhook, path, body)
+            before = crowd.turned_away()
+            stacks.wait_for(lambda: crowd.turned_away() > before + 100, 20, "more refusals")
+            crowd.stopping = True
+            locked.__exit__()
+            equal(told.result().status, 200, "the webhook's status")
+    # Too many of them are told to come again, too.
+    with Locked("generation_live"), Crowd(30, lambda i: rig.webhook(path, body)) as crowd:
+        stacks.wait_for(lambda: crowd.turned_away() > 20, 20, "refused webhooks")
+    equal(rig.webhook(path, body).status, 200, "status after that")
+    rig.set_sim(processing_ms=100)
+    for user in ["told-of"] + [f"told-of-{i}" for i in range(30)]:
+        for one in in_flight(user):
+            rig.http("POST", f"/generate/{one}/cancel", user=user, headers={"Prefer": "respond-async"})
+            rig.wait_settled(one, user=user)
+
+
+@test
+def requests_do_not_keep_work_from_the_database():
+    """They hang on a table that a job on its way does not need, on all connections that they may have."""
+    rig.set_sim(processing_ms=1000)
+    looked_at, job = rig.submit("looked at", user="crowded"), rig.submit("[fail] on its way", user="on-its-way")
+    rig.wait_state(job, "running")
+    with Locked("generation_assets"), Crowd(30, lambda i: look(looked_at)) as crowd:
+        stacks.wait_for(lambda: crowd.turned_away() > 100, 20, "refusals")
+        began = time.monotonic()
+        rig.wait_state(job, "settled", timeout=10)
+        check(time.monotonic() - began < 4, "it waited for the requests")
+    rig.set_sim(processing_ms=100)
+    rig.settled(looked_at)
 
 
 @test
