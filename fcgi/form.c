@@ -64,11 +64,27 @@ begin_file(struct form *f, struct err *err)
 	return rc;
 }
 
+/* It becomes a member's, and is repeated in what is said against it. */
+static enum err_code
+check_name(const char *name, struct err *err)
+{
+	json_t *v = json_string(name);
+
+	if (!v)
+		return json_lasted() ? err_set(err, ERR_BAD_REQUEST, "a field's name is not UTF-8")
+			: err_set(err, ERR_NOMEM, "form");
+	json_decref(v);
+	return ERR_OK;
+}
+
 static enum err_code
 begin(void *ctx, const struct multipart_part *part, struct err *err)
 {
 	struct form *f = ctx;
+	enum err_code rc = check_name(part->name, err);
 
+	if (rc)
+		return rc;
 	snprintf(f->name, sizeof f->name, "%s", part->name);
 	buf_reset(&f->value);
 	f->goes = TEXT;
