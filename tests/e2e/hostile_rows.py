@@ -5,6 +5,7 @@ succeeded, cat's has failed, dan's was canceled, and eve has none.  What is the 
 is made from docs/openapi.yaml, so that a new route has its rows by itself."""
 
 import json
+import re
 import uuid
 
 import yaml
@@ -18,6 +19,8 @@ with open(f"{SRCDIR}/docs/openapi.yaml", encoding="utf-8") as f:
 JSON = "application/json"
 VERBS = ("get", "head", "post", "put", "patch", "delete")
 MEGABYTE = 1 << 20
+with open(f"{SRCDIR}/nginx/gengate.conf", encoding="utf-8") as f:
+    NGINX_MAX = int(re.search(r"location = /generate \{[^}]*client_max_body_size (\d+)m;", f.read())[1]) * MEGABYTE
 OK = 200
 
 
@@ -35,7 +38,7 @@ def methods_of(path):
 
 def at(path, job, provider="replicate"):
     """Of the document's paths, one that leads somewhere."""
-    return path.replace("{id}", job["id"]).replace("{provider}", provider)
+    return re.sub(r"\{\w+\}", "x", path.replace("{id}", job["id"]).replace("{provider}", provider))
 
 
 def get(target, headers=(), user="bob", **more):
@@ -369,7 +372,7 @@ def sizes(world):
     yield Row("the largest that is read", post(b"{}" + b" " * 999998), 400, "invalid_request")
     for size in (1000001, MEGABYTE - 1, MEGABYTE, MEGABYTE + 1, 3 * MEGABYTE, 20 * MEGABYTE):
         yield Row(f"{size} bytes", post(b" " * size), 413, "body_too_large")
-    for size in (MEGABYTE + 1, 1 << 31, 1 << 32, 1 << 62):
+    for size in (NGINX_MAX + 1, 1 << 31, 1 << 32, 1 << 62):
         yield Row(f"{size} bytes, announced", post(b"{}", [("Content-Length", str(size))]), 413, "body_too_large")
     for path, method, _ in operations():
         if path.startswith("/status"):
@@ -403,6 +406,61 @@ NO_JSON = (b"", b" ", b"{", b"}", b"[", b"]", b"{]", b"nul", b"not json", b"{'pr
            b'{"prompt": "' + b"\\u0041" * 100000, b"<xml/>", b"prompt=x", b"--x\r\nContent-Disposition: form-data\r\n",
            b"\x1f\x8b\x08\0", b"PK\x03\x04", b'["x"]', b'"x"', b"null", b"true", b"5", b"1e5", b"[]",
            b'[{"prompt": "x"}]')
+
+def forms(world):
+    """Forms, most of which are none."""
+    def form(*parts, end=b"--B--\r\n"):
+        return b"".join(b"--B\r\n" + part + b"\r\n" for part in parts) + end
+
+    def field(name, value=b"x", more=b""):
+        return b'Content-Disposition: form-data; name="' + name + b'"' + more + b"\r\n\r\n" + value
+    good, of_forms = field(b"prompt"), "multipart/form-data; boundary=B"
+    for kind in ("multipart/form-data", "multipart/form-data; boundary=", 'multipart/form-data; boundary="',
+                 "multipart/form-data; boundary=" + "b" * 71, "multipart/form-data; boundary=C",
+                 "multipart/form-data; Boundary", "multipart/form-data; xboundary=B",
+                 "multipart/form-data; boundary=B\x01", "multipart/form-data; boundary=\u00e9"):
+        yield Row("a form without its boundary", post(form(good), kind=kind), 400, "bad_request")
+    for kind in ("multipart/mixed; boundary=B", "multipart/form-datax; boundary=B", "multipart", "multipart/*"):
+        yield Row("another form", post(form(good), kind=kind), 415, "unsupported_media_type")
+    for what, body in (("nothing", b""), ("no delimiter", b"x"), ("half of one", b"--B"), ("no part", b"--B\r\n"),
+                       ("no end", form(good, end=b"")), ("half an end", form(good, end=b"--B-")),
+                       ("a delimiter with more", form(good, end=b"--Bx\r\n")),
+                       ("no headers", form(b"\r\nx")), ("no name", form(b"Content-Disposition: form-data\r\n\r\nx")),
+                       ("another disposition", form(b'Content-Disposition: attachment; name="prompt"\r\n\r\nx')),
+                       ("a name without an end", form(b'Content-Disposition: form-data; name="prompt\r\n\r\nx')),
+                       ("a long name", form(field(b"n" * 128))), ("a name of NUL", form(field(b"pro\0mpt"))),
+                       ("a name of other bytes", form(field(b"\xff\xfe"))),
+                       ("a name and a value of other bytes", form(field(b"\xff\xfe", b"\xff\xfe"))),
+                       ("a file of such a name", form(field(b"\xff", more=b'; filename="x"'))),
+                       ("long headers", form(field(b"prompt", more=b"\r\nX: " + b"a" * 5000))),
+                       ("headers without an end", b"--B\r\n" + b"X: 1\r\n" * 2000),
+                       ("many parts", form(*[field(b"a%d" % n) for n in range(201)])),
+                       ("a field twice", form(good, good)), ("no UTF-8", form(field(b"prompt", b"\xff"))),
+                       ("line feeds only", form(good).replace(b"\r\n", b"\n")),
+                       ("JSON", b'{"prompt": "x"}')):
+        yield Row(f"a form of {what}", post(body, kind=of_forms), 400, "bad_request")
+    for pointer, parts in (("/prompt", []), ("/prompt", [field(b"prompt", b"")]),
+                           ("/prompt", [field(b"prompt", b"a\0b")]), ("/count", [good, field(b"count", b"x")]),
+                           ("/count", [good, field(b"count", b"0")]), ("/count", [good, field(b"count", b"1e0")]),
+                           ("/seed", [good, field(b"seed", b"-1")]), ("/metadata", [good, field(b"metadata", b"{")]),
+                           ("/metadata", [good, field(b"metadata", b"[]")]),
+                           ("/params", [good, field(b"params", b'{"a": 1, "a": 2}')]),
+                           ("/surprise", [good, field(b"surprise")]), ("/__proto__", [good, field(b"__proto__")]),
+                           ("/", [good, field(b"")]), ("/prompt", [field(b"prompt", more=b'; filename="x"')]),
+                           ("/x", [good, field(b"x", more=b'; filename="x"')]),
+                           ("/inputs /inputs/0", [good, field(b"inputs", more=b'; filename="../../etc/passwd"')])):
+        yield Row("a mistake in a form", post(form(*parts), kind=of_forms), 400, "invalid_request",
+                  pointers=pointer.split(" "))
+    yield Row("a form by one in flight", post(form(good), kind=of_forms, user="ann"), 409, "generation_in_flight")
+    yield Row("a form by nobody", post(form(good), kind=of_forms, user=None), 401, "unauthorized")
+    for origin in ("https://evil.example", "null", "http://127.0.0.1.evil.example", "x"):
+        yield Row("a form of another site's page", post(form(good), [("Origin", origin)], kind=of_forms), 403,
+                  "forbidden")
+    yield Row("more text than is read", post(form(field(b"prompt", b"x" * 1000001)), kind=of_forms), 413,
+              "body_too_large")
+    yield Row("more than nginx takes", post(form(good), [("Content-Length", str(NGINX_MAX + 1))], kind=of_forms), 413,
+              "body_too_large")
+
 
 OK_BODY = {"prompt": "x"}
 # A pointer to each mistake, and what has it.

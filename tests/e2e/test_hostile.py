@@ -180,7 +180,7 @@ def by_token():
 
 for rows in (hostile_rows.methods, hostile_rows.methods_of_nobody, hostile_rows.ids, hostile_rows.paths,
              hostile_rows.raw, hostile_rows.chunks, hostile_rows.header_sizes, hostile_rows.headers,
-             hostile_rows.queries, hostile_rows.types, hostile_rows.sizes, hostile_rows.bodies, hostile_rows.forged,
+             hostile_rows.queries, hostile_rows.types, hostile_rows.forms, hostile_rows.sizes, hostile_rows.bodies, hostile_rows.forged,
              hostile_rows.addressed, hostile_rows.news):
     rows_of(rows, by_server)
 for rows in (hostile_rows.nobody, hostile_rows.somebody_else, hostile_rows.not_now):
