@@ -70,7 +70,7 @@ class Row:
     def sent(self):
         if isinstance(self.request, bytes):
             return repr(self.request[:SHOWN])
-        return f"{self.request.method} {self.request.target[:SHOWN]} {str(self.request.headers)[:SHOWN]}"
+        return f"{self.request.method[:SHOWN]!r} {self.request.target[:SHOWN]!r} {str(self.request.headers)[:SHOWN]}"
 
 
 # A path that means another one.

@@ -141,6 +141,7 @@ def ids(world):
         for one in bad:
             yield Row("no job's id", Request(method, "/status?id=" + one, user="bob"), 404, "not_found")
         yield Row("an id in upper case", Request(method, "/status/" + done.upper(), user="bob"), OK)
+        yield Row("an id and a NUL", Request(method, f"/status?id={done}%00", user="bob"), 404, "not_found")
         yield Row("an id twice", Request(method, f"/status?id={done}&id={done}", user="bob"), 404, "not_found")
 
 
