@@ -466,11 +466,40 @@ def one_that_is_gone_when_it_is_sent():
     check_problem(waiting[0], 422, "input_gone")
 
 
+@test
+def retries_look_for_their_inputs():
+    user = new_user()
+    mine = owner(user) + "/again.png"
+    upload(mine, png(73))
+    job = rig.submit("[fail] again", inputs=[mine], user=user)
+    rig.settled(job)
+    path = f"/generate/{job['id']}/retry"
+    rig.faults(storage_500={"count": -1, "match": "object/info/inputs"})
+    try:
+        check_problem(rig.http("POST", path, user=user), 503, "storage_unavailable")
+    finally:
+        rig.faults(storage_500=0)
+    rig.arm("inputs.stored", "STOP")
+    waiting = []
+    thread = threading.Thread(target=lambda: waiting.append(rig.http("POST", path, user=user)))
+    thread.start()
+    rig.gengate.wait_stopped()
+    rig.http("DELETE", "/storage/v1/object/inputs/" + urllib.parse.quote(mine),
+             headers={"apikey": rig.config["supabase_key"]})
+    rig.gengate.resume()
+    thread.join()
+    check_problem(waiting[0], 422, "input_gone")
+    problem = check_problem(rig.http("POST", path, user=user), 404, "not_found")
+    equal(problem["errors"][0]["pointer"], "/inputs/0", "pointer")
+
+
 # -- How much at once
 
 
 @test
 def the_spool_has_an_end():
+    failed = rig.submit("[fail] to be tried again", inputs=[data_uri(png(79))])
+    rig.settled(failed)
     rig.configure(spool_requests="1")
     rig.gengate.restart()
     rig.wait_ready()
@@ -484,6 +513,7 @@ def the_spool_has_an_end():
         answer = post_form(field("prompt", "one too many"), file(png(81)))
         check_problem(answer, 503, "overloaded")
         check(answer.header("Retry-After"), "no Retry-After")
+        check_problem(rig.http("POST", f"/generate/{failed['id']}/retry", user=failed["user"]), 503, "overloaded")
         rig.succeeds(rig.submit("without inputs"))
         thread.join()
         rig.succeeds(taken(answers[0], user))
@@ -527,6 +557,10 @@ def links_of_a_folder():
         equal((answer.status, answer.body, answer.header("Content-Type")), (200, png(95), "image/png"), "the file")
         until = int(urllib.parse.parse_qs(urllib.parse.urlsplit(url).query)["expires"][0])
         check(600 < until - time.time() < 600 + 20 * 60, "its end")
+
+        answer = local.http("HEAD", url)
+        equal((answer.status, answer.body, answer.header("Content-Length")), (200, b"", str(len(png(95)))), "HEAD")
+        check_problem(local.http("POST", url), 405, "method_not_allowed")
 
         plain, _, query = url.partition("?")
         for wrong in (plain, plain + "?" + query.replace("expires=", "expires=1"), url[:-1] + ("A" if url[-1] != "A" else "B"),

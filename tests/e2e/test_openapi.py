@@ -126,7 +126,7 @@ def path_of(path):
     longer than any name of ours is none."""
     path = urllib.parse.unquote(urllib.parse.urlsplit(path).path)
     for template in sorted(doc["paths"], key=lambda t: t.count("{")):
-        if re.fullmatch(re.sub(r"\\\{\w+\\\}", "[^/]{1,127}", re.escape(template)), path):
+        if re.fullmatch(re.sub(r"\\\{\w+\\\}", "[^/]{1,127}", re.escape(template).replace(r"\{key\}", ".+")), path):
             return template
     return None
 
@@ -330,7 +330,7 @@ def every_route_of_the_program_is_described():
     check(len(rows) >= 6, f"routes: {rows}")
     routes = set()
     for path, method in rows:
-        path = re.sub(r"/$", "/*", path).replace("*", "{}")
+        path = re.sub(r"/$", "/*", path).replace("**", "*/*").replace("*", "{}")
         routes |= {(path, method)} | ({(path, "HEAD")} if method == "GET" else set())
     described = {(re.sub(r"\{\w+\}", "{}", path), method.upper()) for path, item in doc["paths"].items()
                  for method in METHODS if method in item}
@@ -537,6 +537,8 @@ def requests_are_as_described():
     for answer in answers:
         if (answer["method"], answer["path"]) != ("POST", "/generate") or not answer["request_body"]:
             continue
+        if answer["request"].get("content-type", "").startswith("multipart/"):
+            continue    # the schema is for JSON
         if answer["status"] in (200, 202):
             accepted += 1
             wrong = [error.message for error in schema.iter_errors(json.loads(answer["request_body"]))]

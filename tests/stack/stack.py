@@ -61,7 +61,7 @@ SOCKET_PATH_MAX = 107
 SOCKET_FOLDER_MAX = SOCKET_PATH_MAX - 24
 READY_TIMEOUT = 60
 # What nginx/gengate.conf hands to gengate.
-GENGATES_PATHS = re.compile(r"/(generate|status|healthz|readyz|metrics)(\?|$)|/(generate|status|webhooks)/")
+GENGATES_PATHS = re.compile(r"/(generate|status|healthz|readyz|metrics)(\?|$)|/(generate|status|webhooks|signed)/")
 # Where the simulator speaks as which provider, and with which key.
 SIMULATED = {
     "fal": {"url": "/fal", "key": "sim-fal-key", "jwks_url": "/fal/.well-known/jwks.json"},
