@@ -169,11 +169,11 @@ is_pixel(const struct http_response *rs)
 }
 
 static bool
-everybody_reads(struct trial *t, const char *key)
+everybody_reads(struct trial *t, enum storage_area area, const char *key)
 {
 	struct buf url = BUF_INIT(16384);
 	struct http_response rs = HTTP_RESPONSE_INIT;
-	bool ret = !t->svc->storage->public_url(t->svc->storage_settings, key, &url) &&
+	bool ret = !t->svc->storage->public_url(t->svc->storage_settings, area, key, &url) &&
 		!fetch(t, buf_str(&url), &rs, NULL) && is_pixel(&rs);
 
 	http_response_clear(&rs);
@@ -192,7 +192,7 @@ read_back(struct trial *t, const char *key)
 	bool private = service_signs(svc);
 	int64_t until_us;
 	enum err_code rc = private ? sign_key(svc, key, &url, &until_us, &err)
-		: svc->storage->public_url(svc->storage_settings, key, &url);
+		: svc->storage->public_url(svc->storage_settings, STORAGE_OUTPUTS, key, &url);
 
 	if (!rc)
 		rc = fetch(t, buf_str(&url), &rs, &err);
@@ -206,7 +206,7 @@ read_back(struct trial *t, const char *key)
 		say(t, "storage_read", CHECK_WRONG, "with Supabase: make the bucket public; with a folder: see that the "
 			"web server serves storage_dir under storage_public_url",
 			"what was written cannot be read by everybody, as outputs = public needs: HTTP %ld", rs.status);
-	else if (private && everybody_reads(t, key))
+	else if (private && everybody_reads(t, STORAGE_OUTPUTS, key))
 		say(t, "storage_read", CHECK_WRONG, "make the bucket private, or set outputs = public",
 			"everybody can read what is written, though outputs = private");
 	else
@@ -217,9 +217,9 @@ read_back(struct trial *t, const char *key)
 }
 
 static enum err_code
-put_pixel(struct trial *t, const char *key, struct err *err)
+put_pixel(struct trial *t, enum storage_area area, const char *key, struct err *err)
 {
-	struct storage_file file = { .key = key, .bytes = sizeof pixel, .type = MEDIA_PNG };
+	struct storage_file file = { .area = area, .key = key, .bytes = sizeof pixel, .type = MEDIA_PNG };
 	uint8_t sha[SHA256_BYTES];
 	FILE *f = tmpfile();
 	enum err_code rc;
@@ -239,20 +239,12 @@ put_pixel(struct trial *t, const char *key, struct err *err)
 }
 
 static void
-try_storage(struct trial *t)
+try_outputs(struct trial *t, const char *key)
 {
 	const struct storage *storage = t->svc->storage;
-	uint8_t random[8];
-	char hex[17], key[64];
 	struct err err = ERR_INIT;
 
-	if (crypto_random(random, sizeof random, &err)) {
-		say(t, "storage_write", CHECK_WRONG, NULL, "%s", err.text);
-		return;
-	}
-	hex_encode(random, sizeof random, hex);
-	snprintf(key, sizeof key, "gengate-check/%s.png", hex);
-	if (put_pixel(t, key, &err)) {
+	if (put_pixel(t, STORAGE_OUTPUTS, key, &err)) {
 		say(t, "storage_write", CHECK_WRONG, "see that bucket or folder is there, and that the key may write to it",
 			"nothing can be written: %s", err.text);
 		say(t, "storage_read", CHECK_SKIPPED, NULL, "nothing was written");
@@ -266,6 +258,67 @@ try_storage(struct trial *t)
 			"%s", err.text);
 	else
 		say(t, "storage_remove", CHECK_GOOD, NULL, "and removes it");
+}
+
+/* As a provider does. */
+static void
+read_input(struct trial *t, const char *key)
+{
+	struct buf url = BUF_INIT(16384);
+	struct http_response rs = HTTP_RESPONSE_INIT;
+	struct err err = ERR_INIT;
+	enum err_code rc = sign_input(t->svc, key, PROBE_TIMEOUT_MS / 1000, &url, &err);
+
+	if (!rc)
+		rc = fetch(t, buf_str(&url), &rs, &err);
+	if (rc)
+		say(t, "inputs", CHECK_WRONG, "see that public_url leads here, or that supabase_url is right",
+			"an input cannot be read: %s", err.text);
+	else if (!is_pixel(&rs))
+		say(t, "inputs", CHECK_WRONG, "with a folder: start gengate, and see that the web server serves "
+			"storage_input_dir at /gengate_files/inputs/; else see that supabase_url is right",
+			"an input cannot be read by its signed URL: HTTP %ld", rs.status);
+	else if (everybody_reads(t, STORAGE_INPUTS, key))
+		say(t, "inputs", CHECK_WRONG, "make the bucket or folder private", "everybody can read inputs");
+	else
+		say(t, "inputs", CHECK_GOOD, NULL, "they are taken, and read by who has a signed URL");
+	http_response_clear(&rs);
+	buf_clear(&url);
+}
+
+static void
+try_inputs(struct trial *t, const char *key)
+{
+	const struct storage *storage = t->svc->storage;
+	struct err err = ERR_INIT;
+
+	if (!storage->takes_inputs(t->svc->storage_settings))
+		return;
+	if (put_pixel(t, STORAGE_INPUTS, key, &err)) {
+		say(t, "inputs", CHECK_WRONG, "see that the bucket or folder for inputs is there, and that the key may write "
+			"to it", "no input can be written: %s", err.text);
+		return;
+	}
+	read_input(t, key);
+	if (storage->remove(t->svc->storage_settings, t->svc->http, STORAGE_INPUTS, key, &err))
+		say(t, "inputs_remove", CHECK_WRONG, "let the key delete files; then remove gengate-check/ by hand", "%s", err.text);
+}
+
+static void
+try_storage(struct trial *t)
+{
+	uint8_t random[8];
+	char hex[17], key[64];
+	struct err err = ERR_INIT;
+
+	if (crypto_random(random, sizeof random, &err)) {
+		say(t, "storage_write", CHECK_WRONG, NULL, "%s", err.text);
+		return;
+	}
+	hex_encode(random, sizeof random, hex);
+	snprintf(key, sizeof key, "gengate-check/%s.png", hex);
+	try_outputs(t, key);
+	try_inputs(t, key);
 }
 
 /* ---- the provider ---- */

@@ -74,7 +74,7 @@ put_public_url(const struct service *svc, const json_t *row, json_t *asset)
 	struct buf url = BUF_INIT(16384);
 	int rc = json_object_set_new(asset, "expires_at", json_null());
 
-	if (key && svc->storage->public_url(svc->storage_settings, key, &url))
+	if (key && svc->storage->public_url(svc->storage_settings, STORAGE_OUTPUTS, key, &url))
 		rc = -1;
 	else if (key)
 		rc |= json_object_set_new(asset, "url", json_string(buf_str(&url)));

@@ -346,8 +346,9 @@ put_url(struct buf *out, const char *base, const char *key)
 }
 
 static enum err_code
-public_url(const void *settings, const char *key, struct buf *out)
+public_url(const void *settings, enum storage_area area, const char *key, struct buf *out)
 {
+	(void)area;	/* where a mistake would show them */
 	put_url(out, ((const struct local *)settings)->public_url, key);
 	return out->err;
 }

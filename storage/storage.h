@@ -58,8 +58,10 @@ struct storage {
 	enum err_code (*look)(const void *settings, struct http_client *http,
 		enum storage_area area, const char *key, struct err *err);
 
-	/* Append the address that a browser fetches an output from. */
-	enum err_code (*public_url)(const void *settings, const char *key, struct buf *out);
+	/* Append the address that a browser fetches the file from, if its place is for
+	 * everybody; that of inputs must not be. */
+	enum err_code (*public_url)(const void *settings, enum storage_area area, const char *key,
+		struct buf *out);
 
 	/*
 	 * Append an address from which whoever has it fetches the file, for life_s

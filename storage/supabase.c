@@ -361,9 +361,9 @@ remove_file(const void *settings, struct http_client *http, enum storage_area ar
 }
 
 static enum err_code
-public_url(const void *settings, const char *key, struct buf *out)
+public_url(const void *settings, enum storage_area area, const char *key, struct buf *out)
 {
-	put_url(out, settings, "object/public", STORAGE_OUTPUTS, key);
+	put_url(out, settings, "object/public", area, key);
 	return out->err;
 }
 

@@ -525,6 +525,22 @@ def the_spool_has_an_end():
         rig.wait_ready()
 
 
+@test
+def check_tells():
+    def line(on=None, **settings):
+        done = (on or rig).gengate_command("check", "--json", check=False, **settings)
+        return next(one for one in json.loads(done.stdout)["checks"] if one["name"] == "inputs")
+
+    before = stored()
+    equal(line()["state"], "ok", "as it is")
+    wrong = line(supabase_input_bucket="none")
+    check(wrong["state"] == "wrong" and "NoSuchBucket" in wrong["text"], wrong)
+    rig.sim_call("POST", "buckets", {"id": "open", "public": True, "file_size_limit": 0})
+    wrong = line(supabase_input_bucket="open")
+    check(wrong["state"] == "wrong" and "everybody can read" in wrong["text"], wrong)
+    equal(stored(), before, "what is stored")
+
+
 # -- Without a place for them
 
 

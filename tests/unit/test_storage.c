@@ -86,10 +86,10 @@ public_urls(void **state)
 		struct opened o;
 
 		storage_open(&o, rows[i].local ? &storage_local : &storage_supabase, rows[i].env);
-		ASSERT_ROW(rows[i].name, o.st->public_url(o.settings, rows[i].key, &url) == ERR_OK);
+		ASSERT_ROW(rows[i].name, o.st->public_url(o.settings, STORAGE_OUTPUTS, rows[i].key, &url) == ERR_OK);
 		if (strcmp(buf_str(&url), rows[i].want) != 0)
 			fail_msg("%s: %s", rows[i].name, buf_str(&url));
-		ASSERT_ROW(rows[i].name, o.st->public_url(o.settings, rows[i].key, &small) == ERR_TOO_BIG);
+		ASSERT_ROW(rows[i].name, o.st->public_url(o.settings, STORAGE_OUTPUTS, rows[i].key, &small) == ERR_TOO_BIG);
 		buf_clear(&url);
 		buf_clear(&small);
 		storage_close(&o);
