@@ -262,6 +262,40 @@ short_of_memory(void **state)
 	ASSERT_SURVIVES_NOMEM(rc, rc = whole_life());
 }
 
+static void
+signs_what_anybody_may_read(void **state)
+{
+	struct keyring *a = make_keys(SECRET_A), *b = make_keys(SECRET_B), *both = make_keys(SECRET_B "," SECRET_A);
+	struct buf mac = BUF_INIT(MAX_TEXT), again = BUF_INIT(MAX_TEXT), small = BUF_INIT(42);
+	char text[64];
+
+	(void)state;
+	assert_int_equal(token_sign(a, "file", "1/x", &mac, NULL), ERR_OK);
+	assert_int_equal(token_sign(a, "file", "1/x", &again, NULL), ERR_OK);
+	assert_int_equal(mac.len, 43);
+	assert_string_equal(buf_str(&mac), buf_str(&again));
+	assert_int_equal(token_sign(a, "file", "1/x", &small, NULL), ERR_TOO_BIG);
+	assert_int_equal(token_verify(a, "file", "1/x", buf_str(&mac), NULL), ERR_OK);
+	assert_int_equal(token_verify(both, "file", "1/x", buf_str(&mac), NULL), ERR_OK);
+	assert_int_equal(token_verify(b, "file", "1/x", buf_str(&mac), NULL), ERR_INVALID);
+	assert_int_equal(token_verify(a, "fil", "e1/x", buf_str(&mac), NULL), ERR_INVALID);
+	assert_int_equal(token_verify(a, "file", "1/y", buf_str(&mac), NULL), ERR_INVALID);
+	assert_int_equal(token_verify(a, "file", "1/x", "", NULL), ERR_INVALID);
+	for (size_t i = 0; i < mac.len; i++) {
+		snprintf(text, sizeof text, "%s", buf_str(&mac));
+		text[i] = text[i] == 'A' ? 'B' : 'A';
+		assert_int_equal(token_verify(a, "file", "1/x", text, NULL), ERR_INVALID);
+		text[i] = '\0';
+		assert_int_equal(token_verify(a, "file", "1/x", text, NULL), ERR_INVALID);
+	}
+	buf_clear(&mac);
+	buf_clear(&again);
+	buf_clear(&small);
+	keyring_free(&a);
+	keyring_free(&b);
+	keyring_free(&both);
+}
+
 int
 main(void)
 {
@@ -274,6 +308,7 @@ main(void)
 		cmocka_unit_test(refuses_weak_secrets),
 		cmocka_unit_test(every_change_is_seen),
 		cmocka_unit_test(every_length_is_seen),
+		cmocka_unit_test(signs_what_anybody_may_read),
 		cmocka_unit_test(short_of_memory),
 	};
 
