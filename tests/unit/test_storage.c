@@ -109,6 +109,12 @@ settings_are_checked(void **state)
 		{ "supabase, nothing", false, { NULL }, { "supabase_url: has to be set", "supabase_key: has to be set" } },
 		{ "supabase, no bucket", false, { "GENGATE_SUPABASE_URL=http://a", "GENGATE_SUPABASE_KEY=k",
 			"GENGATE_SUPABASE_BUCKET=" }, { "supabase_bucket: has to be set" } },
+		{ "local, inputs nowhere", true, { "GENGATE_STORAGE_DIR=/tmp", "GENGATE_STORAGE_PUBLIC_URL=http://a",
+			"GENGATE_STORAGE_INPUT_DIR=/nowhere" }, { "storage_input_dir: /nowhere is no folder" } },
+		{ "local, inputs among outputs", true, { "GENGATE_STORAGE_DIR=/tmp//", "GENGATE_STORAGE_PUBLIC_URL=http://a",
+			"GENGATE_STORAGE_INPUT_DIR=/tmp" }, { "storage_input_dir: must not be inside storage_dir" } },
+		{ "supabase, one bucket for both", false, { "GENGATE_SUPABASE_URL=http://a", "GENGATE_SUPABASE_KEY=k",
+			"GENGATE_SUPABASE_INPUT_BUCKET=outputs" }, { "supabase_input_bucket: has to be another bucket" } },
 		{ "supabase, fine", false, { "GENGATE_SUPABASE_URL=http://a", "GENGATE_SUPABASE_KEY=k" }, { NULL } },
 	};
 
@@ -423,6 +429,51 @@ leftovers_do_no_harm(void **state)
 	assert_true(holds(f, "b", "first time"));
 	assert_int_equal(count_below(f->dir), 2);
 	close(fd);
+}
+
+static enum err_code
+look(struct folder *f, enum storage_area area, const char *key)
+{
+	return f->o.st->look(f->o.settings, NULL, area, key, NULL);
+}
+
+static void
+inputs_are_apart(void **state)
+{
+	static const uint8_t sha[SHA256_BYTES];
+	static const char *const none[] = { "o/j/1.png", "o/j", "o", "nobody/x.png", "o/j/0.png/x", "o/link", "o/away/0.png",
+		"../x", "/x", "o//j", "" };
+	struct folder *f = *state;
+	char dir[] = "/tmp/gengate-inputs-XXXXXX", env_dir[100], path[200], got[2] = "";
+	const char *env[] = { env_dir, "GENGATE_STORAGE_DIR=/nowhere", NULL };
+	struct storage_file file = { .area = STORAGE_INPUTS, .key = "o/j/0.png", .bytes = 1, .type = MEDIA_PNG, .sha256 = sha };
+	int fd = -1;
+
+	assert_false(f->o.st->takes_inputs(f->o.settings));
+	assert_non_null(mkdtemp(dir));
+	snprintf(env_dir, sizeof env_dir, "GENGATE_STORAGE_INPUT_DIR=%s", dir);
+	storage_close(&f->o);
+	storage_open(&f->o, &storage_local, env);
+	assert_true(f->o.st->takes_inputs(f->o.settings));
+	file.fd = temp_file("x", 1);
+	assert_int_equal(f->o.st->put(f->o.settings, NULL, &file, NULL), ERR_OK);
+	close(file.fd);
+	assert_int_equal(look(f, STORAGE_INPUTS, "o/j/0.png"), ERR_OK);
+	assert_int_equal(f->o.st->open(f->o.settings, STORAGE_INPUTS, "o/j/0.png", &fd, NULL), ERR_OK);
+	assert_int_equal(read(fd, got, 2), 1);
+	assert_string_equal(got, "x");
+	close(fd);
+	snprintf(path, sizeof path, "%s/o/link", dir);
+	assert_int_equal(symlink("j/0.png", path), 0);
+	snprintf(path, sizeof path, "%s/o/away", dir);
+	assert_int_equal(symlink("j", path), 0);
+	for (size_t i = 0; i < N(none); i++)
+		ASSERT_ROW(none[i], look(f, STORAGE_INPUTS, none[i]) == ERR_NOT_FOUND);
+	/* The other place is not there at all, which may be mended. */
+	assert_int_equal(look(f, STORAGE_OUTPUTS, "o/j/0.png"), ERR_UPSTREAM);
+	assert_int_equal(f->o.st->remove(f->o.settings, NULL, STORAGE_INPUTS, "o/j/0.png", NULL), ERR_OK);
+	assert_int_equal(look(f, STORAGE_INPUTS, "o/j/0.png"), ERR_NOT_FOUND);
+	remove_all(dir);
 }
 
 static void
@@ -895,6 +946,7 @@ main(void)
 		LOCAL(folders_are_no_files),
 		LOCAL(links_are_not_followed),
 		LOCAL(leftovers_do_no_harm),
+		LOCAL(inputs_are_apart),
 		LOCAL(the_folder_is_gone),
 		LOCAL(files_are_removed),
 		LOCAL(local_short_of_memory),
