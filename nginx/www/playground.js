@@ -22,8 +22,8 @@ function note(text) {
 	$("trail").append(line);
 }
 
-function headers(more) {
-	const all = { Accept: "application/json", ...more };
+function headers() {
+	const all = { Accept: "application/json" };
 	const token = $("token").value.trim();
 	if (token)
 		all.Authorization = "Bearer " + token;
@@ -31,13 +31,8 @@ function headers(more) {
 }
 
 /* An answer's JSON; whatever is not a success becomes an Error in words. */
-async function call(method, path, body, more) {
-	const answer = await fetch(path, {
-		method,
-		headers: headers(body ? { "Content-Type": "application/json", ...more } : more),
-		body: body && JSON.stringify(body),
-		cache: "no-store",
-	});
+async function call(method, path, form) {
+	const answer = await fetch(path, { method, headers: headers(), body: form, cache: "no-store" });
 	const json = await answer.json().catch(() => ({}));
 	if (answer.ok)
 		return { answer, json };
@@ -100,11 +95,8 @@ async function generate(event) {
 	started = Date.now();
 	last = "";
 	try {
-		const body = { prompt: $("prompt").value };
-		if ($("model").value.trim())
-			body.model = $("model").value.trim();
 		say("Posting …");
-		const { answer, json } = await call("POST", "/generate", body);
+		const { answer, json } = await call("POST", "/generate", new FormData($("form")));
 		current = json.id;
 		$("cancel").disabled = false;
 		note("accepted as " + json.id);

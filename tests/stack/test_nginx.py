@@ -79,7 +79,8 @@ def gengate_away_is_a_problem_in_json():
 
 @test
 def large_bodies_are_refused_by_nginx():
-    problem(stack.http("POST", "/generate", body=bytes((1 << 20) + 1)), 413, "body_too_large")
+    problem(stack.http("POST", "/generate", body=bytes((28 << 20) + 1)), 413, "body_too_large")
+    problem(stack.http("POST", "/generate/x/retry", body=bytes((1 << 20) + 1)), 413, "body_too_large")
     problem(stack.http("POST", "/webhooks/replicate", body=bytes((8 << 20) + 1)), 413, "body_too_large")
 
 
