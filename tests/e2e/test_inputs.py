@@ -7,6 +7,7 @@ import json
 import os
 import re
 import struct
+import subprocess
 import sys
 import threading
 import time
@@ -221,6 +222,32 @@ def a_create_that_was_lost_is_found_again():
         rig.configure(replicate_webhook_secret=stacks.WEBHOOK_SECRET)
         rig.gengate.restart()
         rig.wait_ready()
+
+
+def by_cgi(on, method, path, query="", body=b"", **params):
+    """Status, headers and body, of a process of its own."""
+    env = {**on.gengate_environment(), "GATEWAY_INTERFACE": "CGI/1.1", "SERVER_PROTOCOL": "HTTP/1.1", "REQUEST_METHOD": method,
+           "PATH_INFO": path, "QUERY_STRING": query, "CONTENT_LENGTH": str(len(body)), **params}
+    done = subprocess.run([on.gengate_program], env=env, input=body, capture_output=True, timeout=60, check=True)
+    head, _, answer = done.stdout.partition(b"\r\n\r\n")
+    headers = dict(line.split(": ", 1) for line in head.decode().splitlines())
+    return int(headers["Status"]), headers, answer
+
+
+@test
+def plain_cgi_stores_by_itself():
+    user = new_user()
+    status, _, answer = by_cgi(rig, "POST", "/generate", body=form(field("prompt", "by CGI"), file(png(10))),
+                               CONTENT_TYPE="multipart/form-data; boundary=" + BOUNDARY, REMOTE_USER=user)
+    equal(status, 202, f"status of {answer}")
+    job = {**json.loads(answer), "user": user}
+    rig.succeeds(job)
+    equal(rig.http("GET", sent(job)[0]).body, png(10), "what the provider gets")
+    before = stored()
+    status, _, answer = by_cgi(rig, "POST", "/generate", body=form(field("prompt", "no picture"), file(b"x")),
+                               CONTENT_TYPE="multipart/form-data; boundary=" + BOUNDARY, REMOTE_USER=user)
+    equal((status, json.loads(answer)["errors"][0]["pointer"]), (400, "/inputs/0"), "what is no picture")
+    nothing_is_left(before)
 
 
 # -- What is not
@@ -573,6 +600,11 @@ def links_of_a_folder():
         equal((answer.status, answer.body, answer.header("Content-Type")), (200, png(95), "image/png"), "the file")
         until = int(urllib.parse.parse_qs(urllib.parse.urlsplit(url).query)["expires"][0])
         check(600 < until - time.time() < 600 + 20 * 60, "its end")
+
+        path, query = urllib.parse.urlsplit(url)[2:4]
+        status, headers, body = by_cgi(local, "GET", path, query)
+        equal((status, body, headers["Content-Type"]), (200, png(95), "image/png"), "the file by CGI")
+        check("X-Accel-Redirect" not in headers, headers)
 
         answer = local.http("HEAD", url)
         equal((answer.status, answer.body, answer.header("Content-Length")), (200, b"", str(len(png(95)))), "HEAD")
