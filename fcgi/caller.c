@@ -137,3 +137,19 @@ caller_admit(struct exchange *x)
 {
 	admit(x, true);
 }
+
+bool
+caller_holds(struct exchange *x)
+{
+	struct err err = ERR_INIT;
+	size_t len = 0;
+	const char *token = bearer(x, &len);
+	bool wait = false;
+	enum err_code rc;
+
+	if (!x->svc->auth)
+		return true;
+	rc = by_token(x, token, len, &wait, &err);
+	/* Anything but a verdict says nothing of it, nor does one before the look that is on. */
+	return wait || (rc != ERR_UNAUTHORIZED && rc != ERR_FORBIDDEN);
+}

@@ -10,4 +10,8 @@
  */
 void caller_admit(struct exchange *x);
 
+/* For what goes on for long: does the token that x was admitted with still count?
+ * Not when it has ended, or its key is in use no more. */
+bool caller_holds(struct exchange *x);
+
 #endif

@@ -4,6 +4,8 @@
 
 #include <strings.h>
 
+#include "fcgi/caller.h"
+
 /* Within every proxy's patience; DESIGN and docs/openapi.yaml promise it. */
 #define COMMENT_EVERY_MS 15000
 
@@ -90,6 +92,10 @@ resume(struct exchange *x, enum watch_news news)
 
 	if (news == WATCH_STOPPING)	/* another process is there, or soon will be */
 		return;
+	if (!caller_holds(x)) {
+		(void)!send_text(x, ": the token has ended, come back with another\n\n");
+		return;
+	}
 	if (news == WATCH_TIMEOUT && !send_text(x, ": still here\n\n"))
 		return;
 	if (news == WATCH_TIMEOUT) {

@@ -144,6 +144,23 @@ def each_route_of_a_user_wants_one():
 
 
 @test
+def a_stream_ends_with_its_token():
+    user = str(uuid.uuid4())
+    job = rig.submit("[endless] a stream", user=user)
+    # For some seconds more, by what clocks may differ.
+    token = rig.es.token(rig.claims(user, exp=int(time.time()) - 52))
+    stream = rig.http("GET", f"/status/{job['id']}", stream=True,
+                      headers={"Authorization": "Bearer " + token, "Accept": "text/event-stream"})
+    equal(stream.status, 200, "status of the stream")
+    stacks.wait_for(lambda: rig.ask(token).status == 401, 20, "the token's end")
+    rig.http("POST", f"/generate/{job['id']}/cancel", user=user)
+    told = stream.read().decode()
+    check("event: status" in told and "canceled" not in told, f"told after the end: {told}")
+    check(told.endswith(": the token has ended, come back with another\n\n"), f"the stream's end: {told}")
+    equal(rig.settled(job)["status"], "canceled", "the job")
+
+
+@test
 def a_remembered_token_is_not_verified_again():
     token = rig.es.token(rig.claims())
     known(token)
