@@ -10,7 +10,7 @@
 #include "fcgi/exchange.h"
 #include "fcgi/routes.h"
 
-static const char prefix[] = "/signed/";
+#define PREFIX "/signed/"
 
 /* A parameter of the link; NULL: it is not there. */
 static enum err_code
@@ -30,7 +30,7 @@ find(struct exchange *x, enum storage_area *ret_area, const char **ret_key, stru
 	if (!rc)
 		rc = read_param(x, "sig", &sig, err);
 	if (!rc)
-		rc = files_check(x->svc, x->path + sizeof prefix - 1, expires, sig, clock_wall_us() / 1000000,
+		rc = files_check(x->svc, x->path + sizeof PREFIX - 1, expires, sig, clock_wall_us() / 1000000,
 			ret_area, ret_key, err);
 	mem_free(expires);
 	mem_free(sig);
