@@ -1,7 +1,7 @@
 /*
- * What providers answer, and their webhooks: "PROVIDER CALL" on the first line, then
- * the answer (fuzz.h).  Any provider of the registry: a new one needs inputs in
- * corpus/provider/NAME, and no code here.
+ * What providers answer, and their webhooks: "PROVIDER CALL [ID [HANDLE [FOLLOW]]]" on
+ * the first line, then the answer (fuzz.h).  Any provider of the registry: a new one
+ * needs inputs in corpus/provider/NAME, and no code here.
  *
  * Whatever was read goes where the service would take it: into a next request, the
  * log, the database.
@@ -17,66 +17,78 @@
 /* The settings of all providers, as an operator who has each of them. */
 static void *settings[16];
 
-static void
-put_env(struct buf *out, const char *provider, const char *what, const char *value)
-{
-	buf_printf(out, "GENGATE_%s_%s=%s", provider, what, value);
-	for (char *p = out->p; *p && *p != '='; p++)
-		if (*p >= 'a' && *p <= 'z')
-			*p = (char)(*p - 32);
-}
+#define ENV_MAX 8
 
 static bool
-has_row(const struct provider *p, const char *what)
+is_credential(const struct cfg_row *row)
 {
-	struct buf name = BUF_INIT(200);
-	bool has = false;
+	size_t len = strlen(row->name);
 
-	buf_printf(&name, "%s_%s", p->name, what);
-	for (const struct cfg_row *row = p->options; row->name; row++)
-		has |= strcmp(row->name, buf_str(&name)) == 0;
-	buf_clear(&name);
-	return has;
+	return row->flags & CFG_SECRET && !row->def && len > 4 &&
+		(strcmp(row->name + len - 4, "_key") == 0 || (len > 6 && strcmp(row->name + len - 6, "_token") == 0));
+}
+
+/* "GENGATE_X_TOKEN=t0k3n" */
+static char *
+credential(const struct cfg_row *row)
+{
+	struct buf out = BUF_INIT(500);
+	char *ret, *end;
+
+	buf_printf(&out, "GENGATE_%s=t0k3n", row->name);
+	ret = buf_take(&out);
+	MUST(ret);
+	end = strchr(ret, '=');
+	for (char *p = ret; p < end; p++)
+		if (*p >= 'a' && *p <= 'z')
+			*p = (char)(*p - 32);
+	return ret;
+}
+
+static void
+set_up(size_t i)
+{
+	const struct provider *p = provider_at(i);
+	char *env[ENV_MAX + 1] = { NULL };
+	size_t n = 0;
+
+	for (const struct cfg_row *row = p->options; row->name && n < ENV_MAX; row++)
+		if (is_credential(row))
+			env[n++] = credential(row);
+	settings[i] = mem_calloc(1, p->settings_size);
+	MUST(settings[i]);
+	fill_settings(p->options, settings[i], (const char *const *)env);
+	while (n > 0)
+		mem_free(env[--n]);
 }
 
 static void
 begin(void)
 {
 	MUST(provider_count() <= sizeof settings / sizeof *settings);
-	for (size_t i = 0; i < provider_count(); i++) {
-		const struct provider *p = provider_at(i);
-		struct buf token = BUF_INIT(500);
-		const char *env[2] = { NULL };
-
-		if (settings[i])
-			continue;
-		if (has_row(p, "token")) {
-			put_env(&token, p->name, "TOKEN", "t0k3n");
-			env[0] = buf_str(&token);
-		}
-		settings[i] = mem_calloc(1, p->settings_size);
-		MUST(settings[i]);
-		fill_settings(p->options, settings[i], env);
-		buf_clear(&token);
-	}
+	for (size_t i = 0; i < provider_count(); i++)
+		if (!settings[i])
+			set_up(i);
 }
 
 static void
-text_is_clean(const char *s)
+text_is_bounded(const char *s)
 {
 	MUST(!s || strlen(s) <= 4096);
 }
 
-/* It may want another handle than the reply gave it. */
+/* Where a handle or what is to be followed leads away from the API it is refused. */
 static void
 look_is_sendable(const struct provider_look *look, const void *s, const struct look_query *query)
 {
 	struct http_request rq = HTTP_REQUEST_INIT;
-	enum err_code rc = ERR_CONFIG;
+	enum err_code rc;
 
-	if (look->request && query->prediction_id)
-		rc = look->request(s, query, &rq, NULL);
-	MUST(rc == ERR_OK || rc == ERR_CONFIG);
+	if (!look->request || !query->prediction_id)
+		return;
+	rc = look->request(s, query, &rq, NULL);
+	MUST(rc == ERR_OK || ((query->handle || query->follow) && (rc == ERR_INVALID || rc == ERR_TOO_BIG)) ||
+		rc == ERR_CONFIG);
 	if (!rc)
 		must_be_sendable(&rq);
 	http_request_clear(&rq);
@@ -91,16 +103,18 @@ look_at(const struct provider *p, const void *s, const struct gen_observation *o
 
 	MUST(obs->status < GEN_STATUS_COUNT);
 	MUST(obs->status != GEN_FAILED || obs->error != ERR_OK);
-	MUST(!obs->prediction_id || obs->prediction_id[0]);
-	text_is_clean(obs->prediction_id);
-	text_is_clean(obs->status_text);
-	text_is_clean(obs->message);
-	text_is_clean(obs->webhook_url);
+	MUST(!obs->prediction_id || (obs->prediction_id[0] && strlen(obs->prediction_id) <= PREDICTION_ID_MAX));
+	MUST(!obs->handle || strlen(obs->handle) <= HANDLE_MAX);
+	MUST(obs->seconds >= 0);
+	text_is_bounded(obs->status_text);
+	text_is_bounded(obs->message);
+	text_is_bounded(obs->webhook_url);
 	MUST(!obs->outputs || json_is_array(obs->outputs));
 	json_array_foreach(obs->outputs, i, url) {
 		const char *text = json_string_value(url);
 
 		MUST(text && strlen(text) == json_string_length(url));
+		MUST(strncasecmp(text, "http", 4) == 0 || strncasecmp(text, "data:", 5) == 0 || !strchr(text, ':'));
 	}
 	look_is_sendable(&p->get_status, s, &query);
 	look_is_sendable(&p->cancel, s, &query);
@@ -113,15 +127,16 @@ try_submit(const struct provider *p, const void *s, const struct http_response *
 	struct err err = ERR_INIT;
 
 	MUST(p->submit.reply(s, rs, &reply, &err) == ERR_OK);
-	/* 2xx and 5xx may have cost money: never "nothing exists". */
-	if ((rs->status >= 200 && rs->status < 300) || rs->status >= 500 || rs->status < 200)
-		MUST(reply.outcome == SUBMIT_ACCEPTED || reply.outcome == SUBMIT_UNKNOWN);
+	/* These may have cost money: not to be sent again. */
+	if ((rs->status >= 200 && rs->status < 300) || rs->status == 500 || rs->status == 502 || rs->status == 504)
+		MUST(reply.outcome != SUBMIT_DEFERRED);
 	if (reply.outcome == SUBMIT_ACCEPTED)
-		MUST(reply.obs.prediction_id);
+		MUST(reply.obs.prediction_id || gen_status_is_final(reply.obs.status));
 	if (reply.outcome == SUBMIT_REFUSED)
-		MUST(reply.error == ERR_PROVIDER_REJECTED || reply.error == ERR_PROVIDER_UNAVAILABLE);
+		MUST(reply.error == ERR_PROVIDER_REJECTED || reply.error == ERR_PROVIDER_UNAVAILABLE ||
+			reply.error == ERR_CONTENT_BLOCKED);
 	MUST(reply.retry_after_ms <= HTTP_RETRY_AFTER_MAX_MS);
-	text_is_clean(reply.message);
+	text_is_bounded(reply.message);
 	look_at(p, s, &reply.obs);
 	submit_reply_clear(&reply);
 }
@@ -131,23 +146,26 @@ try_look(const struct provider *p, const struct provider_look *look, const void 
 	const struct look_query *query, const struct http_response *rs)
 {
 	struct status_reply reply;
+	struct look_query more = *query;
 	struct err err = ERR_INIT;
 
 	if (!look->reply)
 		return;
 	MUST(look->reply(s, query, rs, &reply, &err) == ERR_OK);
-	MUST((reply.outcome == STATUS_MORE) == (reply.follow != NULL));
 	if (reply.outcome == STATUS_GONE)
-		MUST(rs->status == 404 || rs->status == 410);
+		MUST(rs->status >= 400 && rs->status < 500);
+	MUST((reply.outcome == STATUS_MORE) == (reply.follow != NULL));
 	MUST(reply.retry_after_ms <= HTTP_RETRY_AFTER_MAX_MS);
-	text_is_clean(reply.message);
+	text_is_bounded(reply.message);
 	look_at(p, s, &reply.obs);
+	more.follow = reply.follow;
+	look_is_sendable(look, s, &more);
 	status_reply_clear(&reply);
 }
 
 /* The next page is asked for with our credentials. */
 static void
-page_is_sendable(const struct provider *p, const void *s, const char *follow)
+next_is_sendable(const struct provider *p, const void *s, const char *follow)
 {
 	const struct find_query query = { .follow = follow };
 	struct http_request rq = HTTP_REQUEST_INIT;
@@ -168,13 +186,13 @@ try_find(const struct provider *p, const void *s, const struct http_response *rs
 	MUST(p->find.reply(s, rs, &reply, &err) == ERR_OK);
 	MUST(reply.outcome == FIND_PAGE || (reply.n == 0 && !reply.follow));
 	MUST(reply.retry_after_ms <= HTTP_RETRY_AFTER_MAX_MS && reply.date_us >= 0);
-	text_is_clean(reply.message);
+	text_is_bounded(reply.message);
 	for (size_t i = 0; i < reply.n; i++) {
 		MUST(reply.found[i].obs.prediction_id && reply.found[i].created_us >= 0);
 		MUST(!reply.found[i].input || json_is_object(reply.found[i].input));
 		look_at(p, s, &reply.found[i].obs);
 	}
-	page_is_sendable(p, s, reply.follow);
+	next_is_sendable(p, s, reply.follow);
 	find_reply_clear(&reply);
 }
 
@@ -195,7 +213,7 @@ try_verifier(const struct provider *p, const void *s, const struct http_response
 	struct err err = ERR_INIT;
 	enum err_code rc = p->verifier.reply ? p->verifier.reply(s, rs, &verifier, &err) : ERR_UPSTREAM;
 
-	MUST((rc == ERR_OK) == (verifier.len > 0) && !has_control(buf_str(&verifier)));
+	MUST((rc == ERR_OK) == (verifier.len > 0));
 	MUST(!p->verifier.reply || rc == ERR_OK || err.text[0]);
 	buf_clear(&verifier);
 }
@@ -232,23 +250,16 @@ try_webhook(const struct provider *p, const void *s, const struct http_response 
 	}
 }
 
-/* call: its name and, of a look, the follow that it goes on with. */
 static void
-try_call(const struct provider *p, const void *s, char *call, const struct http_response *rs)
+try_call(const struct provider *p, const void *s, const char *call, const struct look_query *query,
+	const struct http_response *rs)
 {
-	char *follow = strchr(call, ' ');
-	struct look_query query = { .prediction_id = "an-id" };
-
-	if (follow) {
-		*follow++ = '\0';
-		query.follow = follow;
-	}
 	if (strcmp(call, "submit") == 0)
 		try_submit(p, s, rs);
 	else if (strcmp(call, "status") == 0)
-		try_look(p, &p->get_status, s, &query, rs);
+		try_look(p, &p->get_status, s, query, rs);
 	else if (strcmp(call, "cancel") == 0)
-		try_look(p, &p->cancel, s, &query, rs);
+		try_look(p, &p->cancel, s, query, rs);
 	else if (strcmp(call, "find") == 0)
 		try_find(p, s, rs);
 	else if (strcmp(call, "probe") == 0)
@@ -259,22 +270,35 @@ try_call(const struct provider *p, const void *s, char *call, const struct http_
 		try_webhook(p, s, rs);
 }
 
+/* The words of a line, in place; those that are not there are NULL. */
+static void
+split(char *line, char *ret[], size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		ret[i] = line && *line ? line : NULL;
+		line = line ? strchr(line, ' ') : NULL;
+		if (line)
+			*line++ = '\0';
+	}
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct input in = INPUT(data, size);
-	char *name = input_line(&in), *call = strchr(name, ' ');
+	char *line = input_line(&in), *words[5];
+	struct look_query query;
 	struct http_response rs;
 
 	fuzz_begin();
 	begin();
 	input_response(&in, &rs);
-	if (call)
-		*call++ = '\0';
-	for (size_t i = 0; call && i < provider_count(); i++)
-		if (strcmp(provider_at(i)->name, name) == 0)
-			try_call(provider_at(i), settings[i], call, &rs);
+	split(line, words, 5);
+	query = (struct look_query){ .prediction_id = words[2] ? words[2] : "p1", .handle = words[3], .follow = words[4] };
+	for (size_t i = 0; words[0] && words[1] && i < provider_count(); i++)
+		if (strcmp(provider_at(i)->name, words[0]) == 0)
+			try_call(provider_at(i), settings[i], words[1], &query, &rs);
 	http_response_clear(&rs);
-	mem_free(name);
+	mem_free(line);
 	return 0;
 }

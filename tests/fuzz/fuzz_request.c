@@ -60,15 +60,19 @@ is_sent_by(const struct provider *p, const void *s, const struct request *rq)
 	struct gen_spec spec = { .webhook_url = "https://here.example/webhooks/x?job=y", .time_left_ms = 60000 };
 	struct http_request sent = HTTP_REQUEST_INIT;
 	json_t *on = NULL, *body;
+	enum err_code rc;
 
 	MUST(models_expand(&rq->model, p->name, rq->body, &on, NULL) == ERR_OK);
 	MUST(json_is_object(json_object_get(on, "input")));
 	spec.on = on;
-	MUST(p->submit.request(s, &spec, &sent, NULL) == ERR_OK);
-	must_be_sendable(&sent);
-	body = json_loadb(sent.body, (size_t)sent.body_bytes, 0, NULL);
-	MUST(json_is_object(body));
-	json_decref(body);
+	rc = p->submit.request(s, &spec, &sent, NULL);
+	MUST(rc == ERR_OK || rc == ERR_CONFIG);	/* the profile is not made for each of them */
+	if (!rc) {
+		must_be_sendable(&sent);
+		body = json_loadb(sent.body, (size_t)sent.body_bytes, 0, NULL);
+		MUST(json_is_object(body));
+		json_decref(body);
+	}
 	http_request_clear(&sent);
 	json_decref(on);
 }
