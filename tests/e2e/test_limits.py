@@ -439,21 +439,6 @@ def webhooks_are_turned_away_last():
 
 
 @test
-def requests_do_not_keep_work_from_the_database():
-    """They hang on a table that a job on its way does not need, on all connections that they may have."""
-    rig.set_sim(processing_ms=1000)
-    looked_at, job = rig.submit("looked at", user="crowded"), rig.submit("[fail] on its way", user="on-its-way")
-    rig.wait_state(job, "running")
-    with Locked("generation_assets"), Crowd(30, lambda i: look(looked_at)) as crowd:
-        stacks.wait_for(lambda: crowd.turned_away() > 100, 20, "refusals")
-        began = time.monotonic()
-        rig.wait_state(job, "settled", timeout=10)
-        check(time.monotonic() - began < 4, "it waited for the requests")
-    rig.set_sim(processing_ms=100)
-    rig.settled(looked_at)
-
-
-@test
 def nothing_is_left_in_flight():
     equal(rig.sql("SELECT * FROM generation_live"), [], "live rows")
 
