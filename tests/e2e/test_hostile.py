@@ -4,6 +4,7 @@ a problem or of a job's end is seen.
 Rows are asked with `auth = server`, and those that are about who asks with `auth = supabase` too."""
 
 import json
+import json
 import os
 import re
 import resource
@@ -182,8 +183,8 @@ def by_token():
 
 
 for case in ("hostile_methods", "hostile_methods_of_nobody", "hostile_ids", "hostile_paths", "hostile_raw",
-             "hostile_chunks", "hostile_header_sizes", "hostile_headers", "hostile_queries", "hostile_types", "hostile_forms",
-             "hostile_sizes", "hostile_bodies", "hostile_forged", "hostile_addressed", "hostile_news"):
+             "hostile_chunks", "hostile_header_sizes", "hostile_headers", "hostile_queries", "hostile_types",
+             "hostile_forms", "hostile_sizes", "hostile_bodies", "hostile_forged", "hostile_addressed", "hostile_news"):
     rows_of(case, by_server)
 for case in ("hostile_nobody", "hostile_somebody_else", "hostile_not_now"):
     rows_of(case, by_server, by_token)
@@ -199,14 +200,25 @@ def hostile_news_of_others():
     equal(server.rig.state(server.running), "running", "the job's state")
 
 
+class OutcomesRig(ServerRig):
+    """With a model that takes inputs."""
+
+    def write_models(self):
+        model = {"limits": {"inputs": 1}, "on": {"replicate": {"model": "sim/painter",
+                                                               "input": {**e2e.INPUT, "image": "$input"}}}}
+        with open(self.config["models_file"], "w", encoding="utf-8") as f:
+            json.dump({**e2e.MODELS, "from-a-picture": model}, f)
+
+
 class Outcomes:
     """Jobs whose predictions have succeeded as the rows say, all at once."""
 
     def __init__(self):
         self.scripted = Scripted(otherwise=hostile_outcomes.KEPT)
-        self.rig = ServerRig(config={**QUIET, "max_output_bytes": f"{hostile_outcomes.MAX_OUTPUT}B",
-                                     "supabase_url": self.scripted.url,
-                                     "output_hosts": f"{stacks.HOST}:{self.scripted.port}"},
+        self.rig = OutcomesRig(config={**QUIET, "supabase_input_bucket": "inputs",
+                                       "max_output_bytes": f"{hostile_outcomes.MAX_OUTPUT}B",
+                                       "supabase_url": self.scripted.url,
+                                       "output_hosts": f"{stacks.HOST}:{self.scripted.port}"},
                              http_extra="limit_req_zone $binary_remote_addr zone=gengate_req:1m rate=1r/m;")
         self.rig.configure(output_hosts=f"{self.rig.config['output_hosts']}, {stacks.HOST}:{self.rig.port}")
         self.rig.start()
@@ -322,12 +334,24 @@ def jobs_that_fail():
     rig.gengate_command("jobs", "settle", ended["id"], "--as", "failed", "--reason", "x", "--force")
     fails(ended, "ended_by_operator")
     fails(rig.submit("[fail]"), "provider_failed")
+    fails(rig.submit("[nsfw]"), "content_blocked")
     fails(slow, "timeout")
     fails(unknown, "outcome_unknown")
     for fault, status, code in (("create_422", 422, "provider_rejected"), ("create_402", 503, "provider_unavailable")):
         rig.faults(**{fault: 1})
         refused(rig.http("POST", "/generate", json={"prompt": fault}, user="ned"), status, code)
         rig.resume_provider()
+
+
+@test
+def inputs_that_are_not_kept_or_have_gone():
+    scripted, upload, sign = outcomes.scripted, "POST /storage/v1/object/inputs/", "/object/sign/inputs/"
+    ask = {"prompt": "x", "model": "from-a-picture", "inputs": [hostile_outcomes.DATA]}
+    scripted.answers[upload] = [hostile_outcomes.refusal("InternalError", "500", 500)]
+    refused(outcomes.rig.http("POST", "/generate", json=ask, user="ned"), 503, "storage_unavailable")
+    scripted.answers[upload] = [hostile_outcomes.KEPT]
+    scripted.answers[sign] = [hostile_outcomes.refusal("NoSuchKey", "404")]
+    refused(outcomes.rig.http("POST", "/generate", json=ask, user="ned"), 422, "input_gone")
 
 
 @test
@@ -349,16 +373,22 @@ def the_house_is_broken():
     rig.sql("ALTER TABLE generation_jobs RENAME COLUMN status TO was_status")
     refused(rig.http("GET", "/status", user="ned"), 500, "internal_error")
     rig.sql("ALTER TABLE generation_jobs RENAME COLUMN was_status TO status")
+    rig.postgres.stop()
+    refused(rig.http("GET", "/status", user="ned"), 503, "database_unavailable")
+    rig.postgres.start()
+    rig.wait_ready()
+
+
+@test
+def there_is_no_memory():
+    rig = outcomes.rig
+    e2e.not_sanitized(rig, "it aborts where it finds none for itself")
     # Little more than it has.
     data = int(re.search(r"VmData:\s+(\d+)", e2e.read(f"/proc/{rig.gengate.pid}/status"))[1])
     old = resource.prlimit(rig.gengate.pid, resource.RLIMIT_DATA)
     resource.prlimit(rig.gengate.pid, resource.RLIMIT_DATA, ((data + 500) * 1024, old[1]))
     refused(rig.http("POST", "/webhooks/replicate", body=b" " * 7900000), 503, "out_of_memory")
     resource.prlimit(rig.gengate.pid, resource.RLIMIT_DATA, old)
-    rig.postgres.stop()
-    refused(rig.http("GET", "/status", user="ned"), 503, "database_unavailable")
-    rig.postgres.start()
-    rig.wait_ready()
 
 
 @test
@@ -387,6 +417,7 @@ def nobody_is_behind_nginx():
 @test
 def each_code_was_seen():
     """Those that a client or a job can have; test_openapi.py holds that list against the error table."""
+    e2e.not_sanitized(outcomes.rig, "out_of_memory was not seen")
     doc = hostile_rows.DOC
     codes = {*doc["x-problem-codes"], *doc["components"]["schemas"]["JobError"]["properties"]["code"]["enum"]}
     equal(codes - seen, set(), "codes that no row led to")
