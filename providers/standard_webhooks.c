@@ -3,32 +3,10 @@
 #include "providers/standard_webhooks.h"
 
 #include "base/crypto.h"
+#include "providers/webhook.h"
 
 #define SECRET_MAX 512
 #define ID_MAX 256
-#define TIMESTAMP_MAX 20	/* digits */
-
-/* The next item of a list separated by `sep`, without the blanks around it.
- * false at the end. */
-static bool
-next_item(const char **list, char sep, const char **item, size_t *len)
-{
-	const char *p = *list, *end;
-
-	while (*p == ' ' || *p == sep)
-		p++;
-	if (*p == '\0')
-		return false;
-	end = strchr(p, sep);
-	if (!end)
-		end = p + strlen(p);
-	*list = end;
-	while (end > p && end[-1] == ' ')
-		end--;
-	*item = p;
-	*len = (size_t)(end - p);
-	return true;
-}
 
 /* The key behind a secret: key.len is 0 if there is none.  ERR_NOMEM. */
 static enum err_code
@@ -54,7 +32,7 @@ standard_webhooks_check(const char *secrets, struct err *err)
 	const char *item;
 	size_t len, n = 0;
 
-	while (next_item(&secrets, ',', &item, &len)) {
+	while (webhook_next_item(&secrets, ',', &item, &len)) {
 		struct buf key = BUF_INIT(SECRET_MAX);
 		enum err_code rc = secret_key(item, len, &key);
 		bool good = key.len >= 16;
@@ -78,7 +56,7 @@ any_matches(const char *header, const char *want, size_t want_len)
 	size_t len;
 	bool match = false;
 
-	while (next_item(&header, ' ', &item, &len))
+	while (webhook_next_item(&header, ' ', &item, &len))
 		if (len > 3 && memcmp(item, "v1,", 3) == 0 &&
 		    crypto_equal(item + 3, len - 3, want, want_len))
 			match = true;
@@ -108,20 +86,6 @@ matches_secret(const char *secret, size_t len, const struct buf *signed_text,
 	return rc;
 }
 
-static enum err_code
-check_age(const char *timestamp, int64_t now_s, struct err *err)
-{
-	uint64_t then;
-
-	if (strlen(timestamp) > TIMESTAMP_MAX ||
-	    parse_u64(timestamp, strlen(timestamp), 0, INT64_MAX, &then))
-		return err_set(err, ERR_SIGNATURE, "webhook-timestamp is no number");
-	if ((int64_t)then < now_s - WEBHOOK_TOLERANCE_S || (int64_t)then > now_s + WEBHOOK_TOLERANCE_S)
-		return err_set(err, ERR_SIGNATURE, "webhook-timestamp is %lld s off; at most %d are allowed: "
-			"is the clock right?", (long long)((int64_t)then - now_s), WEBHOOK_TOLERANCE_S);
-	return ERR_OK;
-}
-
 enum err_code
 standard_webhooks_verify(const char *secrets, const struct webhook *wh, int64_t now_s,
 	char **ret_delivery, struct err *err)
@@ -129,7 +93,7 @@ standard_webhooks_verify(const char *secrets, const struct webhook *wh, int64_t 
 	const char *id = wh->header(wh->ctx, "webhook-id");
 	const char *timestamp = wh->header(wh->ctx, "webhook-timestamp");
 	const char *signature = wh->header(wh->ctx, "webhook-signature");
-	struct buf text = BUF_INIT(wh->body_len + ID_MAX + TIMESTAMP_MAX + 2);
+	struct buf text = BUF_INIT(wh->body_len + ID_MAX + WEBHOOK_TIMESTAMP_MAX + 2);
 	const char *item;
 	size_t len;
 	bool match = false;
@@ -137,13 +101,13 @@ standard_webhooks_verify(const char *secrets, const struct webhook *wh, int64_t 
 
 	if (!id || !timestamp || !signature || !*id || strlen(id) > ID_MAX)
 		return err_set(err, ERR_SIGNATURE, "webhook-id, webhook-timestamp or webhook-signature is missing");
-	rc = check_age(timestamp, now_s, err);
+	rc = webhook_check_age("webhook-timestamp", timestamp, now_s, err);
 	if (rc)
 		return rc;
 	buf_printf(&text, "%s.%s.", id, timestamp);
 	buf_put(&text, wh->body, wh->body_len);
 	rc = text.err;
-	while (!rc && !match && next_item(&secrets, ',', &item, &len))
+	while (!rc && !match && webhook_next_item(&secrets, ',', &item, &len))
 		rc = matches_secret(item, len, &text, signature, &match, err);
 	buf_clear(&text);
 	if (rc)
@@ -177,13 +141,13 @@ enum err_code
 standard_webhooks_sign(const char *secrets, const char *id, int64_t now_s,
 	struct http_request *rq, struct err *err)
 {
-	struct buf text = BUF_INIT((size_t)rq->body_bytes + ID_MAX + TIMESTAMP_MAX + 2), signature = BUF_INIT(64);
+	struct buf text = BUF_INIT((size_t)rq->body_bytes + ID_MAX + WEBHOOK_TIMESTAMP_MAX + 2), signature = BUF_INIT(64);
 	char timestamp[24];
 	const char *item;
 	size_t len;
 	enum err_code rc;
 
-	if (!next_item(&secrets, ',', &item, &len))
+	if (!webhook_next_item(&secrets, ',', &item, &len))
 		return err_set(err, ERR_CONFIG, "no secret to sign a webhook with");
 	snprintf(timestamp, sizeof timestamp, "%lld", (long long)now_s);
 	buf_printf(&text, "%s.%s.", id, timestamp);

@@ -8,9 +8,6 @@
 
 #include "providers/provider.h"
 
-/* Both ways: the default of Standard Webhooks. */
-#define WEBHOOK_TOLERANCE_S 300
-
 /*
  * secrets: "whsec_" and base64 (the prefix may be missing), several separated by
  * commas; any that fits is enough.  The rest as webhook_verify in provider.h.

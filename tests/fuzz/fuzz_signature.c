@@ -9,6 +9,7 @@
 
 #include "base/crypto.h"
 #include "providers/standard_webhooks.h"
+#include "providers/webhook.h"
 
 #define NOW_S 1700000000
 
