@@ -85,6 +85,8 @@ struct gen_observation {
 	json_t *outputs;		/* array of strings: https, http or data: URLs, or base64
 				 * alone, which has no colon */
 	bool data_removed;		/* succeeded, but the outputs are gone */
+	bool is_hint;			/* of a webhook that does not say what came of it: a
+				 * reason to look */
 	double seconds;			/* that it worked, as it is billed; 0: not said */
 };
 

@@ -28,7 +28,8 @@ take_observation(struct service *svc, const struct provider *p, const struct uui
 	const struct uuid *id, const struct gen_observation *obs, const char *delivery,
 	enum webhook_verdict *ret, struct err *err)
 {
-	const struct job_event ev = { .kind = p->caps & PROVIDER_HINTS ? EV_HEARD : EV_OBSERVED, .obs = obs };
+	bool is_hint = p->caps & PROVIDER_HINTS || obs->is_hint;
+	const struct job_event ev = { .kind = is_hint ? EV_HEARD : EV_OBSERVED, .obs = obs };
 	const struct apply how = { .road = "webhook", .delivery = delivery };
 	struct job job = { .request = NULL };
 	bool moved = false, known = false;
