@@ -87,6 +87,21 @@ response_of(const json_t *doc, struct http_response *rs)
 }
 
 static const char *
+listed_header(const void *ctx, const char *name)
+{
+	for (const char *const *h = ctx; *h; h += 2)
+		if (strcmp(h[0], name) == 0)
+			return h[1];
+	return NULL;
+}
+
+struct webhook
+make_webhook(const char *const *headers, const char *body)
+{
+	return (struct webhook){ .header = listed_header, .ctx = headers, .body = body, .body_len = strlen(body) };
+}
+
+static const char *
 webhook_header(const void *ctx, const char *name)
 {
 	const struct headers *h = ctx;

@@ -30,6 +30,9 @@ void make_response(struct http_response *rs, long status, const char *const *hea
  * alone is a 200. */
 void response_of(const json_t *doc, struct http_response *rs);
 
+/* headers: name, value, name, value ... NULL, with lower-case names; all borrowed. */
+struct webhook make_webhook(const char *const *headers, const char *body);
+
 /* The headers of a webhook of the Standard Webhooks kind; NULL: not there. */
 struct headers {
 	const char *id, *timestamp, *signature;
