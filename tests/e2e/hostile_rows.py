@@ -567,7 +567,7 @@ def addressed(world):
                    *(f"{base}?job={token[:n]}" for n in range(0, len(token), 7)),
                    *(f"{base}?job={token[:n]}{'B' if token[n] == 'A' else 'A'}{token[n + 1:]}"
                      for n in range(0, len(token) - 1, 5)),
-                   *(f"/webhooks/{name}?job={token}" for name in ("", "replica", "Replicate", "fal", "replicate/x",
+                   *(f"/webhooks/{name}?job={token}" for name in ("", "replica", "Replicate", "nobody", "replicate/x",
                                                                   "..%2fx", "x" * 127, "x" * 500, "replicate%20"))):
         yield Row("an address that is none", hook(target), 404, "not_found")
 
