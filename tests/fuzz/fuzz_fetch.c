@@ -14,6 +14,7 @@
 #include "base/url.h"
 #include "core/fetch.h"
 #include "core/step.h"
+#include "tests/fuzz/providers.h"
 
 static struct input answers;
 static const char *output_hosts;
@@ -58,20 +59,6 @@ is_of_operator(const char *host)
 	return false;
 }
 
-static void *
-settings(const struct provider *p)
-{
-	static const char *const env[] = { "GENGATE_REPLICATE_TOKEN=t0k3n", NULL };
-	static void *made;
-
-	if (!made) {
-		made = mem_calloc(1, p->settings_size);
-		MUST(made);
-		fill_settings(p->options, made, strcmp(p->name, "replicate") == 0 ? env : NULL);
-	}
-	return made;
-}
-
 static void
 answer(struct http_response *rs, long status, const char *location)
 {
@@ -98,10 +85,10 @@ step_perform(struct service *svc, const struct provider *p, const char *call,
 	MUST(strcmp(call, "output") == 0 && rq->method == HTTP_GET && rq->sink_fd >= 0);
 	must_be_sendable(rq);
 	MUST(url_parse(rq->url, &url) == ERR_OK && !url.has_userinfo);
-	MUST(is_of_operator(url.host) || is_of_provider(p, url.host) || is_of_api(p, settings(p), &url));
+	MUST(is_of_operator(url.host) || is_of_provider(p, url.host) || is_of_api(p, fuzz_provider_settings(0), &url));
 	MUST(rq->public_address_only || (is_of_operator(url.host) && url_host_is_loopback(url.host)));
 	MUST(strcmp(url.scheme, "https") == 0 || !rq->public_address_only);
-	MUST(rq->n_headers == 0 || is_of_api(p, settings(p), &url));
+	MUST(rq->n_headers == 0 || is_of_api(p, fuzz_provider_settings(0), &url));
 	url_clear(&url);
 	/* Three redirects, each perhaps asked for once more with credentials. */
 	MUST(++n_asked <= 8);
@@ -137,7 +124,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	answers = in;
 	output_hosts = hosts;
 	n_asked = 0;
-	rc = fetch_output(&svc, provider_at(0), settings(provider_at(0)), url, &fd, &bytes, &err);
+	rc = fetch_output(&svc, provider_at(0), fuzz_provider_settings(0), url, &fd, &bytes, &err);
 	MUST_SAY(rc, &err);
 	MUST((rc == ERR_OK) == (fd >= 0) && err.wait_ms <= HTTP_RETRY_AFTER_MAX_MS);
 	if (!rc) {

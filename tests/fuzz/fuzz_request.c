@@ -10,14 +10,11 @@
 
 #include "core/input.h"
 #include "core/request.h"
-#include "providers/provider.h"
+#include "tests/fuzz/providers.h"
 #include "tests/fuzz/service.h"
-
-#define PROVIDERS_MAX 16
 
 static struct models *models;
 static const struct uuid owner = { { 1 } };
-static void *settings[PROVIDERS_MAX];
 
 /* Profiles for every provider, with all that a template can name. */
 static void
@@ -38,26 +35,12 @@ load_models(void)
 }
 
 static void
-begin(void)
-{
-	static const char *const env[] = { "GENGATE_REPLICATE_TOKEN=t0k3n", NULL };
-
-	if (models)
-		return;
-	load_models();
-	MUST(provider_count() <= PROVIDERS_MAX);
-	for (size_t i = 0; i < provider_count(); i++) {
-		settings[i] = mem_calloc(1, provider_at(i)->settings_size);
-		MUST(settings[i]);
-		fill_settings(provider_at(i)->options, settings[i],
-			strcmp(provider_at(i)->name, "replicate") == 0 ? env : NULL);
-	}
-}
-
-static void
 is_sent_by(const struct provider *p, const void *s, const struct request *rq)
 {
-	struct gen_spec spec = { .webhook_url = "https://here.example/webhooks/x?job=y", .time_left_ms = 60000 };
+	const bool has_webhooks = p->caps & PROVIDER_WEBHOOK && (p->caps & PROVIDER_VERIFIER || p->webhook_ready(s));
+	struct gen_spec spec = {
+		.webhook_url = has_webhooks ? "https://here.example/webhooks/x?job=y" : NULL, .time_left_ms = 60000,
+	};
 	struct http_request sent = HTTP_REQUEST_INIT;
 	json_t *on = NULL, *body;
 	enum err_code rc;
@@ -101,7 +84,7 @@ taken(const struct request *rq, const struct request_rules *rules)
 	MUST(!rq->metadata || json_is_object(rq->metadata));
 	MUST(!json_object_get(rq->body, "metadata") && strcmp(rq->model.name, "m") == 0);
 	for (size_t i = 0; i < provider_count(); i++)
-		is_sent_by(provider_at(i), settings[i], rq);
+		is_sent_by(provider_at(i), fuzz_provider_settings(i), rq);
 	is_taken_again(rq, rules);
 }
 
@@ -191,7 +174,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	bool taken_once, taken_twice;
 
 	fuzz_begin();
-	begin();
+	if (!models)
+		load_models();
 	pass_on(exact, size);
 	take_in(exact, size, once, &taken_once);
 	if (taken_once) {
