@@ -63,14 +63,15 @@ cancel(struct service *svc, struct job *job, uint64_t *ret_wait_ms)
 	return answered;
 }
 
-/* It has been gone for too long to come back. */
+/* It has been gone for too long to come back; which is also what becomes of one that was
+ * canceled, where the provider forgets these. */
 static void
 give_up(struct service *svc, struct job *job, char *message)
 {
 	/* The event outlives the job as it is now, when somebody else moves it. */
 	char *prediction_id = mem_strdup(job->prediction_id);
 	struct gen_observation lost = { .prediction_id = prediction_id, .status = GEN_FAILED,
-		.status_known = true, .error = ERR_PROVIDER_FAILED, .message = message };
+		.status_known = true, .error = ERR_PROVIDER_FAILED, .or_canceled = true, .message = message };
 	const struct job_event gone = { .kind = EV_OBSERVED, .obs = &lost };
 	const struct apply how = { .road = "poll" };
 
