@@ -20,6 +20,17 @@ call_check_url(const char *row, const char *url, struct buf *mistakes)
 	url_clear(&parsed);
 }
 
+void
+call_check_secret(const char *row, const char *secret, const char *url, struct buf *mistakes)
+{
+	struct url parsed = { .scheme = NULL };
+
+	if (secret && url && !url_parse(url, &parsed) && strcmp(parsed.scheme, "https") != 0 &&
+	    !url_host_is_loopback(parsed.host))
+		cfg_mistake(mistakes, row, "is not sent over http to another machine: the API's URL has to be https");
+	url_clear(&parsed);
+}
+
 enum err_code
 call_begin(struct http_request *rq, enum http_method method, struct buf *url, uint32_t timeout_ms)
 {
@@ -113,4 +124,22 @@ call_check_members(const json_t *on, const char *const known[], const char *wher
 		if (!known[i])
 			cfg_mistake(mistakes, where, "has an unknown member \"%s\"", name);
 	}
+}
+
+bool
+call_has_text(const json_t *tmpl, const char *text)
+{
+	const char *s = json_string_value(tmpl), *name;
+	json_t *member;
+	size_t i;
+
+	if (s)
+		return strcmp(s, text) == 0;
+	json_object_foreach((json_t *)(uintptr_t)tmpl, name, member)
+		if (call_has_text(member, text))
+			return true;
+	json_array_foreach((json_t *)(uintptr_t)tmpl, i, member)
+		if (call_has_text(member, text))
+			return true;
+	return false;
 }

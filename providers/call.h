@@ -13,6 +13,10 @@
  * http or https, no user, query, fragment, nor a slash at its end. */
 void call_check_url(const char *row, const char *url, struct buf *mistakes);
 
+/* A mistake if a secret were to cross a network as plain text: over http, but to a
+ * loopback address.  secret may be NULL. */
+void call_check_secret(const char *row, const char *secret, const char *url, struct buf *mistakes);
+
 /* Method, URL and time limit.  url's own error (ERR_TOO_BIG, ERR_NOMEM) is returned;
  * it is cleared. */
 enum err_code call_begin(struct http_request *rq, enum http_method method, struct buf *url,
@@ -40,5 +44,7 @@ void call_check_object(const json_t *on, const char *member, const char *where, 
 void call_check_text(const json_t *on, const char *member, const char *where, struct buf *mistakes);
 /* A mistake for each member that is not in known, which ends with NULL. */
 void call_check_members(const json_t *on, const char *const known[], const char *where, struct buf *mistakes);
+/* Is that text, "$input" say, anywhere in a template? */
+bool call_has_text(const json_t *tmpl, const char *text);
 
 #endif

@@ -178,11 +178,7 @@ submit_request(const void *settings, const struct gen_spec *spec, struct http_re
 	return rc ? err_set(err, rc, "Replicate's create request") : ERR_OK;
 }
 
-static const struct {
-	const char *word;
-	enum gen_status status;
-	enum err_code error;
-} words[] = {
+static const struct status_word words[] = {
 	{ "starting", GEN_STARTING, ERR_OK },
 	{ "processing", GEN_PROCESSING, ERR_OK },
 	{ "succeeded", GEN_SUCCEEDED, ERR_OK },
@@ -190,20 +186,8 @@ static const struct {
 	{ "canceled", GEN_CANCELED, ERR_OK },
 	/* Cancel-After passed before it started. */
 	{ "aborted", GEN_FAILED, ERR_TIMEOUT },
+	{ .word = NULL }
 };
-
-static void
-read_status(const char *word, struct gen_observation *obs)
-{
-	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-		if (strcmp(word, words[i].word) == 0) {
-			obs->status = words[i].status;
-			obs->error = words[i].error;
-			return;
-		}
-	obs->status = GEN_PROCESSING;
-	obs->status_known = false;
-}
 
 /* Its codes stand in brackets behind the text; E005: flagged as sensitive. */
 static enum err_code
@@ -234,7 +218,7 @@ read_prediction(const json_t *doc, struct gen_observation *ret, struct err *err)
 
 	if (!id || !*id || strlen(id) > PREDICTION_ID_MAX || !status)
 		return err_set(err, ERR_BAD_REQUEST, "not a prediction: id or status is missing");
-	read_status(status, &obs);
+	reply_status_word(words, status, &obs);
 	obs.error = why_failed(doc, obs.error);
 	obs.seconds = predict_seconds(doc);
 	obs.data_removed = json_is_true(json_object_get(doc, "data_removed"));
@@ -464,18 +448,8 @@ probe_request(const void *settings, struct http_request *rq, struct err *err)
 static enum err_code
 probe_reply(const void *settings, const struct http_response *rs, struct err *err)
 {
-	json_t *doc = reply_json(buf_str(&rs->body), rs->body.len);
-	char *said = rs->status == 200 ? NULL : reply_problem(rs, doc);
-	enum err_code rc = ERR_OK;
-
 	(void)settings;
-	if (rs->status == 401 || rs->status == 402 || rs->status == 403)
-		rc = err_set(err, ERR_PROVIDER_UNAVAILABLE, "HTTP %ld: %s", rs->status, said ? said : "");
-	else if (rs->status != 200 || !doc)
-		rc = err_set(err, ERR_UPSTREAM, "HTTP %ld: %s", rs->status, said ? said : "no JSON object");
-	json_decref(doc);
-	mem_free(said);
-	return rc;
+	return reply_to_probe(rs, err);
 }
 
 /* What it says of no job of ours; logs of a prediction can be long. */

@@ -249,6 +249,35 @@ reply_to_look(const struct http_response *rs, const json_t *body, struct status_
 	return ret->message ? ERR_OK : ERR_NOMEM;
 }
 
+enum err_code
+reply_to_probe(const struct http_response *rs, struct err *err)
+{
+	json_t *doc = reply_json(buf_str(&rs->body), rs->body.len);
+	char *said = rs->status == 200 ? NULL : reply_problem(rs, doc);
+	enum err_code rc = ERR_OK;
+
+	if (rs->status == 401 || rs->status == 402 || rs->status == 403)
+		rc = err_set(err, ERR_PROVIDER_UNAVAILABLE, "HTTP %ld: %s", rs->status, said ? said : "");
+	else if (rs->status != 200 || !doc)
+		rc = err_set(err, ERR_UPSTREAM, "HTTP %ld: %s", rs->status, said ? said : "no JSON object");
+	json_decref(doc);
+	mem_free(said);
+	return rc;
+}
+
+void
+reply_status_word(const struct status_word *words, const char *word, struct gen_observation *obs)
+{
+	for (; words->word; words++)
+		if (strcmp(word, words->word) == 0) {
+			obs->status = words->status;
+			obs->error = words->error;
+			return;
+		}
+	obs->status = GEN_PROCESSING;
+	obs->status_known = false;
+}
+
 static uint64_t
 bounded_ms(uint64_t seconds)
 {
@@ -293,6 +322,15 @@ is_url(const json_t *value)
 	return s && strlen(s) == json_string_length(value) &&
 		(strncasecmp(s, "https://", 8) == 0 || strncasecmp(s, "http://", 7) == 0 ||
 		 strncasecmp(s, "data:", 5) == 0);
+}
+
+int
+reply_add_output(json_t *outputs, json_t *value)
+{
+	const char *s = json_string_value(value);
+	bool is_base64 = s && *s && strlen(s) == json_string_length(value) && !strchr(s, ':');
+
+	return is_base64 || is_url(value) ? json_array_append(outputs, value) : 0;
 }
 
 static int

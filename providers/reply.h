@@ -4,6 +4,7 @@
 #ifndef GENGATE_PROVIDERS_REPLY_H
 #define GENGATE_PROVIDERS_REPLY_H
 
+#include "base/generation.h"
 #include "base/http.h"
 #include "base/json.h"
 
@@ -49,6 +50,20 @@ struct status_reply;
 enum err_code reply_to_look(const struct http_response *rs, const json_t *body,
 	struct status_reply *ret) MUST_CHECK;
 
+/* Is our key taken, by the answer to a probe?  401, 402, 403: ERR_PROVIDER_UNAVAILABLE;
+ * all but 200 with an object: ERR_UPSTREAM. */
+enum err_code reply_to_probe(const struct http_response *rs, struct err *err) MUST_CHECK;
+
+/* A provider's word for how a prediction stands. */
+struct status_word {
+	const char *word;	/* NULL: the end of the table */
+	enum gen_status status;
+	enum err_code error;	/* with GEN_FAILED */
+};
+
+/* Sets status and error; one that is not in the table runs, with status_known unset. */
+void reply_status_word(const struct status_word *words, const char *word, struct gen_observation *obs);
+
 /* A copy without its NULs, cut after 2,000 bytes: for logs.  The caller owns it:
  * mem_free().  NULL: no memory. */
 char *reply_text(const char *s, size_t len);
@@ -59,6 +74,10 @@ char *reply_text(const char *s, size_t len);
  * `retry_after` member, and "~30s" in `detail`.  At most an hour.
  */
 uint64_t reply_retry_after_ms(const struct http_response *rs, const json_t *body);
+
+/* Appends an output to a list, by reference: an http, https or data: URL, or base64
+ * alone, however large; what is none of these is left out.  -1: no memory. */
+int reply_add_output(json_t *outputs, json_t *value) MUST_CHECK;
 
 /*
  * All strings of an output, however nested, that are http, https or data:
