@@ -1,0 +1,297 @@
+/*
+ * OpenAI's Images API, and the servers that imitate it.  Sources:
+ * https://github.com/openai/openai-openapi, https://localai.io/features/image-generation/,
+ * https://docs.vllm.ai/projects/vllm-omni.
+ *
+ * A create is answered when the pictures are there, with them or with their URLs; no
+ * other call is about it.  One without an answer stays unknown, and is not sent again:
+ * it may have been paid for.
+ *
+ * What a server takes beside the prompt differs much, so all of it stands in the
+ * profile: "input" is the body.  Only what a template cannot say is done here:
+ * "size": ["$width", "$height"] becomes "WxH"; and "images": "$inputs" makes it an edit
+ * where the request has inputs.  Those are URLs, so an edit is sent as JSON, not as a
+ * form.
+ */
+#include "config.h"
+
+#include "base/url.h"
+#include "providers/call.h"
+#include "providers/provider.h"
+#include "providers/reply.h"
+
+#define OPENAI_URL "https://api.openai.com/v1"
+#define PROBE_TIMEOUT_MS 15000
+
+/* URLs of DALL-E are good for an hour; others are not shorter. */
+#define RETENTION_MS (3600 * 1000)
+
+struct openai {
+	char *url;
+	char *key;
+	uint64_t timeout_ms;
+};
+
+static const struct cfg_row options[] = {
+	{ "openai_url", CFG_STR, offsetof(struct openai, url),
+	  .def = OPENAI_URL, .max = 2048,
+	  .doc = "Where OpenAI's API is, or that of a server that speaks as it does, with `/v1`." },
+	{ "openai_key", CFG_STR, offsetof(struct openai, key),
+	  .max = 512, .flags = CFG_SECRET,
+	  .doc = "API key. Needed to use OpenAI's own service; other servers may want none." },
+	{ "openai_timeout", CFG_DURATION, offsetof(struct openai, timeout_ms),
+	  .def = "5m", .min = 10000, .max = 3600 * 1000,
+	  .doc = "How long the pictures of one request may take. A request that takes longer is not sent again: "
+		"its job fails with `outcome_unknown`." },
+	CFG_END
+};
+
+static const char *const output_hosts[] = { "oaidalleapiprodscus.blob.core.windows.net", NULL };
+
+static void
+check(const void *settings, struct buf *mistakes)
+{
+	const struct openai *o = settings;
+
+	call_check_url("openai_url", o->url, mistakes);
+	call_check_secret("openai_key", o->key, o->url, mistakes);
+	if (!o->key && o->url && strcmp(o->url, OPENAI_URL) == 0)
+		cfg_mistake(mistakes, "openai_key", "has to be set to use OpenAI");
+}
+
+static const char *
+api_url(const void *settings)
+{
+	return ((const struct openai *)settings)->url;
+}
+
+static void
+check_profile(const json_t *on, const char *where, struct buf *mistakes)
+{
+	static const char *const members[] = { "model", "input", NULL };
+	const json_t *size = json_object_get(json_object_get(on, "input"), "size");
+
+	call_check_members(on, members, where, mistakes);
+	if (json_object_get(on, "model"))
+		call_check_text(on, "model", where, mistakes);
+	call_check_object(on, "input", where, mistakes);
+	if (json_is_array(size) && json_array_size(size) != 2)
+		cfg_mistake(mistakes, where, "input.size has to be a text, or a list of width and height");
+}
+
+static enum err_code
+authorize(const void *settings, struct http_request *rq)
+{
+	return call_credentials(rq, "Authorization", "Bearer", ((const struct openai *)settings)->key);
+}
+
+/* [1024, 768] to "1024x768"; one that lacks a number is left out. */
+static int
+join_size(json_t *body)
+{
+	const json_t *size = json_object_get(body, "size");
+	const json_t *width = json_array_get(size, 0), *height = json_array_get(size, 1);
+	char text[48];
+
+	if (!json_is_array(size))
+		return 0;
+	if (!json_is_integer(width) || !json_is_integer(height))
+		return json_object_del(body, "size");
+	snprintf(text, sizeof text, "%lldx%lld", (long long)json_integer_value(width),
+		(long long)json_integer_value(height));
+	return json_object_set_new(body, "size", json_string(text));
+}
+
+/* Each URL as the object that an edit takes. */
+static int
+wrap_images(json_t *body)
+{
+	json_t *wrapped = json_array(), *image;
+	int rc = wrapped ? 0 : -1;
+	size_t i;
+
+	json_array_foreach(json_object_get(body, "images"), i, image)
+		rc |= json_array_append_new(wrapped, json_is_string(image)
+			? json_pack("{sO}", "image_url", image) : json_incref(image));
+	rc |= json_object_set_new(body, "images", wrapped);
+	return rc;
+}
+
+static bool
+is_edit(const json_t *input)
+{
+	return json_array_size(json_object_get(input, "images")) > 0;
+}
+
+static json_t *
+create_body(const struct gen_spec *spec, json_t *input)
+{
+	json_t *model = json_object_get(spec->on, "model"), *body = json_copy(input);
+	int rc = body ? join_size(body) : -1;
+
+	/* Its events are not what is read here. */
+	json_object_del(body, "stream");
+	if (!rc && model)
+		rc = json_object_set(body, "model", model);
+	if (!is_edit(input))
+		json_object_del(body, "images");
+	else if (!rc)
+		rc = wrap_images(body);
+	if (rc) {
+		json_decref(body);
+		return NULL;
+	}
+	return body;
+}
+
+static enum err_code
+submit_request(const void *settings, const struct gen_spec *spec, struct http_request *rq,
+	struct err *err)
+{
+	const struct openai *o = settings;
+	json_t *input = json_object_get(spec->on, "input");
+	struct buf url = BUF_INIT(4096);
+	enum err_code rc;
+
+	if (!json_is_object(input))
+		return err_set(err, ERR_CONFIG, "the model's profile has no input for OpenAI");
+	buf_printf(&url, "%s/images/%s", o->url, is_edit(input) ? "edits" : "generations");
+	rc = call_begin(rq, HTTP_POST, &url, (uint32_t)o->timeout_ms);
+	rq->max_response_bytes = INLINE_RESPONSE_BYTES;
+	if (!rc)
+		rc = call_json(rq, create_body(spec, input));
+	if (!rc)
+		rc = call_idempotency_key(rq, &spec->job_id);
+	if (!rc)
+		rc = authorize(o, rq);
+	return rc ? err_set(err, rc, "OpenAI's create request") : ERR_OK;
+}
+
+/* A local server may leave out its own address. */
+static enum err_code
+add_url(json_t *outputs, const char *api, json_t *value)
+{
+	const char *text = json_string_value(value);
+	char *whole = NULL;
+	enum err_code rc = ERR_OK;
+
+	if (!text || strlen(text) != json_string_length(value))
+		return ERR_OK;
+	if (strchr(text, ':'))
+		return reply_add_output(outputs, value) ? ERR_NOMEM : ERR_OK;
+	if (url_resolve(api, text, &whole) == ERR_NOMEM ||
+	    (whole && json_array_append_new(outputs, json_string(whole))))
+		rc = ERR_NOMEM;
+	mem_free(whole);
+	return rc;
+}
+
+static enum err_code
+read_pictures(const char *api, const json_t *data, struct gen_observation *obs)
+{
+	enum err_code rc = ERR_OK;
+	json_t *item;
+	size_t i;
+
+	obs->status = GEN_SUCCEEDED;
+	obs->outputs = json_array();
+	if (!obs->outputs)
+		return ERR_NOMEM;
+	json_array_foreach((json_t *)(uintptr_t)data, i, item) {
+		json_t *base64 = json_object_get(item, "b64_json");
+
+		if (rc)
+			break;
+		if (json_is_string(base64))
+			rc = reply_add_output(obs->outputs, base64) ? ERR_NOMEM : ERR_OK;
+		else
+			rc = add_url(obs->outputs, api, json_object_get(item, "url"));
+	}
+	return rc;
+}
+
+/* What its HTTP status does not tell: the same is used for several things. */
+static void
+read_code(const json_t *doc, struct submit_reply *reply)
+{
+	static const struct {
+		const char *code;
+		enum err_code error;
+	} codes[] = {
+		{ "moderation_blocked", ERR_CONTENT_BLOCKED },
+		{ "content_policy_violation", ERR_CONTENT_BLOCKED },
+		/* 429, but waiting does not help. */
+		{ "insufficient_quota", ERR_PROVIDER_UNAVAILABLE },
+		{ "billing_hard_limit_reached", ERR_PROVIDER_UNAVAILABLE },
+	};
+	const char *code = reply_string(json_object_get(doc, "error"), "code");
+
+	if (!code || reply->outcome == SUBMIT_UNKNOWN)
+		return;
+	for (size_t i = 0; i < sizeof codes / sizeof *codes; i++)
+		if (strcmp(code, codes[i].code) == 0) {
+			reply->outcome = SUBMIT_REFUSED;
+			reply->error = codes[i].error;
+			reply->retry_after_ms = 0;
+		}
+}
+
+static enum err_code
+submit_reply(const void *settings, const struct http_response *rs, struct submit_reply *ret,
+	struct err *err)
+{
+	struct submit_reply reply = { .obs = GEN_OBSERVATION_INIT };
+	json_t *doc = reply_json(buf_str(&rs->body), rs->body.len);
+	const json_t *data = json_object_get(doc, "data");
+	enum err_code rc;
+
+	if (rs->status >= 200 && rs->status < 300 && json_is_array(data)) {
+		rc = read_pictures(api_url(settings), data, &reply.obs);
+	} else {
+		rc = reply_to_create(rs, doc, &reply);
+		read_code(doc, &reply);
+	}
+	json_decref(doc);
+	if (rc) {
+		submit_reply_clear(&reply);
+		return err_set(err, rc, "OpenAI's answer");
+	}
+	*ret = reply;
+	return ERR_OK;
+}
+
+static enum err_code
+probe_request(const void *settings, struct http_request *rq, struct err *err)
+{
+	struct buf url = BUF_INIT(4096);
+	enum err_code rc;
+
+	buf_printf(&url, "%s/models", api_url(settings));
+	rc = call_begin(rq, HTTP_GET, &url, PROBE_TIMEOUT_MS);
+	if (!rc)
+		rc = authorize(settings, rq);
+	return rc ? err_set(err, rc, "OpenAI's models request") : ERR_OK;
+}
+
+static enum err_code
+probe_reply(const void *settings, const struct http_response *rs, struct err *err)
+{
+	(void)settings;
+	return reply_to_probe(rs, err);
+}
+
+const struct provider provider_openai = {
+	.name = "openai",
+	.title = "OpenAI",
+	.caps = PROVIDER_SYNC,
+	.options = options,
+	.settings_size = sizeof(struct openai),
+	.output_hosts = output_hosts,
+	.retention_ms = RETENTION_MS,
+	.check = check,
+	.api_url = api_url,
+	.check_profile = check_profile,
+	.authorize = authorize,
+	.probe = { probe_request, probe_reply },
+	.submit = { .request = submit_request, .reply = submit_reply },
+};
