@@ -122,7 +122,7 @@ print_pause(const char *name, const struct pause *pause)
 static void
 say(const struct service *svc, const struct provider *p, const struct pause *pause, json_t *lines)
 {
-	bool in_use = strcmp(p->name, svc->settings->provider) == 0;
+	bool in_use = models_use(svc->models, p->name);
 
 	if (lines)
 		json_array_append_new(lines, json_pack("{ss, sb, so}", "name", p->name, "in_use", in_use,

@@ -126,7 +126,8 @@ schedule(const struct service *svc, const struct job *job, const struct transiti
 	move->deadline_ms = -1;
 	switch (move->state) {
 	case GEN_QUEUED:
-		move->due_ms = within((int64_t)(how->wait_ms ? after_ms(how->wait_ms) : backoff_ms(job->attempts)), job);
+		if (!(t->provider && how->at_once))
+			move->due_ms = within((int64_t)(how->wait_ms ? after_ms(how->wait_ms) : backoff_ms(job->attempts)), job);
 		break;
 	case GEN_SUBMITTING:
 		if (same_state) {	/* a mark or a hint: the sender keeps its lease */
@@ -165,7 +166,7 @@ schedule(const struct service *svc, const struct job *job, const struct transiti
 /* What the trail keeps besides the event: borrowed texts, a new object.  What it
  * has no memory for is noticed when it is written (base/json.h). */
 static json_t *
-trail_detail(const struct job_event *ev, const struct apply *how)
+trail_detail(const struct job_event *ev, const struct transition *t, const struct apply *how)
 {
 	json_t *detail;
 
@@ -175,6 +176,8 @@ trail_detail(const struct job_event *ev, const struct apply *how)
 		json_object_set_new(detail, "road", json_string(how->road));
 	if (how->by)
 		json_object_set_new(detail, "by", json_string(how->by));
+	if (t->provider)
+		json_object_set_new(detail, "next_provider", json_string(t->provider));
 	if (ev->obs && ev->obs->prediction_id)
 		json_object_set_new(detail, "prediction", json_string(ev->obs->prediction_id));
 	if (ev->obs && ev->obs->status_text)
@@ -232,11 +235,12 @@ static enum err_code
 move_job(struct service *svc, struct job *job, const struct job_event *ev,
 	const struct transition *t, const struct apply *how, struct err *err)
 {
-	json_t *detail = trail_detail(ev, how);
+	json_t *detail = trail_detail(ev, t, how);
 	struct job_move move = {
 		.state = t->state, .status = t->status, .error = t->error, .cancel = t->cancel,
 		.event = job_event_name(ev->kind), .delivery = how->delivery, .detail = detail,
 		.prediction_id = t->takes_prediction ? ev->obs->prediction_id : NULL,
+		.provider = t->provider,
 		.handle = handle_of(t, ev, how),
 		.seconds = t->takes_prediction ? ev->obs->seconds : 0,
 		.price = how->price,
@@ -265,6 +269,7 @@ move_job(struct service *svc, struct job *job, const struct job_event *ev,
 			KV_STR("status", gen_status_name(job->status)),
 			KV_STR("error", job->status == GEN_FAILED ? err_name(t->error) : NULL),
 			KV_STR("prediction", job->prediction_id),
+			KV_STR("next_provider", t->provider),
 			KV_STR("message", how->message ? how->message : ev->obs ? ev->obs->message : NULL),
 			KV_STR("trace", job->trace[0] ? job->trace : NULL));
 	}

@@ -15,6 +15,7 @@ struct apply {
 	const char *delivery;		/* the webhook's own id */
 	const char *message;		/* the provider's words, for the trail */
 	uint64_t wait_ms;		/* the provider said when to come back */
+	bool at_once;			/* the provider that it goes to now has not been asked yet */
 	/* With EV_SEND: */
 	const char *handle;		/* what is known of how the prediction will be reached */
 	const json_t *price;		/* as the profile has it */

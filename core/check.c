@@ -490,7 +490,11 @@ try_way_back(struct trial *t)
 {
 	static const char polled[] = "webhooks cannot be tried";
 
-	if (!(t->p->caps & PROVIDER_WEBHOOK) || !t->p->webhook_probe) {
+	if (t->p->caps & PROVIDER_WEBHOOK && !t->p->webhook_probe) {
+		say(t, "public_url", CHECK_NOTE, NULL, "%s's webhooks cannot be tried: nobody else can sign them",
+			t->p->title);
+		say(t, "body_limit", CHECK_SKIPPED, NULL, polled);
+	} else if (!(t->p->caps & PROVIDER_WEBHOOK)) {
 		say(t, "public_url", CHECK_NOTE, NULL, "%s sends no webhooks: jobs are polled", t->p->title);
 		say(t, "body_limit", CHECK_SKIPPED, NULL, polled);
 	} else if (!service_has_way_back(t->svc, t->p)) {
@@ -566,12 +570,14 @@ service_try_all(struct service *svc, check_say *fn, void *ctx)
 {
 	struct trial t = { .svc = svc, .say = fn, .ctx = ctx };
 
-	t.p = service_provider(svc, svc->settings->provider, &t.provider_settings);
 	try_database(&t);
 	note_pauses(&t);
 	try_tokens(&t);
 	try_storage(&t);
-	if (t.p) {
+	for (size_t i = 0; i < provider_count(); i++) {
+		if (!models_use(svc->models, provider_at(i)->name))
+			continue;
+		t.p = service_provider(svc, provider_at(i)->name, &t.provider_settings);
 		try_provider(&t);
 		try_way_back(&t);
 	}

@@ -9,6 +9,7 @@ struct created {
 	enum create_outcome outcome;
 	struct uuid job;		/* that it is about */
 	int64_t at_us;			/* with CREATE_CREATED: since when it is there */
+	const char *provider;		/* the same: which it goes to; the models' */
 };
 
 /*

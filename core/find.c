@@ -403,7 +403,7 @@ confirm(struct search *s, const struct candidate *c, bool is_named)
 {
 	struct status_reply reply = { .obs = GEN_OBSERVATION_INIT };
 	struct err err = ERR_INIT;
-	enum err_code rc = step_ask_status(s->svc, s->job, c->id, c->handle ? c->handle : s->job->handle,
+	enum err_code rc = step_ask_status(s->svc, s->job->provider, c->id, c->handle ? c->handle : s->job->handle,
 		&reply, &err);
 	enum outcome ret = CANNOT_TELL;
 	enum naming names = NAMES_ANOTHER;
@@ -490,7 +490,7 @@ search_by_id(struct search *s)
 	enum err_code rc;
 
 	uuid_format(&s->job->id, id);
-	rc = step_ask_status(s->svc, s->job, id, s->job->handle, &reply, &err);
+	rc = step_ask_status(s->svc, s->job->provider, id, s->job->handle, &reply, &err);
 	s->cut_off |= rc == ERR_STOPPING;
 	if (!rc && reply.outcome == STATUS_SEEN) {
 		take_over(s->svc, s->job, &reply.obs, "find");
@@ -550,7 +550,7 @@ look_at_hint(struct search *s)
 {
 	struct status_reply reply = { .obs = GEN_OBSERVATION_INIT };
 	struct err err = ERR_INIT;
-	enum err_code rc = step_ask_status(s->svc, s->job, s->job->prediction_id, s->job->handle,
+	enum err_code rc = step_ask_status(s->svc, s->job->provider, s->job->prediction_id, s->job->handle,
 		&reply, &err);
 	enum outcome ret = NO_ANSWER;
 
@@ -638,7 +638,7 @@ void
 find_step(struct service *svc, struct job *job)
 {
 	struct search s = { .svc = svc, .job = job };
-	const struct apply how = { .road = NULL };
+	struct apply how = { .road = NULL };
 	const struct job_event deadline = { .kind = EV_DEADLINE };
 	struct job_event not_there = { .kind = EV_NOT_THERE, .attempt = job->attempts };
 	char *hint = job->prediction_id ? mem_strdup(job->prediction_id) : NULL;
@@ -647,6 +647,7 @@ find_step(struct service *svc, struct job *job)
 
 	PAUSE_POINT("find.looked");
 	not_there.hint = hint;
+	not_there.elsewhere = step_elsewhere(svc, job, &how.at_once);
 	if (s.cut_off && outcome != TAKEN_OVER) {
 		step_give_back(svc, job);
 		mem_free(hint);

@@ -103,15 +103,30 @@ seen(const struct job *job, const struct gen_observation *obs)
 	return t;
 }
 
-/* Nothing exists at the provider: it is sent later, unless it is to end. */
+/* Nothing exists at the provider: it is sent later, or to another one, unless it is
+ * to end. */
 static struct transition
-not_taken(const struct job *job)
+not_taken(const struct job *job, const struct job_event *ev)
 {
+	struct transition t = to_state(job, GEN_QUEUED);
+
 	if (job->cancel == GEN_CANCEL_USER)
 		return settle(GEN_CANCELED, ERR_OK);
 	if (job->cancel == GEN_CANCEL_DEADLINE || job->time_left_ms <= 0)
 		return settle(GEN_FAILED, ERR_TIMEOUT);
-	return to_state(job, GEN_QUEUED);
+	t.provider = ev->elsewhere;
+	return t;
+}
+
+/* A provider that takes nothing from us says nothing of the request: another one may
+ * take it.  Not while something names a prediction here. */
+static struct transition
+refused(const struct job *job, const struct job_event *ev)
+{
+	bool ours = ev->error == ERR_PROVIDER_UNAVAILABLE;
+
+	return ours && ev->elsewhere && !job->prediction_id ? not_taken(job, ev)
+		: settle(GEN_FAILED, ev->error);
 }
 
 static bool
@@ -206,7 +221,9 @@ next_queued(const struct job *job, const struct job_event *ev)
 	case EV_HEARD:
 		return beside(job, ev->obs);
 	case EV_REFUSED:	/* before anything was sent: the provider is gone */
-		return settle(GEN_FAILED, ev->error);
+		return ev->attempt == job->attempts ? refused(job, ev) : stays;
+	case EV_DEFERRED:	/* the same: it is paused */
+		return ev->elsewhere && ev->attempt == job->attempts ? not_taken(job, ev) : stays;
 	case EV_CANCEL:
 		return settle(GEN_CANCELED, ERR_OK);
 	case EV_DEADLINE:
@@ -226,9 +243,9 @@ next_submitting(const struct job *job, const struct job_event *ev)
 	case EV_FOUND:
 		return seen(job, ev->obs);
 	case EV_REFUSED:
-		return settle(GEN_FAILED, ev->error);
+		return refused(job, ev);
 	case EV_DEFERRED:	/* and yet something names a prediction */
-		return job->prediction_id ? to_state(job, GEN_UNCERTAIN) : not_taken(job);
+		return job->prediction_id ? to_state(job, GEN_UNCERTAIN) : not_taken(job, ev);
 	case EV_UNKNOWN:
 		return to_state(job, GEN_UNCERTAIN);
 	case EV_OBSERVED:
@@ -253,11 +270,11 @@ next_uncertain(const struct job *job, const struct job_event *ev)
 	case EV_FOUND:
 		return seen(job, ev->obs);
 	case EV_REFUSED:	/* so did this one */
-		return settle(GEN_FAILED, ev->error);
+		return refused(job, ev);
 	case EV_DEFERRED:
-		return job->prediction_id ? stays : not_taken(job);
+		return job->prediction_id ? stays : not_taken(job, ev);
 	case EV_NOT_THERE:	/* unless another hint came meanwhile */
-		return same(ev->hint, job->prediction_id) ? not_taken(job) : stays;
+		return same(ev->hint, job->prediction_id) ? not_taken(job, ev) : stays;
 	case EV_OBSERVED:
 	case EV_HEARD:
 		return hinted(job, ev->obs);

@@ -37,6 +37,8 @@ struct job_event {
 	enum err_code error;
 	int32_t attempt;		/* of a create's outcome, found out or heard of:
 					 * job->attempts when it was sent */
+	const char *elsewhere;		/* which provider to try next, should nothing exist at this
+					 * one; NULL: there is none */
 	const char *hint;		/* EV_NOT_THERE: the one that was looked at, or NULL */
 	bool force;			/* of EV_SETTLE: although what was paid for may be lost */
 };
@@ -50,6 +52,7 @@ struct transition {
 	bool looks;			/* it is to be asked about now */
 	bool takes_prediction;		/* obs->prediction_id becomes the job's */
 	bool lists_outputs;		/* obs->outputs become its assets */
+	const char *provider;		/* it is sent there from now on; borrowed from event */
 	const char *stray;		/* a prediction that is named and is not the job's: to
 					 * be looked at, also when nothing moves.  Borrowed from
 					 * job or event; NULL: none */

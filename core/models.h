@@ -8,9 +8,18 @@
  *			"model": "black-forest-labs/flux-schnell",
  *			"input": { "prompt": "$prompt", "num_outputs": "$count" } } } } }
  *
+ * Of a profile only "on" has to be there.  Others are:
+ *	"defaults"	what a request is taken to say where it does not: { "count": 1 }
+ *	"aspect_ratios"	the only ones that are taken, and the "$width" and "$height" that
+ *			each means: { "16:9": [1344, 768] }
+ *	"order"		several providers, the first to be tried first; else new jobs go
+ *			to the configuration's
+ *	"on"."x"."price"  { "per": "image" or "second", "amount": 0.003, "currency": "USD" }
+ *
  * In a template a string "$name" becomes the request's member of that name,
  * with its type; where the request has none, the template's member is left out.
- * "$inputs" is the list of inputs, "$input" the first of them.  "$$x" is "$x".
+ * An object { "$name": { "value": word, ... } } becomes the word for the request's
+ * value, which has to be one of those.  "$inputs" is the list of inputs, "$input" the first of them.  "$$x" is "$x".
  * A name that no request can have is a mistake, and so is a template that nests
  * deeper than 16.
  * A new model needs no code.
@@ -23,7 +32,7 @@
 
 struct models;
 
-/* provider: the key of `on` that every profile has to have.  All mistakes are
+/* provider: the key of `on` that every profile without an order has to have.  All mistakes are
  * put into `mistakes`, a line each; ERR_CONFIG if there is any. */
 enum err_code models_load(const char *path, const char *provider, struct models **ret,
 	struct buf *mistakes, struct err *err) MUST_CHECK;
@@ -31,7 +40,8 @@ void models_free(struct models **models);
 
 struct model {
 	const char *name;	/* borrowed from models */
-	const json_t *on;	/* the templates by provider: borrowed */
+	const json_t *profile;	/* borrowed, as the next */
+	const char *provider;	/* of a profile without an order */
 	uint64_t timeout_ms;	/* 0: the configuration's */
 	uint64_t max_count;	/* outputs of one request */
 	uint64_t max_inputs;
@@ -40,11 +50,29 @@ struct model {
 /* By name; false: there is none. */
 bool models_find(const struct models *models, const char *name, struct model *ret);
 
+/* The n-th provider to try, from 0; NULL: there are no more.  Borrowed. */
+const char *model_provider(const struct model *model, size_t n);
+
+/* What it costs there; NULL: the profile does not say.  Borrowed. */
+const json_t *model_price(const struct model *model, const char *provider);
+
+/* Is that value of a request's member one that each provider has a word for?  If not,
+ * ret_words gets those that there are, separated by ", ". */
+bool model_takes(const struct model *model, const char *name, const json_t *value,
+	struct buf *ret_words);
+
+/* Does any profile send jobs to that provider? */
+bool models_use(const struct models *models, const char *provider);
+
+/* All profiles, as they were read: a new object; NULL: no memory. */
+json_t *models_describe(const struct models *models);
+
 /* The names, separated by ", ": for messages. */
 void models_list(const struct models *models, struct buf *out);
 
 /*
- * A template with a request's members put in, and the request's `params` added
+ * A template with a request's members put in, those that it does not have from the
+ * defaults, and the request's `params` added
  * to its "input", if there is one, where the template does not name them: a new object.
  * ERR_CONFIG: the profile has nothing for that provider.
  */

@@ -8,6 +8,7 @@
 #include "core/apply.h"
 #include "core/verifier.h"
 #include "core/workers.h"
+#include "db/strays.h"
 
 /* It moved nothing: the trail keeps it, once per delivery. */
 static enum err_code
@@ -38,11 +39,11 @@ take_observation(struct service *svc, const struct provider *p, const struct uui
 	rc = jobs_load(svc->db, owner, id, &job, err);
 	if (rc == ERR_NOT_FOUND)	/* or never there */
 		rc = jobs_settled(svc->db, owner, id, &job, err);
-	if (!rc && strcmp(job.provider, p->name) != 0)
-		rc = err_set(err, ERR_NOT_FOUND, "the job is with %s, not with %s", job.provider, p->name);
+	if (!rc && strcmp(job.provider, p->name) != 0)	/* it has gone on from there: one too many */
+		rc = strays_add(svc->db, owner, id, obs->prediction_id, obs->handle, p->name, "webhook", err);
 	else if (!rc && ev.kind == EV_HEARD)	/* a look for each that somebody sends again is one too many */
 		rc = jobs_knows_delivery(svc->db, owner, id, delivery, &known, err);
-	if (!rc && !known)
+	if (!rc && !known && strcmp(job.provider, p->name) == 0)
 		rc = job_apply(svc, &job, &ev, &how, &moved, err);
 	if (!rc && !moved)
 		rc = note(svc, owner, id, obs, delivery, err);

@@ -53,7 +53,7 @@ cancel(struct service *svc, struct job *job, uint64_t *ret_wait_ms)
 {
 	struct status_reply reply = { .obs = GEN_OBSERVATION_INIT };
 	struct err err = ERR_INIT;
-	enum err_code rc = step_ask_cancel(svc, job, job->prediction_id, job->handle, &reply, &err);
+	enum err_code rc = step_ask_cancel(svc, job->provider, job->prediction_id, job->handle, &reply, &err);
 	bool answered = !rc && reply.outcome == STATUS_SEEN;
 
 	PAUSE_POINT("cancel.answered");
@@ -87,7 +87,7 @@ look(struct service *svc, struct job *job, uint64_t *ret_wait_ms)
 {
 	struct status_reply reply = { .obs = GEN_OBSERVATION_INIT };
 	struct err err = ERR_INIT;
-	enum err_code rc = step_ask_status(svc, job, job->prediction_id, job->handle, &reply, &err);
+	enum err_code rc = step_ask_status(svc, job->provider, job->prediction_id, job->handle, &reply, &err);
 
 	take_reply(svc, job, "poll", rc, &reply, &err);
 	count_misses(job, !rc && reply.outcome == STATUS_GONE);

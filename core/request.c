@@ -302,6 +302,22 @@ static const struct {
 	{ "metadata", check_object },
 };
 
+/* One of those that the model's profile has a word for. */
+static void
+check_choice(struct check *c, const char *pointer, const char *name, const json_t *v)
+{
+	struct buf words = BUF_INIT(400);
+
+	if (c->has_model && !model_takes(&c->model, name, v, &words)) {
+		if (words.err)
+			mistake(c, pointer, "is not one of those that the model \"%s\" takes", c->model.name);
+		else
+			mistake(c, pointer, "has to be one of those that the model \"%s\" takes: %s",
+				c->model.name, buf_str(&words));
+	}
+	buf_clear(&words);
+}
+
 static void
 check_member(struct check *c, const char *name, const json_t *v)
 {
@@ -312,6 +328,7 @@ check_member(struct check *c, const char *name, const json_t *v)
 	for (size_t i = 0; i < sizeof members / sizeof *members; i++)
 		if (strcmp(name, members[i].name) == 0) {
 			members[i].check(c, buf_str(&pointer), v);
+			check_choice(c, buf_str(&pointer), name, v);
 			buf_clear(&pointer);
 			return;
 		}

@@ -31,6 +31,20 @@ provider_index(const char *name)
 	return i;
 }
 
+/* Of those that jobs may be sent to.  models: NULL if they cannot be read. */
+static void
+check_providers(const struct service_parts *parts, const struct models *models, struct buf *mistakes)
+{
+	for (size_t i = 0; i < provider_count(); i++) {
+		const struct provider *p = provider_at(i);
+		bool in_use = strcmp(p->name, parts->settings->provider) == 0 ||
+			(models && models_use(models, p->name));
+
+		if (in_use && p->check)
+			p->check(parts->provider_settings[i], mistakes);
+	}
+}
+
 void
 service_check(const struct service_parts *parts, struct buf *mistakes)
 {
@@ -38,7 +52,6 @@ service_check(const struct service_parts *parts, struct buf *mistakes)
 	const struct storage *storage = storages[s->storage];
 	struct models *models = NULL;
 	struct model model;
-	size_t i;
 	enum err_code rc;
 
 	settings_check(s, mistakes);
@@ -46,16 +59,14 @@ service_check(const struct service_parts *parts, struct buf *mistakes)
 		auth_check(parts->auth, parts->supabase, mistakes);
 	if (!s->provider || !s->models_file)	/* said there; the rest hangs on them */
 		return;
-	i = provider_index(s->provider);
-	if (i == provider_count())
+	if (!provider_by_name(s->provider))
 		cfg_mistake(mistakes, "provider", "there is no provider \"%s\"", s->provider);
-	else if (provider_at(i)->check)
-		provider_at(i)->check(parts->provider_settings[i], mistakes);
 	if (storage->check)
 		storage->check(parts->storage_settings, mistakes);
 	rc = models_load(s->models_file, s->provider, &models, mistakes, NULL);
 	if (!rc && s->default_model && !models_find(models, s->default_model, &model))
 		cfg_mistake(mistakes, "default_model", "%s has no model \"%s\"", s->models_file, s->default_model);
+	check_providers(parts, models, mistakes);
 	models_free(&models);
 }
 
@@ -146,7 +157,9 @@ fill(struct service *svc, const struct service_parts *parts, struct err *err)
 	svc->let_go_arg = parts->let_go_arg;
 	svc->pins = 1;
 	/* Shown from the start: an alert on a rate needs the 0 before the 1. */
-	metric_add(METRIC_OUTPUT_BYTES, 0, provider_at(provider_index(svc->settings->provider))->name);
+	for (size_t i = 0; i < provider_count(); i++)
+		if (models_use(svc->models, provider_at(i)->name))
+			metric_add(METRIC_OUTPUT_BYTES, 0, provider_at(i)->name);
 	metric_add(METRIC_STORAGE_BYTES, 0, svc->storage->name);
 	return ERR_OK;
 }

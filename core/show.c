@@ -150,7 +150,7 @@ make_job(const struct service *svc, const struct uuid *owner, const json_t *row,
 	if (urls != URLS_GOOD && !uuid_parse(id, strlen(id), &job))
 		signer_hint(svc->signer, owner, &job);
 	*ret_over = urls == URLS_OVER;
-	return json_pack("{sO, sO, sO, sO, so, so, sO, so, so, so, so}",
+	return json_pack("{sO, sO, sO, sO, so, so, sO, sO, so, so, so, so}",
 		"id", json_object_get(row, "id"),
 		"status", json_object_get(row, "status"),
 		"model", json_object_get(row, "model"),
@@ -158,6 +158,7 @@ make_job(const struct service *svc, const struct uuid *owner, const json_t *row,
 		"assets", assets,
 		"error", error_of(row),
 		"metadata", json_object_get(row, "metadata"),
+		"cost", json_object_get(row, "cost"),
 		"created_at", time_of(row, "created_us"),
 		"started_at", time_of(row, "started_us"),
 		"completed_at", time_of(row, "completed_us"),
@@ -218,17 +219,17 @@ service_show(struct service *svc, const struct uuid *owner, const struct uuid *i
 
 enum err_code
 service_show_new(struct service *svc, const struct uuid *owner, const struct uuid *id,
-	const struct request *rq, int64_t created_us, struct shown *ret, struct err *err)
+	const struct request *rq, const char *provider, int64_t created_us, struct shown *ret, struct err *err)
 {
 	char text[UUID_TEXT_SIZE];
 	json_t *row;
 
 	uuid_format(id, text);
 	/* As jobs_show() gives it. */
-	row = json_pack("{ss, ss, si, ss, ss, sn, sO?, sI, sn, sn, sn}",
+	row = json_pack("{ss, ss, si, ss, ss, sn, sO?, sn, sI, sn, sn, sn}",
 		"id", text, "status", gen_status_name(GEN_STARTING), "version", 1,
-		"model", rq->model.name, "provider", svc->settings->provider, "error_code",
-		"metadata", rq->metadata, "created_us", (json_int_t)created_us,
+		"model", rq->model.name, "provider", provider, "error_code",
+		"metadata", rq->metadata, "cost", "created_us", (json_int_t)created_us,
 		"started_us", "completed_us", "assets");
 	if (!row)
 		return err_set(err, ERR_NOMEM, "showing a job");

@@ -24,10 +24,11 @@ struct shown {
 enum err_code service_show(struct service *svc, const struct uuid *owner,
 	const struct uuid *id, struct shown *ret, struct err *err) MUST_CHECK;
 
-/* The same for a job that service_create() has just created, without a look. */
+/* The same for a job that service_create() has just created, and whose provider it has
+ * told, without a look. */
 enum err_code service_show_new(struct service *svc, const struct uuid *owner,
-	const struct uuid *id, const struct request *rq, int64_t created_us, struct shown *ret,
-	struct err *err) MUST_CHECK;
+	const struct uuid *id, const struct request *rq, const char *provider, int64_t created_us,
+	struct shown *ret, struct err *err) MUST_CHECK;
 
 /* A page of an owner's jobs, newest first, each as in struct shown: a new array.
  * statuses, before, max: as jobs_list() takes them. */

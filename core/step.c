@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "core/pause.h"
 #include "core/workers.h"
 
 /* The pause between tries grows no longer than this many doublings: 8 s. */
@@ -84,6 +85,41 @@ step_apply_surely(struct service *svc, struct job *job, const struct job_event *
 	}
 }
 
+static bool
+takes_jobs(struct service *svc, const char *name)
+{
+	const struct provider *p = provider_by_name(name);
+	struct pause_shown shown = { .paused = true };
+
+	if (p)
+		pause_show(svc, p, &shown);
+	return !shown.paused;
+}
+
+const char *
+step_elsewhere(struct service *svc, const struct job *job, bool *ret_at_once)
+{
+	struct model model;
+	const char *name, *ret = NULL;
+	bool behind = false;
+
+	*ret_at_once = false;
+	if (!models_find(svc->models, job->model, &model))
+		return NULL;
+	for (size_t i = 0; (name = model_provider(&model, i)); i++) {
+		bool here = strcmp(name, job->provider) == 0;
+
+		if (!here && (behind || !ret) && takes_jobs(svc, name)) {
+			ret = name;
+			*ret_at_once = behind;
+			if (behind)
+				break;
+		}
+		behind |= here;
+	}
+	return ret;
+}
+
 enum err_code
 step_perform(struct service *svc, const struct provider *p, const char *call,
 	const struct http_request *rq, struct http_response *rs, struct err *err)
@@ -153,27 +189,27 @@ ask(const struct asking *a, const char *prediction_id, const char *handle,
 }
 
 enum err_code
-step_ask_status(struct service *svc, const struct job *job, const char *prediction_id,
+step_ask_status(struct service *svc, const char *provider, const char *prediction_id,
 	const char *handle, struct status_reply *ret, struct err *err)
 {
 	struct asking a = { .svc = svc, .name = "status" };
 
-	a.p = service_provider(svc, job->provider, &a.settings);
+	a.p = service_provider(svc, provider, &a.settings);
 	if (!a.p || !a.p->get_status.request)
-		return err_set(err, ERR_CONFIG, "provider \"%s\" cannot be asked", job->provider);
+		return err_set(err, ERR_CONFIG, "provider \"%s\" cannot be asked", provider);
 	a.call = &a.p->get_status;
 	return ask(&a, prediction_id, handle, ret, err);
 }
 
 enum err_code
-step_ask_cancel(struct service *svc, const struct job *job, const char *prediction_id,
+step_ask_cancel(struct service *svc, const char *provider, const char *prediction_id,
 	const char *handle, struct status_reply *ret, struct err *err)
 {
 	struct asking a = { .svc = svc, .name = "cancel" };
 
-	a.p = service_provider(svc, job->provider, &a.settings);
+	a.p = service_provider(svc, provider, &a.settings);
 	if (!a.p || !(a.p->caps & PROVIDER_CANCEL))
-		return err_set(err, ERR_CONFIG, "provider \"%s\" cannot cancel", job->provider);
+		return err_set(err, ERR_CONFIG, "provider \"%s\" cannot cancel", provider);
 	a.call = &a.p->cancel;
 	return ask(&a, prediction_id, handle, ret, err);
 }

@@ -102,7 +102,7 @@ has_ended(struct service *svc, const struct stray *stray, const struct gen_obser
 
 /* It is this job's, and the job has another or none to wait for. */
 static void
-end_it(struct service *svc, struct job *job, const struct stray *stray, const struct gen_observation *obs)
+end_it(struct service *svc, const struct stray *stray, const struct gen_observation *obs)
 {
 	struct status_reply reply = { .obs = GEN_OBSERVATION_INIT };
 	struct err err = ERR_INIT;
@@ -114,7 +114,7 @@ end_it(struct service *svc, struct job *job, const struct stray *stray, const st
 	if (!rc && has_ended(svc, stray, obs))
 		return;
 	if (!rc)
-		rc = step_ask_cancel(svc, job, stray->prediction_id, stray->handle, &reply, &err);
+		rc = step_ask_cancel(svc, stray->provider, stray->prediction_id, stray->handle, &reply, &err);
 	PAUSE_POINT("stray.answered");
 	if (rc == ERR_CONFIG)	/* cannot cancel: it ends by itself, in its own time */
 		deal_with(svc, stray, "left");
@@ -123,24 +123,38 @@ end_it(struct service *svc, struct job *job, const struct stray *stray, const st
 	status_reply_clear(&reply);
 }
 
-/* The record names the job. */
+/* Before its prediction is known. */
+static bool
+waits(const struct job *job)
+{
+	return job->state == GEN_QUEUED || job->state == GEN_SUBMITTING || job->state == GEN_UNCERTAIN;
+}
+
+/* The one that it has, at the provider that it went to in the end. */
+static bool
+is_its_own(const struct job *job, const struct stray *stray)
+{
+	return job->prediction_id && strcmp(job->provider, stray->provider) == 0 &&
+		strcmp(job->prediction_id, stray->prediction_id) == 0;
+}
+
+/* The record names the job, which takes it over if it still is for that provider. */
 static void
 take_or_end(struct service *svc, struct job *job, const struct stray *stray,
 	const struct gen_observation *obs)
 {
 	const struct job_event found = { .kind = EV_FOUND, .obs = obs };
 	const struct apply how = { .road = "find" };
-	bool waits = job->state == GEN_QUEUED || job->state == GEN_SUBMITTING ||
-		job->state == GEN_UNCERTAIN;
+	bool here = strcmp(job->provider, stray->provider) == 0;
 
-	if (waits)	/* or did, until somebody was faster */
+	if (here && waits(job))	/* or did, until somebody was faster */
 		step_apply(svc, job, &found, &how);
-	if (job->state == GEN_QUEUED || job->state == GEN_SUBMITTING || job->state == GEN_UNCERTAIN)
+	if (here && waits(job))
 		come_back(svc, stray, 0, "the job could not be moved");
-	else if (job->prediction_id && strcmp(job->prediction_id, stray->prediction_id) == 0)
+	else if (is_its_own(job, stray))
 		deal_with(svc, stray, "own");
 	else
-		end_it(svc, job, stray, obs);
+		end_it(svc, stray, obs);
 }
 
 /* Whose is it, by the provider's own record?  Where that names nobody, a create's own
@@ -158,7 +172,7 @@ look_at(struct service *svc, struct job *job, struct stray *stray)
 {
 	struct status_reply reply = { .obs = GEN_OBSERVATION_INIT };
 	struct err err = ERR_INIT;
-	enum err_code rc = step_ask_status(svc, job, stray->prediction_id, stray->handle, &reply, &err);
+	enum err_code rc = step_ask_status(svc, stray->provider, stray->prediction_id, stray->handle, &reply, &err);
 	bool gone = !rc && reply.outcome == STATUS_GONE;
 
 	stray->misses = gone ? stray->misses + 1 : 0;
@@ -187,8 +201,7 @@ stray_step(struct service *svc)
 		return false;
 	if (load_job(svc, &stray, &job, &err)) {
 		come_back(svc, &stray, 0, err.text);
-	} else if (job.state != GEN_SETTLED && job.prediction_id && job.state >= GEN_RUNNING &&
-		   strcmp(job.prediction_id, stray.prediction_id) == 0) {
+	} else if (job.state != GEN_SETTLED && job.state >= GEN_RUNNING && is_its_own(&job, &stray)) {
 		deal_with(svc, &stray, "own");
 	} else {
 		look_at(svc, &job, &stray);

@@ -18,7 +18,8 @@
 /* What the create's request is made of, from the job as it is in the database. */
 static enum err_code
 build_request(struct service *svc, const struct provider *p, const void *settings,
-	const struct job *job, struct http_request *rq, struct buf *handle, struct err *err)
+	const struct job *job, struct http_request *rq, struct buf *handle, const json_t **ret_price,
+	struct err *err)
 {
 	struct buf webhook = BUF_INIT(8192);
 	struct model model;
@@ -27,6 +28,7 @@ build_request(struct service *svc, const struct provider *p, const void *setting
 
 	if (!models_find(svc->models, job->model, &model))
 		return err_set(err, ERR_CONFIG, "models_file has no model \"%s\" any more", job->model);
+	*ret_price = model_price(&model, p->name);
 	rc = input_sign_all(svc, job, &request, err);
 	if (!rc)
 		rc = models_expand(&model, p->name, request, &on, err);
@@ -67,6 +69,8 @@ take_outcome(struct service *svc, struct job *job, const struct provider *p,
 	char own_id[UUID_TEXT_SIZE];
 	struct job_event ev = { .kind = EV_UNKNOWN, .attempt = job->attempts };
 	struct apply how = { .road = "reply", .message = err->text };
+
+	ev.elsewhere = step_elsewhere(svc, job, &how.at_once);
 
 	/* See http_perform(): without a sink ERR_INTERNAL is of the start, too. */
 	if (sent == ERR_NOT_SENT || sent == ERR_INVALID || sent == ERR_NOMEM || sent == ERR_INTERNAL)
@@ -151,6 +155,21 @@ hold(struct service *svc, const struct job *job, uint64_t wait_ms)
 		step_failed(job, "defer", err.text);
 }
 
+/* Its provider is paused, and nothing exists there.  false: there is no other. */
+static bool
+pass_on(struct service *svc, struct job *job)
+{
+	struct apply how = { .message = "it is paused" };
+	const struct job_event ev = { .kind = EV_DEFERRED, .attempt = job->attempts,
+		.elsewhere = step_elsewhere(svc, job, &how.at_once) };
+
+	if (!ev.elsewhere)
+		return false;
+	how.at_once = true;	/* no create has been tried at all */
+	step_apply(svc, job, &ev, &how);
+	return true;
+}
+
 /*
  * For how long the create is its sender's.  One takes half of a lease at most; one
  * that is answered with the end takes as long as its provider says, though not longer
@@ -192,12 +211,13 @@ send_create(struct service *svc, struct job *job)
 	bool moved = false;
 	enum err_code rc;
 
-	rc = p ? build_request(svc, p, settings, job, &rq, &handle, &err)
+	rc = p ? build_request(svc, p, settings, job, &rq, &handle, &how.price, &err)
 		: err_set(&err, ERR_CONFIG, "this program has no provider \"%s\"", job->provider);
 	if (rc == ERR_CONFIG || rc == ERR_INPUT_GONE) {
-		const struct job_event gone = { .kind = EV_REFUSED,
-			.error = rc == ERR_CONFIG ? ERR_PROVIDER_UNAVAILABLE : rc, .attempt = job->attempts };
-		const struct apply why = { .message = err.text };
+		struct apply why = { .message = err.text };
+		const struct job_event gone = { .kind = EV_REFUSED, .attempt = job->attempts,
+			.error = rc == ERR_CONFIG ? ERR_PROVIDER_UNAVAILABLE : rc,
+			.elsewhere = step_elsewhere(svc, job, &why.at_once) };
 
 		step_failed(job, "submit", err.text);
 		step_apply(svc, job, &gone, &why);
@@ -209,7 +229,8 @@ send_create(struct service *svc, struct job *job)
 		goto out;
 	}
 	if (!pause_leave(svc, p, &leave, &wait_ms)) {
-		hold(svc, job, wait_ms);
+		if (!pass_on(svc, job))
+			hold(svc, job, wait_ms);
 		goto out;
 	}
 	how.handle = handle.len ? buf_str(&handle) : NULL;

@@ -433,6 +433,7 @@ move_live(struct db *db, struct job *job, const struct job_move *move, const cha
 		move->deadline_ms >= 0 ? num(&deadline, move->deadline_ms) : NULL,
 		cancels[move->cancel], by.s, num(&tries, move->tries), num(&misses, move->misses),
 		move->sent_as, move->handle, seconds_of(&seconds, move), price,
+		move->provider,
 	};
 
 	if (!rc)
@@ -458,12 +459,12 @@ replace(char **to, char **from)
 enum err_code
 jobs_move(struct db *db, struct job *job, const struct job_move *move, struct err *err)
 {
-	char *detail = dump(move->detail), *prediction_id = NULL, *handle = NULL;
+	char *detail = dump(move->detail), *prediction_id = NULL, *handle = NULL, *provider = NULL;
 	PGresult *res = NULL;
 	enum err_code rc;
 
 	if ((move->detail && !detail) || !dup_into(&prediction_id, move->prediction_id) ||
-	    !dup_into(&handle, move->handle))
+	    !dup_into(&handle, move->handle) || !dup_into(&provider, move->provider))
 		rc = err_set(err, ERR_NOMEM, "job's trail");
 	else if (move->state == GEN_SETTLED)
 		rc = settle(db, job, move, detail, &res, err);
@@ -483,6 +484,8 @@ jobs_move(struct db *db, struct job *job, const struct job_move *move, struct er
 			replace(&job->handle, move->state == GEN_QUEUED ? NULL : &handle);
 		if (prediction_id || move->state == GEN_QUEUED)
 			replace(&job->prediction_id, move->state == GEN_QUEUED ? NULL : &prediction_id);
+		if (provider)
+			replace(&job->provider, &provider);
 		job->state = move->state;
 		job->status = move->status;
 		job->attempts = move->attempts;
@@ -496,6 +499,7 @@ jobs_move(struct db *db, struct job *job, const struct job_move *move, struct er
 	}
 	mem_free(prediction_id);
 	mem_free(handle);
+	mem_free(provider);
 	PQclear(res);
 	mem_free(detail);
 	return rc;
@@ -599,7 +603,7 @@ shown_from_row(const PGresult *res, int row)
 		{ "id", column_string }, { "status", column_string },
 		{ "version", column_number }, { "model", column_string },
 		{ "provider", column_string }, { "error_code", column_string },
-		{ "metadata", column_json }, { "created_us", column_number },
+		{ "metadata", column_json }, { "cost", column_json }, { "created_us", column_number },
 		{ "started_us", column_number }, { "completed_us", column_number },
 		{ "assets", column_json },
 	};

@@ -106,6 +106,7 @@ struct job_move {
 	const char *delivery;		/* the webhook's own id, or NULL */
 	const json_t *detail;		/* for the trail, or NULL */
 	const char *prediction_id;	/* NULL: as it was */
+	const char *provider;		/* with GEN_QUEUED: another one from now on; NULL: as it was */
 	const char *handle;		/* NULL: as it was, or with GEN_SUBMITTING: none */
 	double seconds;			/* that the provider worked; 0: as it was */
 	const json_t *price;		/* with GEN_SUBMITTING, or NULL */

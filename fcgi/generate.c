@@ -97,7 +97,7 @@ resume_created(struct exchange *x, enum watch_news news)
 /* Wait for what the client prefers; before the job is begun, so that no news is
  * missed. */
 static void
-wait_for_outcome(struct exchange *x, const struct request *rq, int64_t created_us)
+wait_for_outcome(struct exchange *x, const struct request *rq, const struct created *created)
 {
 	struct prefer prefer = prefer_read(x);
 	uint64_t took_ms = (uint64_t)(clock_mono_us() - x->began_us) / 1000;	/* for its inputs */
@@ -114,7 +114,7 @@ wait_for_outcome(struct exchange *x, const struct request *rq, int64_t created_u
 		return;
 	/* Right after the commit nobody has to be asked how it stands. */
 	if (prefer.respond_async && !prefer.wait &&
-	    !service_show_new(x->svc, &x->owner, &x->job, rq, created_us, &shown, NULL))
+	    !service_show_new(x->svc, &x->owner, &x->job, rq, created->provider, created->at_us, &shown, NULL))
 		answer_shown(x, &prefer, &shown);
 	else
 		answer_created(x);
@@ -163,7 +163,7 @@ create(struct exchange *x, const struct request *rq, const char *key)
 	}
 	x->job = created.job;
 	if (created.outcome == CREATE_CREATED)
-		wait_for_outcome(x, rq, created.at_us);
+		wait_for_outcome(x, rq, &created);
 	else
 		answer_other(x, created.outcome);
 	return created.outcome == CREATE_CREATED;

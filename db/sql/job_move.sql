@@ -11,6 +11,7 @@
 -- $17 tries  $18 misses  $19 with `submitting`: in whose account
 -- $20 how the prediction is reached, or null to keep; with `submitting` what is known of it
 -- $21 how long the provider worked, s, or null to keep  $22 with `submitting`: price or null
+-- $23 with `queued`: another provider, or null to keep; nothing is known of creates there
 -- $5 and $6 negative: due time and lease stay as they are
 -- Back to `queued` says that nothing exists: what was hinted at is forgotten.
 with moved as (
@@ -32,13 +33,16 @@ with moved as (
 		seconds = coalesce($21::double precision, l.seconds),
 		attempts = $8::integer, tries = $17::integer, misses = $18::integer,
 		-- A repetition finds the state changed already, and the times set.
-		sent_at = case when $4::text = 'submitting' and l.state <> 'submitting'
+		sent_at = case when $23::text is not null then null
+			when $4::text = 'submitting' and l.state <> 'submitting'
 				and l.sent_until is null
 			then now() else l.sent_at end,
-		sent_as = case when $4::text <> 'submitting' or l.state = 'submitting' then l.sent_as
+		sent_as = case when $23::text is not null then null
+			when $4::text <> 'submitting' or l.state = 'submitting' then l.sent_as
 			when l.sent_until is null or l.sent_as = $19::text then $19::text
 			else 'several' end,
-		sent_until = case when $4::text = 'uncertain' and l.state = 'submitting'
+		sent_until = case when $23::text is not null then null
+			when $4::text = 'uncertain' and l.state = 'submitting'
 			then now() else l.sent_until end,
 		expires_at = case when $4::text = 'storing' and l.state <> 'storing'
 			then coalesce(l.sent_at, now()) + $14::bigint * interval '1 millisecond'
@@ -56,11 +60,12 @@ with moved as (
 		before.state as state_from, before.version as version_from
 ), record as (
 	update public.generation_jobs j
-	set status = $9::text, version = j.version + 1,
+	set status = $9::text, version = j.version + 1, provider = coalesce($23::text, j.provider),
 		started_at = case when $9::text = 'processing'
 			then coalesce(j.started_at, now()) else j.started_at end
 	from moved m
-	where j.owner_id = m.owner_id and j.id = m.job_id and j.status is distinct from $9::text
+	where j.owner_id = m.owner_id and j.id = m.job_id
+		and (j.status is distinct from $9::text or j.provider <> $23::text)
 ), listed as (
 	insert into public.generation_assets (owner_id, job_id, index, source_url)
 	select m.owner_id, m.job_id, s.n - 1, s.url

@@ -2,6 +2,8 @@
 -- $1 owner  $2 job
 select j.id, j.status, j.version, j.model, j.provider, j.error_code,
 	j.metadata,
+	case when j.cost is not null then
+		json_build_object('amount', j.cost, 'currency', j.currency) end as cost,
 	(extract(epoch from j.created_at) * 1000000)::bigint as created_us,
 	(extract(epoch from j.started_at) * 1000000)::bigint as started_us,
 	(extract(epoch from j.completed_at) * 1000000)::bigint as completed_us,

@@ -286,6 +286,83 @@ the_handle_goes_with_its_create(void **state)
 	job_clear(&job);
 }
 
+/* On the way to another provider what is known of the first one is forgotten. */
+static void
+another_provider(void **state)
+{
+	struct fixture *f = *state;
+	struct err err = ERR_INIT;
+	struct job job = created_job(f);
+	struct job_move send = move_to(GEN_SUBMITTING), unknown = move_to(GEN_UNCERTAIN), back = move_to(GEN_QUEUED);
+	int64_t version = sql_int(f->pg, "select version from public.generation_jobs");
+
+	send.sent_as = "an account";
+	WANT(ERR_OK, jobs_move(f->db, &job, &send, &err));
+	WANT(ERR_OK, jobs_move(f->db, &job, &unknown, &err));
+	assert_int_equal(sql_int(f->pg, "select count(*) from public.generation_live where sent_at is not null "
+		"and sent_until is not null and sent_as = 'an account'"), 1);
+	back.provider = "second";
+	WANT(ERR_OK, jobs_move(f->db, &job, &back, &err));
+	assert_string_equal(job.provider, "second");
+	assert_int_equal(sql_int(f->pg, "select count(*) from public.generation_live where sent_at is null "
+		"and sent_until is null and sent_as is null"), 1);
+	assert_int_equal(sql_int(f->pg, "select count(*) from public.generation_jobs where provider = 'second' "
+		"and version = %lld", (long long)version + 1), 1);
+	job_clear(&job);
+}
+
+/* The price is that of the create; what it comes to is known with the end. */
+static void
+what_it_costs(void **state)
+{
+	struct fixture *f = *state;
+	static const struct {
+		const char *name, *price;
+		double seconds;
+		size_t outputs;
+		enum gen_status end;
+		const char *want;
+	} rows[] = {
+		{ "by the image", "{\"per\":\"image\",\"amount\":0.003,\"currency\":\"USD\"}", 0, 4, GEN_SUCCEEDED,
+		  "cost = 0.012 and currency = 'USD'" },
+		{ "images that were lost are paid for", "{\"per\":\"image\",\"amount\":2,\"currency\":\"EUR\"}", 0, 1,
+		  GEN_FAILED, "cost = 2 and currency = 'EUR'" },
+		{ "none were made", "{\"per\":\"image\",\"amount\":2,\"currency\":\"EUR\"}", 1, 0, GEN_FAILED,
+		  "cost is null and currency is null" },
+		{ "by the second", "{\"per\":\"second\",\"amount\":0.5,\"currency\":\"USD\"}", 2.5, 1, GEN_SUCCEEDED,
+		  "cost = 1.25" },
+		{ "seconds that nobody told", "{\"per\":\"second\",\"amount\":0.5,\"currency\":\"USD\"}", 0, 1,
+		  GEN_SUCCEEDED, "cost is null and currency is null" },
+		{ "no price", NULL, 2.5, 1, GEN_SUCCEEDED, "cost is null" },
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct err err = ERR_INIT;
+		struct job job;
+		struct job_move send = move_to(GEN_SUBMITTING), store = move_to(GEN_STORING), end = move_to(GEN_SETTLED);
+		json_t *price = rows[i].price ? json_loads(rows[i].price, 0, NULL) : NULL, *outputs = json_array();
+
+		assert_int_equal(fixture_empty(state), 0);
+		job = created_job(f);
+		for (size_t k = 0; k < rows[i].outputs; k++)
+			json_array_append_new(outputs, json_string("https://x/"));
+		send.price = price;
+		WANT(ERR_OK, jobs_move(f->db, &job, &send, &err));
+		store.prediction_id = "p";
+		store.seconds = rows[i].seconds;
+		store.outputs = outputs;
+		WANT(ERR_OK, jobs_move(f->db, &job, &store, &err));
+		end.status = rows[i].end;
+		end.error = rows[i].end == GEN_FAILED ? ERR_OUTPUTS_LOST : ERR_OK;
+		WANT(ERR_OK, jobs_move(f->db, &job, &end, &err));
+		ASSERT_ROW(rows[i].name, sql_int(f->pg, "select count(*) from public.generation_jobs where %s",
+			rows[i].want) == 1);
+		json_decref(price);
+		json_decref(outputs);
+		job_clear(&job);
+	}
+}
+
 static void
 the_prediction_is_kept_or_taken(void **state)
 {
@@ -658,6 +735,8 @@ test_move(void)
 		cmocka_unit_test_setup(outputs_are_listed_once, fixture_empty),
 		cmocka_unit_test_setup(outputs_inside_an_answer, fixture_empty),
 		cmocka_unit_test_setup(the_handle_goes_with_its_create, fixture_empty),
+		cmocka_unit_test_setup(another_provider, fixture_empty),
+		cmocka_unit_test_setup(what_it_costs, fixture_empty),
 		cmocka_unit_test_setup(the_prediction_is_kept_or_taken, fixture_empty),
 		cmocka_unit_test_setup(a_cancel_mark_stays, fixture_empty),
 		cmocka_unit_test_setup(times_are_set_kept_and_given_back, fixture_empty),

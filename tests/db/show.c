@@ -45,7 +45,7 @@ a_new_job(void **state)
 	json_t *json = shown(f, &job);
 	int64_t now_us = sql_int(f->pg, "select (extract(epoch from now()) * 1000000)::bigint");
 
-	assert_int_equal(json_object_size(json), 11);
+	assert_int_equal(json_object_size(json), 12);
 	assert_string_equal(string(json, "id"), text_of(&job.id));
 	assert_string_equal(string(json, "status"), "starting");
 	assert_int_equal(number(json, "version"), 1);

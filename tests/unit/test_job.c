@@ -252,6 +252,54 @@ failed_or_canceled(void **state)
 	}
 }
 
+/* Another provider is only for what cannot exist at this one. */
+static void
+goes_elsewhere(void **state)
+{
+	static const struct {
+		const char *name;
+		enum gen_state state;
+		enum job_event_kind event;
+		enum err_code error;
+		int32_t attempt;
+		enum gen_cancel cancel;
+		int64_t left_ms;
+		bool hint, goes;
+	} cases[] = {
+		{ "throttled", GEN_SUBMITTING, EV_DEFERRED, ERR_OK, 1, GEN_CANCEL_NONE, 1000, false, true },
+		{ "throttled, and something names one", GEN_SUBMITTING, EV_DEFERRED, ERR_OK, 1, GEN_CANCEL_NONE, 1000, true, false },
+		{ "throttled, an earlier attempt", GEN_SUBMITTING, EV_DEFERRED, ERR_OK, 0, GEN_CANCEL_NONE, 1000, false, false },
+		{ "throttled, and canceled", GEN_SUBMITTING, EV_DEFERRED, ERR_OK, 1, GEN_CANCEL_USER, 1000, false, false },
+		{ "throttled, too late", GEN_SUBMITTING, EV_DEFERRED, ERR_OK, 1, GEN_CANCEL_NONE, 0, false, false },
+		{ "our key", GEN_SUBMITTING, EV_REFUSED, ERR_PROVIDER_UNAVAILABLE, 1, GEN_CANCEL_NONE, 1000, false, true },
+		{ "our key, and something names one", GEN_SUBMITTING, EV_REFUSED, ERR_PROVIDER_UNAVAILABLE, 1, GEN_CANCEL_NONE, 1000, true, false },
+		{ "the request", GEN_SUBMITTING, EV_REFUSED, ERR_PROVIDER_REJECTED, 1, GEN_CANCEL_NONE, 1000, false, false },
+		{ "its content", GEN_SUBMITTING, EV_REFUSED, ERR_CONTENT_BLOCKED, 1, GEN_CANCEL_NONE, 1000, false, false },
+		{ "unknown", GEN_SUBMITTING, EV_UNKNOWN, ERR_OK, 1, GEN_CANCEL_NONE, 1000, false, false },
+		{ "not there", GEN_UNCERTAIN, EV_NOT_THERE, ERR_OK, 1, GEN_CANCEL_NONE, 1000, false, true },
+		{ "not there, of an earlier attempt", GEN_UNCERTAIN, EV_NOT_THERE, ERR_OK, 0, GEN_CANCEL_NONE, 1000, false, false },
+		{ "not there, and a new hint", GEN_UNCERTAIN, EV_NOT_THERE, ERR_OK, 1, GEN_CANCEL_NONE, 1000, true, false },
+		{ "time over", GEN_UNCERTAIN, EV_DEADLINE, ERR_OK, 1, GEN_CANCEL_NONE, 0, false, false },
+		{ "paused", GEN_QUEUED, EV_DEFERRED, ERR_OK, 1, GEN_CANCEL_NONE, 1000, false, true },
+		{ "runs", GEN_RUNNING, EV_DEFERRED, ERR_OK, 1, GEN_CANCEL_NONE, 1000, true, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct job job = job_in(cases[i].state);
+		const struct job_event ev = { .kind = cases[i].event, .error = cases[i].error,
+			.attempt = cases[i].attempt, .elsewhere = "another" };
+		struct transition t;
+
+		job.cancel = cases[i].cancel;
+		job.time_left_ms = cases[i].left_ms;
+		job.prediction_id = cases[i].hint ? ours : NULL;
+		t = job_next(&job, &ev);
+		ASSERT_ROW(cases[i].name, (t.provider != NULL) == cases[i].goes);
+		ASSERT_ROW(cases[i].name, !cases[i].goes || (t.moves && t.state == GEN_QUEUED));
+	}
+}
+
 /* The operator decides, once it is said that something may be lost. */
 static void
 settled_by_force(void **state)
@@ -539,6 +587,7 @@ main(void)
 		cmocka_unit_test(the_table_has_every_pair),
 		cmocka_unit_test(hearsay_is_looked_at),
 		cmocka_unit_test(failed_or_canceled),
+		cmocka_unit_test(goes_elsewhere),
 		cmocka_unit_test(settled_by_force),
 		cmocka_unit_test(settled_never_moves),
 		cmocka_unit_test(outcomes_of_another_attempt_do_not_count),

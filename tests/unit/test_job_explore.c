@@ -99,11 +99,18 @@ check_sending(const struct node *from, const struct node *to, const struct step 
 		(from->state != GEN_QUEUED || s->ev.kind != EV_SEND));
 	NEVER(to->state == GEN_QUEUED && from->state != GEN_QUEUED &&
 		(!is_waiting(from->state) || !current ||
-		 (s->ev.kind != EV_NOT_THERE && s->ev.kind != EV_DEFERRED)));
+		 (s->ev.kind != EV_NOT_THERE && s->ev.kind != EV_DEFERRED && !t->provider)));
 	NEVER(s->ev.kind == EV_NOT_THERE && t->moves && from->state != GEN_UNCERTAIN);
 	/* Nor while a hint stands that was not looked at. */
 	NEVER(to->state == GEN_QUEUED && from->state == GEN_UNCERTAIN && from->named != NONE &&
 		!(s->ev.hint && strcmp(s->ev.hint, ids[from->named]) == 0));
+	/* To another provider only where nothing can exist at this one, and not at the
+	 * request's own fault. */
+	NEVER(t->provider && (!t->moves || to->state != GEN_QUEUED || !current));
+	NEVER(t->provider && s->ev.kind != EV_NOT_THERE && s->ev.kind != EV_DEFERRED &&
+		(s->ev.kind != EV_REFUSED || s->ev.error != ERR_PROVIDER_UNAVAILABLE));
+	NEVER(t->provider && from->named != NONE && s->ev.kind != EV_NOT_THERE);
+	NEVER(t->provider && t->provider != s->ev.elsewhere);
 	NEVER(to->state == GEN_QUEUED && to->named != NONE);
 	NEVER(to->state == GEN_QUEUED && to->cancel != GEN_CANCEL_NONE);
 	NEVER(to->state == GEN_QUEUED && from->state != GEN_QUEUED && s->left_ms <= 0);
@@ -214,28 +221,40 @@ take_with_news(struct graph *g, int at, struct step s)
 	json_decref(outputs[1]);
 }
 
+/* By every event, of every attempt, with every hint that was looked at. */
 static void
-take_every_event(struct graph *g, int at)
+take_every_event(struct graph *g, int at, int64_t left_ms, const char *elsewhere, enum err_code refusal)
+{
+	for (int kind = 0; kind < EV_COUNT; kind++)
+		for (int attempt = 0; attempt < ATTEMPTS; attempt++)
+			for (int named = 0; named < NAMES; named++) {
+				struct step s = { .left_ms = left_ms, .ev = {
+					.kind = (enum job_event_kind)kind, .attempt = attempt, .hint = ids[named],
+					.elsewhere = elsewhere,
+					.error = kind == EV_REFUSED ? refusal
+						: kind == EV_STORE_FAILED ? ERR_OUTPUTS_LOST
+						: kind == EV_SETTLE && named ? ERR_TIMEOUT : ERR_OK,
+					.force = kind == EV_SETTLE && attempt > 0,
+				} };
+
+				if (has_news(s.ev.kind))
+					take_with_news(g, at, s);
+				else
+					take(g, at, &s);
+			}
+}
+
+static void
+take_all(struct graph *g, int at)
 {
 	static const int64_t left_ms[] = { 1000, 0, -1000 };
+	static const char *const elsewhere[] = { NULL, "another" };
+	static const enum err_code refusals[] = { ERR_PROVIDER_REJECTED, ERR_PROVIDER_UNAVAILABLE };
 
 	for (size_t l = 0; l < sizeof left_ms / sizeof *left_ms; l++)
-		for (int kind = 0; kind < EV_COUNT; kind++)
-			for (int attempt = 0; attempt < ATTEMPTS; attempt++)
-				for (int named = 0; named < NAMES; named++) {
-					struct step s = { .left_ms = left_ms[l], .ev = {
-						.kind = (enum job_event_kind)kind, .attempt = attempt, .hint = ids[named],
-						.error = kind == EV_REFUSED ? ERR_PROVIDER_REJECTED
-							: kind == EV_STORE_FAILED ? ERR_OUTPUTS_LOST
-							: kind == EV_SETTLE && named ? ERR_TIMEOUT : ERR_OK,
-						.force = kind == EV_SETTLE && attempt > 0,
-					} };
-
-					if (has_news(s.ev.kind))
-						take_with_news(g, at, s);
-					else
-						take(g, at, &s);
-				}
+		for (size_t e = 0; e < sizeof elsewhere / sizeof *elsewhere; e++)
+			for (size_t r = 0; r < sizeof refusals / sizeof *refusals; r++)
+				take_every_event(g, at, left_ms[l], elsewhere[e], refusals[r]);
 }
 
 static struct graph *
@@ -250,7 +269,7 @@ explore(void)
 		g.place[i] = -1;
 	reach(&g, &first);
 	for (size_t i = 0; i < g.n; i++)
-		take_every_event(&g, (int)i);
+		take_all(&g, (int)i);
 	return &g;
 }
 

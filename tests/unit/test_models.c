@@ -54,7 +54,7 @@ profiles(void **state)
 		"{ \"small\": { \"on\": { \"replicate\": { \"model\": \"a/b\", \"input\": {} } } },\n"
 		"  \"full\": { \"description\": \"all of it\", \"limits\": { \"count\": 100, \"inputs\": 2 },\n"
 		"    \"timeout\": \"5m\",\n"
-		"    \"on\": { \"fal\": { \"path\": \"x\" }, \"replicate\": { \"model\": \"a/b\", \"input\": { \"p\": \"$prompt\" } } } },\n"
+		"    \"on\": { \"replicate\": { \"model\": \"a/b\", \"input\": { \"p\": \"$prompt\" } } } },\n"
 		"  \"least\": { \"limits\": { \"count\": 1, \"inputs\": 0 }, \"timeout\": \"1s\",\n"
 		"    \"on\": { \"replicate\": { \"model\": \"a/b\", \"input\": {} } } },\n"
 		"  \"most\": { \"limits\": {}, \"timeout\": \"24h\", \"on\": { \"replicate\": { \"model\": \"a/b\", \"input\": {} } } } }\n";
@@ -79,7 +79,7 @@ profiles(void **state)
 		ASSERT_ROW(rows[i].name, m.timeout_ms == rows[i].timeout_ms);
 		ASSERT_ROW(rows[i].name, m.max_count == rows[i].count);
 		ASSERT_ROW(rows[i].name, m.max_inputs == rows[i].inputs);
-		ASSERT_ROW(rows[i].name, json_is_object(json_object_get(m.on, "replicate")));
+		ASSERT_ROW(rows[i].name, strcmp(model_provider(&m, 0), "replicate") == 0 && !model_provider(&m, 1));
 	}
 	for (size_t i = 0; i < N(strangers); i++)
 		ASSERT_ROW(strangers[i], !models_find(models, strangers[i], &m));
@@ -111,7 +111,7 @@ every_mistake_has_its_words(void **state)
 		{ "unknown member", "{ \"m\": { \"modle\": 1, " ON " } }", "has an unknown member \"modle\"", false },
 		{ "no on", "{ \"m\": {} }", "\"on\" has to be an object", false },
 		{ "on no object", "{ \"m\": { \"on\": [] } }", "\"on\" has to be an object", false },
-		{ "another provider", "{ \"m\": { \"on\": { \"fal\": { \"input\": {} } } } }",
+		{ "no provider", "{ \"m\": { \"on\": {} } }",
 		  "\"on\" has nothing for the provider \"replicate\"", false },
 		{ "no input", "{ \"m\": { \"on\": { \"replicate\": { \"model\": \"a/b\" } } } }",
 		  "on.replicate: input has to be an object", false },
@@ -154,9 +154,36 @@ every_mistake_has_its_words(void **state)
 		{ "metadata is never sent", WITH_INPUT("\"$metadata\""), "\"$metadata\" stands for nothing", false },
 		{ "misspelt beside the input", "{ \"m\": { \"on\": { \"replicate\": { \"model\": \"$mdl\", \"input\": {} } } } }",
 		  "\"$mdl\" stands for nothing", false },
-		{ "misspelt for another provider",
-		  "{ \"m\": { \"on\": { \"fal\": { \"x\": \"$y\" }, \"replicate\": { \"model\": \"a/b\", \"input\": {} } } } }",
-		  "\"$y\" stands for nothing", false },
+		{ "a provider that is none", "{ \"m\": { \"on\": { \"replicat\": {}, \"replicate\": { \"model\": \"a/b\", \"input\": {} } } } }",
+		  "on.replicat: there is no such provider; there are ", false },
+		{ "defaults no object", "{ \"m\": { \"defaults\": [], " ON " } }", "defaults has to be an object", false },
+		{ "a default of what has none", "{ \"m\": { \"defaults\": { \"prompt\": \"x\" }, " ON " } }",
+		  "defaults has \"prompt\", which has none", false },
+		{ "a default of another kind", "{ \"m\": { \"defaults\": { \"count\": \"1\" }, " ON " } }",
+		  "defaults.count has to be a whole number", false },
+		{ "a default without a word", "{ \"m\": { \"defaults\": { \"aspect_ratio\": \"2:1\" }, "
+		  "\"aspect_ratios\": { \"1:1\": [64, 64] }, " ON " } }", "defaults.aspect_ratio has to be one of: 1:1", false },
+		{ "ratios without a size", "{ \"m\": { \"aspect_ratios\": { \"1:1\": [64] }, " ON " } }",
+		  "aspect_ratios.1:1 has to be width and height", false },
+		{ "no ratios", "{ \"m\": { \"aspect_ratios\": [], " ON " } }", "aspect_ratios has to be an object", false },
+		{ "no order", "{ \"m\": { \"order\": [], " ON " } }", "order has to be a list of providers", false },
+		{ "an order of what is not there", "{ \"m\": { \"order\": [\"replicate\", \"x\"], " ON " } }",
+		  "order[1]: \"on\" has nothing for \"x\"", false },
+		{ "an order with one twice", "{ \"m\": { \"order\": [\"replicate\", \"replicate\"], " ON " } }",
+		  "order has \"replicate\" twice", false },
+		{ "a choice of nothing in a request", "{ \"m\": { \"on\": { \"replicate\": { \"model\": \"a/b\", \"input\": "
+		  "{ \"a\": { \"$b\": { \"c\": 1 } } } } } } }", "\"$b\" stands for nothing", false },
+		{ "a choice without words", "{ \"m\": { \"on\": { \"replicate\": { \"model\": \"a/b\", \"input\": "
+		  "{ \"a\": { \"$seed\": {} } } } } } }", "has to have an object behind it", false },
+		{ "a price by the dozen", "{ \"m\": { \"on\": { \"replicate\": { \"model\": \"a/b\", \"input\": {}, "
+		  "\"price\": { \"per\": \"dozen\", \"amount\": 1, \"currency\": \"USD\" } } } } }",
+		  "price.per has to be", false },
+		{ "a negative price", "{ \"m\": { \"on\": { \"replicate\": { \"model\": \"a/b\", \"input\": {}, "
+		  "\"price\": { \"per\": \"image\", \"amount\": -1, \"currency\": \"USD\" } } } } }",
+		  "price.amount has to be", false },
+		{ "a price in dollars", "{ \"m\": { \"on\": { \"replicate\": { \"model\": \"a/b\", \"input\": {}, "
+		  "\"price\": { \"per\": \"image\", \"amount\": 1, \"currency\": \"usd\" } } } } }",
+		  "price.currency has to be", false },
 		{ "too deep", WITH_INPUT("[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]"), "nests deeper than 16", false },
 	};
 
@@ -320,7 +347,7 @@ nothing_for_a_provider(void **state)
 	json_t *request = json_pack("{s{si}}", "params", "a", 1);
 
 	(void)state;
-	assert_int_equal(load("{ \"m\": { \"on\": { \"fal\": { \"path\": \"x\" }, \"replicate\": { \"model\": \"a/b\", \"input\": {} } } } }",
+	assert_int_equal(load("{ \"m\": { \"on\": { \"replicate\": { \"model\": \"a/b\", \"input\": {} } } } }",
 		&models, &mistakes), ERR_OK);
 	assert_true(models_find(models, "m", &m));
 	for (size_t i = 0; i < N(rows); i++) {
@@ -330,6 +357,118 @@ nothing_for_a_provider(void **state)
 		ASSERT_ROW(rows[i].name, models_expand(&m, rows[i].provider, request, &on, &err) == ERR_CONFIG);
 		ASSERT_ROW(rows[i].name, !on && strstr(err.text, "model \"m\""));
 	}
+	json_decref(request);
+	models_free(&models);
+	buf_clear(&mistakes);
+}
+
+/* ---- choices, defaults, sizes, prices ---- */
+
+#define PART(x) "\"replicate\": { \"model\": \"a/b\", \"input\": { " x " } }"
+#define PROFILE(more, x) "{ \"m\": { " more " \"on\": { " PART(x) " } } }"
+#define SIZES "\"r\": \"$aspect_ratio\", \"w\": \"$width\", \"h\": \"$height\""
+#define RATIOS "\"aspect_ratios\": { \"1:1\": [1024, 1024], \"16:9\": [1344, 768] },"
+#define CHOICE "\"size\": { \"$aspect_ratio\": { \"1:1\": \"square\", \"16:9\": { \"w\": 16 } } }"
+
+static void
+what_a_request_leaves_out(void **state)
+{
+	static const struct { const char *name, *profile, *request, *want; } rows[] = {
+		{ "a default", PROFILE("\"defaults\": { \"count\": 2 },", "\"n\": \"$count\""), "{}", "{\"n\":2}" },
+		{ "a default that is not needed", PROFILE("\"defaults\": { \"count\": 2 },", "\"n\": \"$count\""),
+		  "{\"count\":1}", "{\"n\":1}" },
+		{ "a ratio's size", PROFILE(RATIOS, SIZES), "{\"aspect_ratio\":\"16:9\"}",
+		  "{\"r\":\"16:9\",\"w\":1344,\"h\":768}" },
+		{ "the size of the default ratio", PROFILE(RATIOS "\"defaults\": { \"aspect_ratio\": \"1:1\" },", SIZES), "{}",
+		  "{\"r\":\"1:1\",\"w\":1024,\"h\":1024}" },
+		{ "a size takes no ratio", PROFILE(RATIOS "\"defaults\": { \"aspect_ratio\": \"1:1\" },", SIZES),
+		  "{\"width\":64,\"height\":32}", "{\"w\":64,\"h\":32}" },
+		{ "nor a ratio a default size", PROFILE("\"defaults\": { \"width\": 64, \"height\": 64 },", SIZES),
+		  "{\"aspect_ratio\":\"16:9\"}", "{\"r\":\"16:9\"}" },
+		{ "a word", PROFILE("", CHOICE), "{\"aspect_ratio\":\"1:1\"}", "{\"size\":\"square\"}" },
+		{ "a word of any kind", PROFILE("", CHOICE), "{\"aspect_ratio\":\"16:9\"}", "{\"size\":{\"w\":16}}" },
+		{ "nothing to choose by", PROFILE("", CHOICE), "{}", "{}" },
+		{ "a number chooses", PROFILE("", "\"n\": { \"$count\": { \"1\": \"one\", \"2\": \"two\" } }"),
+		  "{\"count\":2}", "{\"n\":\"two\"}" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < N(rows); i++) {
+		struct buf mistakes = BUF_INIT(4096);
+		json_t *request = json_loads(rows[i].request, 0, NULL), *want = json_loads(rows[i].want, 0, NULL);
+		json_t *before = json_deep_copy(request), *on = NULL;
+		struct models *models;
+		struct model m;
+
+		if (load(rows[i].profile, &models, &mistakes))
+			fail_msg("%s: %s", rows[i].name, buf_str(&mistakes));
+		assert_true(models_find(models, "m", &m));
+		ASSERT_ROW(rows[i].name, models_expand(&m, "replicate", request, &on, NULL) == ERR_OK);
+		ASSERT_ROW(rows[i].name, json_equal(json_object_get(on, "input"), want));
+		ASSERT_ROW(rows[i].name, json_equal(request, before));
+		json_decref(on);
+		json_decref(request);
+		json_decref(before);
+		json_decref(want);
+		models_free(&models);
+		buf_clear(&mistakes);
+	}
+}
+
+static void
+what_a_model_takes(void **state)
+{
+	static const struct { const char *name, *profile, *member, *value, *words; } rows[] = {
+		{ "a ratio", PROFILE(RATIOS, ""), "aspect_ratio", "\"16:9\"", NULL },
+		{ "another ratio", PROFILE(RATIOS, ""), "aspect_ratio", "\"2:1\"", "1:1, 16:9" },
+		{ "a ratio with a word", PROFILE("", CHOICE), "aspect_ratio", "\"1:1\"", NULL },
+		{ "one without", PROFILE("", CHOICE), "aspect_ratio", "\"2:1\"", "1:1, 16:9" },
+		{ "inside a list", PROFILE("", "\"a\": [[ {" CHOICE "} ]]"), "aspect_ratio", "\"2:1\"", "1:1, 16:9" },
+		{ "what nothing chooses by", PROFILE("", CHOICE), "format", "\"png\"", NULL },
+		{ "a number", PROFILE("", "\"n\": { \"$count\": { \"1\": 1 } }"), "count", "2", "1" },
+		{ "a list", PROFILE("", "\"n\": { \"$inputs\": { \"1\": 1 } }"), "inputs", "[]", "1" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < N(rows); i++) {
+		struct buf mistakes = BUF_INIT(4096), words = BUF_INIT(200);
+		json_t *value = json_loads(rows[i].value, JSON_DECODE_ANY, NULL);
+		struct models *models;
+		struct model m;
+
+		if (load(rows[i].profile, &models, &mistakes))
+			fail_msg("%s: %s", rows[i].name, buf_str(&mistakes));
+		assert_true(models_find(models, "m", &m));
+		ASSERT_ROW(rows[i].name, model_takes(&m, rows[i].member, value, &words) == !rows[i].words);
+		ASSERT_ROW(rows[i].name, strcmp(buf_str(&words), rows[i].words ? rows[i].words : "") == 0);
+		json_decref(value);
+		models_free(&models);
+		buf_clear(&words);
+		buf_clear(&mistakes);
+	}
+}
+
+static void
+prices(void **state)
+{
+	static const char text[] = "{ \"m\": { \"order\": [\"replicate\"], \"on\": { \"replicate\": { \"model\": \"a/b\", \"input\": {}, "
+		"\"price\": { \"per\": \"image\", \"amount\": 0.003, \"currency\": \"USD\" } } } } }";
+	struct buf mistakes = BUF_INIT(4096);
+	json_t *request = json_object(), *on = NULL;
+	struct models *models;
+	struct model m;
+
+	(void)state;
+	if (load(text, &models, &mistakes))
+		fail_msg("%s", buf_str(&mistakes));
+	assert_true(models_find(models, "m", &m));
+	assert_string_equal(json_string_value(json_object_get(model_price(&m, "replicate"), "per")), "image");
+	assert_null(model_price(&m, "another"));
+	/* The provider does not see it. */
+	assert_int_equal(models_expand(&m, "replicate", request, &on, NULL), ERR_OK);
+	assert_int_equal(json_object_size(on), 2);
+	assert_true(models_use(models, "replicate") && !models_use(models, "another"));
+	json_decref(on);
 	json_decref(request);
 	models_free(&models);
 	buf_clear(&mistakes);
@@ -385,6 +524,9 @@ main(void)
 		cmocka_unit_test(files_that_are_not_there),
 		cmocka_unit_test(templates),
 		cmocka_unit_test(nothing_for_a_provider),
+		cmocka_unit_test(what_a_request_leaves_out),
+		cmocka_unit_test(what_a_model_takes),
+		cmocka_unit_test(prices),
 		cmocka_unit_test(our_own),
 	};
 

@@ -18,8 +18,8 @@ static int
 load_models(void **state)
 {
 	static const char text[] =
-		"{ \"plain\": { \"on\": { \"x\": { \"input\": {} } } },\n"
-		"  \"edit\": { \"limits\": { \"count\": 2, \"inputs\": 3 }, \"on\": { \"x\": { \"input\": {} } } } }\n";
+		"{ \"plain\": { \"on\": { \"replicate\": { \"model\": \"a/b\", \"input\": {} } } },\n"
+		"  \"edit\": { \"limits\": { \"count\": 2, \"inputs\": 3 }, \"on\": { \"replicate\": { \"model\": \"a/b\", \"input\": {} } } } }\n";
 	char path[] = "/tmp/gengate-request-XXXXXX";
 	struct buf mistakes = BUF_INIT(4096);
 	int fd = mkstemp(path);
@@ -29,7 +29,7 @@ load_models(void **state)
 	assert_true(fd >= 0);
 	assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
 	close(fd);
-	rc = models_load(path, "x", &models, &mistakes, NULL);
+	rc = models_load(path, "replicate", &models, &mistakes, NULL);
 	unlink(path);
 	if (rc)
 		fail_msg("%s", buf_str(&mistakes));
