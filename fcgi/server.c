@@ -748,7 +748,7 @@ server_run(struct server *s, const struct server_settings *settings, int fd, str
 	return start_threads(s, (size_t)settings->threads, err);
 }
 
-/* The socket is its owner's to close then; its number may soon be another's. */
+/* No thread accepts any more when it returns. */
 static void
 stop_accepting(struct server *s)
 {
@@ -770,6 +770,8 @@ server_close(struct server *s, bool last)
 	stop_accepting(s);
 	for (int i = 0; last && s->n_threads > 0 && i < LAST_MAX && accept_one(s); i++)
 		;
+	/* Its owner's to close then; its number may soon be another's. */
+	s->fd = -1;
 	watches_stop(s->watches);
 }
 
