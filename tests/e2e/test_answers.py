@@ -12,6 +12,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import e2e
 from e2e import check, equal, stacks, test
 
+JSON = {"Content-Type": "application/json"}
 rig = None
 # A job of ann's that has ended, and one of bob's that runs as long as the tests do.
 done = running = None
@@ -204,8 +205,8 @@ def bodies_over_nginxs_limits():
     for call in calls_for_users():
         if call.path.startswith("/status"):
             is_problem(call, call(body=b" " * 2000), 413, "body_too_large")
-    for path, size in (("/generate", 1 << 20), ("/webhooks/replicate", 8 << 20)):
-        e2e.check_problem(rig.http("POST", path, user="ann", body=b" " * (size + 1)), 413, "body_too_large")
+    for path, size in (("/generate", 28 << 20), ("/webhooks/replicate", 8 << 20)):
+        e2e.check_problem(rig.http("POST", path, user="ann", body=b" " * (size + 1), headers=JSON), 413, "body_too_large")
 
 
 # -- What is broken
@@ -262,7 +263,7 @@ def there_is_no_memory():
     resource.prlimit(rig.gengate.pid, resource.RLIMIT_DATA, ((int(words.split()[1]) + 500) * 1024, old[1]))
     try:
         for path, size in (("/generate", 900000), ("/webhooks/replicate", 7900000)):
-            e2e.check_problem(rig.http("POST", path, user="ann", body=b" " * size), 503, "out_of_memory")
+            e2e.check_problem(rig.http("POST", path, user="ann", body=b" " * size, headers=JSON), 503, "out_of_memory")
         equal(rig.http("GET", "/healthz").status, 200, "status meanwhile")
     finally:
         resource.prlimit(rig.gengate.pid, resource.RLIMIT_DATA, old)
