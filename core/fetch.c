@@ -81,31 +81,31 @@ is_api(const struct source *from, const struct url *url, bool *ret)
 	return rc;
 }
 
-/* *ret_loopback: the operator named this loopback host.  *ret_api: it is the
- * API's own. */
+/* *ret_named: the operator named this machine, as a loopback host or by the API's URL, so
+ * neither its address nor plain http is a reason to stay away.  *ret_api: it is the API's
+ * own. */
 static enum err_code
 check_url(const struct service *svc, const struct source *from, const char *text,
-	bool *ret_loopback, bool *ret_api, struct err *err)
+	bool *ret_named, bool *ret_api, struct err *err)
 {
 	const struct provider *p = from->p;
 	struct url url = { .scheme = NULL };
-	bool listed, loopback, https;
+	bool listed, named, https;
 	enum err_code rc = url_parse(text, &url);
 
 	if (rc)
 		return err_set(err, rc == ERR_NOMEM ? rc : ERR_OUTPUTS_LOST, "the output's URL cannot be read");
 	listed = operator_allows(svc->settings->output_hosts, &url);
-	loopback = listed && url_host_is_loopback(url.host);
 	https = strcmp(url.scheme, "https") == 0;
-	if (is_api(from, &url, ret_api) == ERR_NOMEM)
-		rc = err_set(err, ERR_NOMEM, "the output's URL");
-	else if (!listed && !*ret_api && !provider_allows(p, &url))
+	rc = is_api(from, &url, ret_api) == ERR_NOMEM ? err_set(err, ERR_NOMEM, "the output's URL") : ERR_OK;
+	named = *ret_api || (listed && url_host_is_loopback(url.host));
+	if (!rc && !listed && !*ret_api && !provider_allows(p, &url))
 		rc = err_set(err, ERR_OUTPUTS_LOST, "outputs of %s are not fetched from %s (output_hosts)",
 			p->name, url.host);
-	else if (url.has_userinfo || (!https && !loopback))
+	else if (!rc && (url.has_userinfo || (!https && !named)))
 		rc = err_set(err, ERR_OUTPUTS_LOST, "an output at %s is not fetched over %s%s", url.host,
 			url.scheme, url.has_userinfo ? " with a user in its URL" : "");
-	*ret_loopback = loopback;
+	*ret_named = named;
 	url_clear(&url);
 	return rc;
 }
@@ -139,7 +139,7 @@ empty_file(int fd, struct err *err)
 
 /* One request to a URL that was checked. */
 static enum err_code
-ask(struct service *svc, const struct source *from, const char *url, bool loopback,
+ask(struct service *svc, const struct source *from, const char *url, bool named,
 	bool with_auth, int fd, struct http_response *rs, struct err *err)
 {
 	struct http_request rq = HTTP_REQUEST_INIT;
@@ -148,7 +148,7 @@ ask(struct service *svc, const struct source *from, const char *url, bool loopba
 	rq.timeout_ms = (uint32_t)svc->settings->output_timeout_ms;
 	rq.idle_timeout_ms = FETCH_IDLE_MS;
 	rq.max_response_bytes = svc->settings->max_output_bytes;
-	rq.public_address_only = !loopback;
+	rq.public_address_only = !named;
 	rq.sink_fd = fd;
 	if (!rc)
 		rc = http_request_set_url(&rq, url);
@@ -200,16 +200,16 @@ get(struct service *svc, const struct source *from, const char *url, int fd,
 	uint64_t *ret_bytes, char **ret_next, struct err *err)
 {
 	struct http_response rs = HTTP_RESPONSE_INIT;
-	bool loopback = false, api = false;
+	bool named = false, api = false;
 	enum err_code rc;
 
 	*ret_next = NULL;
-	rc = check_url(svc, from, url, &loopback, &api, err);
+	rc = check_url(svc, from, url, &named, &api, err);
 	if (!rc)
-		rc = ask(svc, from, url, loopback, false, fd, &rs, err);
+		rc = ask(svc, from, url, named, false, fd, &rs, err);
 	/* The credentials never leave for another host. */
 	if (!rc && wants_auth(rs.status) && api && from->p->authorize)
-		rc = ask(svc, from, url, loopback, true, fd, &rs, err);
+		rc = ask(svc, from, url, named, true, fd, &rs, err);
 	if (!rc)
 		rc = judge(&rs, url, ret_bytes, ret_next, err);
 	http_response_clear(&rs);

@@ -8,8 +8,8 @@
 #include "core/service.h"
 
 /*
- * url: https, or plain http where output_hosts allows it; data: as below.  The provider's
- * credentials go to its API's own host only, and there only when it wants them.
+ * url: https, or plain http on the API's own host and where output_hosts allows it;
+ * data: as below.  The provider's credentials go to its API's own host only, and there only when it wants them.
  * *ret_fd: an unlinked temporary file, the caller closes it.
  * ERR_NOT_SENT, ERR_NO_ANSWER, ERR_UPSTREAM: try again; err->wait_ms may say when.
  * ERR_NOT_FOUND: its host says that it is not there, or not for us, which may
