@@ -73,6 +73,20 @@ def what_waits_can_be_canceled():
 
 
 @test
+def what_is_gone_after_its_cancel_was_canceled():
+    rig.set_sim(sdcpp_keep_ms=0)
+    rig.faults(cancel_drop_after=1)
+    try:
+        job = rig.submit("[stuck] and then forgotten")
+        rig.wait_state(job, "running")
+        rig.http("POST", f"/generate/{job['id']}/cancel", user=job["user"])
+        equal(rig.settled(job)["status"], "canceled", "status")
+        equal(rig.taken("cancel_drop_after"), 1, "answers that were lost")
+    finally:
+        rig.set_sim(sdcpp_keep_ms=600000)
+
+
+@test
 def what_runs_may_be_finished_all_the_same():
     rig.set_sim(processing_ms=1500)
     try:
