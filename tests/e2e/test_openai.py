@@ -87,6 +87,13 @@ def refusals_are_told_apart():
 
 
 @test
+def who_waits_for_the_answer_hears_what_is_not_allowed():
+    for path, body in (("/generate", {"prompt": "[nsfw] shown"}), (None, None)):
+        answer = rig.http("POST", path or f"/generate/{job}/retry", user="ann", json=body)
+        job = e2e.check_problem(answer, 422, "content_blocked")["job"]["id"]
+
+
+@test
 def who_is_too_quick_comes_back():
     rig.faults(create_429={"count": 1, "match": "too quick", "retry_after": 1})
     job = rig.submit("too quick")
