@@ -86,7 +86,8 @@ step_perform(struct service *svc, const struct provider *p, const char *call,
 	must_be_sendable(rq);
 	MUST(url_parse(rq->url, &url) == ERR_OK && !url.has_userinfo);
 	MUST(is_of_operator(url.host) || is_of_provider(p, url.host) || is_of_api(p, fuzz_provider_settings(0), &url));
-	MUST(rq->public_address_only || (is_of_operator(url.host) && url_host_is_loopback(url.host)));
+	MUST(rq->public_address_only || (is_of_operator(url.host) && url_host_is_loopback(url.host)) ||
+		is_of_api(p, fuzz_provider_settings(0), &url));
 	MUST(strcmp(url.scheme, "https") == 0 || !rq->public_address_only);
 	MUST(rq->n_headers == 0 || is_of_api(p, fuzz_provider_settings(0), &url));
 	url_clear(&url);
