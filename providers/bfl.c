@@ -53,6 +53,7 @@ check(const void *settings, struct buf *mistakes)
 	size_t len, n = 0;
 
 	call_check_url("bfl_url", b->url, mistakes);
+	call_check_secret("bfl_key", b->key, b->url, mistakes);
 	if (!b->key)
 		cfg_mistake(mistakes, "bfl_key", "has to be set to use Black Forest Labs");
 	while (list && webhook_next_item(&list, ',', &secret, &len))
@@ -135,23 +136,22 @@ submit_request(const void *settings, const struct gen_spec *spec, struct http_re
 	return rc ? err_set(err, rc, "Black Forest Labs' create request") : ERR_OK;
 }
 
-static bool
-is_one_of(const char *word, const char *const words[])
-{
-	while (*words && strcmp(*words, word) != 0)
-		words++;
-	return *words != NULL;
-}
+static const struct status_word words[] = {
+	{ "Pending", GEN_PROCESSING, ERR_OK },
+	{ "Ready", GEN_SUCCEEDED, ERR_OK },
+	{ "Error", GEN_FAILED, ERR_PROVIDER_FAILED },
+	{ "Failed", GEN_FAILED, ERR_PROVIDER_FAILED },
+	{ "Request Moderated", GEN_FAILED, ERR_CONTENT_BLOCKED },
+	{ "Content Moderated", GEN_FAILED, ERR_CONTENT_BLOCKED },
+	{ .word = NULL }
+};
 
-static enum err_code
-why_failed(const json_t *doc, const char *status)
+static bool
+is_blocked(const json_t *doc)
 {
-	static const char *const moderated[] = { "Request Moderated", "Content Moderated", NULL };
 	const char *error = reply_string(doc, "error");
 
-	if (is_one_of(status, moderated) || (error && strcmp(error, "content_policy_violation") == 0))
-		return ERR_CONTENT_BLOCKED;
-	return ERR_PROVIDER_FAILED;
+	return error && strcmp(error, "content_policy_violation") == 0;
 }
 
 /* "status", or "state" as some of its servers have it. */
@@ -174,23 +174,12 @@ read_id(const json_t *doc)
 static enum err_code
 read_task(const json_t *doc, const char *id, struct gen_observation *obs)
 {
-	static const char *const failures[] = {
-		"Error", "Failed", "Request Moderated", "Content Moderated", NULL
-	};
-	const char *status = reply_string(doc, status_member(doc));
-
-	obs->status = GEN_PROCESSING;
-	if (strcmp(status, "Ready") == 0) {
-		obs->status = GEN_SUCCEEDED;
-		obs->outputs = reply_collect_urls(json_object_get(json_object_get(doc, "result"), "sample"));
-		if (!obs->outputs)
-			return ERR_NOMEM;
-	} else if (is_one_of(status, failures)) {
-		obs->status = GEN_FAILED;
-		obs->error = why_failed(doc, status);
-	} else if (strcmp(status, "Pending") != 0) {
-		obs->status_known = false;
-	}
+	reply_status_word(words, reply_string(doc, status_member(doc)), obs);
+	if (obs->status == GEN_FAILED && is_blocked(doc))
+		obs->error = ERR_CONTENT_BLOCKED;
+	obs->outputs = reply_collect_urls(json_object_get(json_object_get(doc, "result"), "sample"));
+	if (!obs->outputs)
+		return ERR_NOMEM;
 	obs->prediction_id = mem_strdup(id);
 	if (!obs->prediction_id || reply_keep(&obs->status_text, doc, status_member(doc)) ||
 	    reply_keep(&obs->message, doc, "error") || reply_keep(&obs->message, doc, "message"))
@@ -245,7 +234,7 @@ submit_reply(const void *settings, const struct http_response *rs, struct submit
 		rc = read_created(settings, doc, &reply);
 	if (!rc && reply.outcome != SUBMIT_ACCEPTED)
 		rc = reply_to_create(rs, doc, &reply);
-	if (reply.error == ERR_PROVIDER_REJECTED && why_failed(doc, "") == ERR_CONTENT_BLOCKED)
+	if (reply.error == ERR_PROVIDER_REJECTED && is_blocked(doc))
 		reply.error = ERR_CONTENT_BLOCKED;
 	json_decref(doc);
 	if (rc) {
@@ -322,11 +311,12 @@ status_reply(const void *settings, const struct look_query *query, const struct 
 	struct status_reply reply = { .outcome = STATUS_LATER, .obs = GEN_OBSERVATION_INIT };
 	json_t *doc = reply_json(buf_str(&rs->body), rs->body.len);
 	const char *id = read_id(doc), *status = reply_string(doc, status_member(doc));
-	bool missing = status && strcmp(status, "Task not found") == 0;
+	bool good = rs->status >= 200 && rs->status < 300 && status;
+	bool missing = good && strcmp(status, "Task not found") == 0;
 	enum err_code rc;
 
 	(void)settings;
-	if (rs->status >= 200 && rs->status < 300 && status && !missing) {
+	if (good && !missing) {
 		reply.outcome = STATUS_SEEN;
 		rc = read_task(doc, id ? id : query->prediction_id, &reply.obs);
 	} else {

@@ -54,6 +54,7 @@ check(const void *settings, struct buf *mistakes)
 
 	call_check_url("fal_url", f->url, mistakes);
 	call_check_url("fal_jwks_url", f->jwks_url, mistakes);
+	call_check_secret("fal_key", f->key, f->url, mistakes);
 	if (!f->key)
 		cfg_mistake(mistakes, "fal_key", "has to be set to use fal");
 }
@@ -364,6 +365,13 @@ cancel_request(const void *settings, const struct look_query *query, struct http
 
 /* There is no word for failure: one that is completed may have failed, and the queue
  * says so at once, the model in the result. */
+static const struct status_word words[] = {
+	{ "IN_QUEUE", GEN_STARTING, ERR_OK },
+	{ "IN_PROGRESS", GEN_PROCESSING, ERR_OK },
+	{ "COMPLETED", GEN_SUCCEEDED, ERR_OK },
+	{ .word = NULL }
+};
+
 static enum err_code
 read_status(const json_t *doc, struct status_reply *reply)
 {
@@ -372,19 +380,14 @@ read_status(const json_t *doc, struct status_reply *reply)
 	if (!status)
 		return ERR_OK;
 	reply->outcome = STATUS_SEEN;
-	if (strcmp(status, "IN_PROGRESS") == 0) {
-		reply->obs.status = GEN_PROCESSING;
-	} else if (strcmp(status, "COMPLETED") == 0) {
-		if (json_string_length(json_object_get(doc, "error")) > 0 || reply_string(doc, "error_type"))
-			return read_failure(doc, &reply->obs);
-		reply->outcome = STATUS_MORE;
-		reply->follow = mem_strdup(RESULT);
-		return reply->follow ? ERR_OK : ERR_NOMEM;
-	} else if (strcmp(status, "IN_QUEUE") != 0) {
-		reply->obs.status = GEN_PROCESSING;
-		reply->obs.status_known = false;
-	}
-	return ERR_OK;
+	reply_status_word(words, status, &reply->obs);
+	if (reply->obs.status != GEN_SUCCEEDED)
+		return ERR_OK;
+	if (json_string_length(json_object_get(doc, "error")) > 0 || reply_string(doc, "error_type"))
+		return read_failure(doc, &reply->obs);
+	reply->outcome = STATUS_MORE;
+	reply->follow = mem_strdup(RESULT);
+	return reply->follow ? ERR_OK : ERR_NOMEM;
 }
 
 /* Is it the model that answers, or does the queue not let us have the result? */
