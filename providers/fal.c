@@ -105,6 +105,8 @@ authorize(const void *settings, struct http_request *rq)
 	return call_credentials(rq, "Authorization", "Key", ((const struct fal *)settings)->key);
 }
 
+/* The app is all that is to be known: the URLs in an answer are made of it and the
+ * request's id, so our key goes nowhere else. */
 static enum err_code
 submit_handle(const void *settings, const struct gen_spec *spec, struct buf *ret, struct err *err)
 {
@@ -178,20 +180,29 @@ static const struct {
 	{ "downstream_service_unavailable", ERR_PROVIDER_FAILED },
 };
 
-/* A model says what it does not take in a list; the queue what went wrong in a text.
- * That is also how a request ends that was canceled while it ran. */
+/* A model says what it does not take in a list; the queue what went wrong in a text. */
 static enum err_code
-read_failure(const json_t *doc, struct gen_observation *obs)
+why_failed(const json_t *doc)
 {
 	const json_t *first = json_array_get(json_object_get(doc, "detail"), 0);
 	const char *type = first ? reply_string(first, "type") : reply_string(doc, "error_type");
 
-	obs->status = GEN_FAILED;
-	obs->error = first ? ERR_PROVIDER_REJECTED : ERR_PROVIDER_FAILED;
-	obs->or_canceled = !first;
 	for (size_t i = 0; type && i < sizeof failures / sizeof *failures; i++)
 		if (strcmp(type, failures[i].type) == 0)
-			obs->error = failures[i].error;
+			return failures[i].error;
+	return first ? ERR_PROVIDER_REJECTED : ERR_PROVIDER_FAILED;
+}
+
+/* Nothing says how a request ends that was canceled while it ran; not as a model's own
+ * refusal. */
+static enum err_code
+read_failure(const json_t *doc, struct gen_observation *obs)
+{
+	const json_t *first = json_array_get(json_object_get(doc, "detail"), 0);
+
+	obs->status = GEN_FAILED;
+	obs->error = why_failed(doc);
+	obs->or_canceled = !first;
 	if (reply_keep(&obs->message, doc, "error") || reply_keep(&obs->message, doc, "detail") ||
 	    reply_keep(&obs->message, first, "msg"))
 		return ERR_NOMEM;
@@ -257,30 +268,8 @@ read_result(const json_t *result, struct gen_observation *obs)
 	return ERR_OK;
 }
 
-/* The app as a result's URL has it, below which its status and cancel are, too; what
- * is not of the form, or elsewhere, is passed over. */
 static enum err_code
-read_handle(const struct fal *f, const json_t *doc, const char *id, struct gen_observation *obs)
-{
-	const char *url = reply_string(doc, "response_url");
-	size_t base = strlen(f->url);
-	struct buf end = BUF_INIT(PREDICTION_ID_MAX + 32), app = BUF_INIT(HANDLE_MAX);
-	enum err_code rc;
-
-	buf_printf(&end, "/requests/%s", id);
-	if (url && strncmp(url, f->url, base) == 0 && url[base] == '/' && strlen(url) > base + 1 + end.len &&
-	    strcmp(url + strlen(url) - end.len, buf_str(&end)) == 0)
-		buf_put(&app, url + base + 1, strlen(url) - base - 1 - end.len);
-	rc = end.err ? end.err : app.err == ERR_TOO_BIG ? ERR_OK : app.err;
-	if (!rc && app.len > 0)
-		obs->handle = buf_take(&app);
-	buf_clear(&end);
-	buf_clear(&app);
-	return rc;
-}
-
-static enum err_code
-read_submitted(const struct fal *f, const json_t *doc, struct submit_reply *reply)
+read_submitted(const json_t *doc, struct submit_reply *reply)
 {
 	const char *id = reply_string(doc, "request_id");
 
@@ -290,15 +279,7 @@ read_submitted(const struct fal *f, const json_t *doc, struct submit_reply *repl
 	if (reply_keep(&reply->obs.prediction_id, doc, "request_id") ||
 	    reply_keep(&reply->obs.status_text, doc, "status"))
 		return ERR_NOMEM;
-	return read_handle(f, doc, id, &reply->obs);
-}
-
-static bool
-is_blocked(const json_t *doc)
-{
-	const char *type = reply_string(json_array_get(json_object_get(doc, "detail"), 0), "type");
-
-	return type && strcmp(type, "content_policy_violation") == 0;
+	return ERR_OK;
 }
 
 static enum err_code
@@ -309,11 +290,12 @@ submit_reply(const void *settings, const struct http_response *rs, struct submit
 	json_t *doc = reply_json(buf_str(&rs->body), rs->body.len);
 	enum err_code rc = ERR_OK;
 
+	(void)settings;
 	if (rs->status >= 200 && rs->status < 300 && doc)
-		rc = read_submitted(settings, doc, &reply);
+		rc = read_submitted(doc, &reply);
 	if (!rc && reply.outcome != SUBMIT_ACCEPTED)
 		rc = reply_to_create(rs, doc, &reply);
-	if (reply.error == ERR_PROVIDER_REJECTED && is_blocked(doc))
+	if (reply.error == ERR_PROVIDER_REJECTED && why_failed(doc) == ERR_CONTENT_BLOCKED)
 		reply.error = ERR_CONTENT_BLOCKED;
 	json_decref(doc);
 	if (rc) {
