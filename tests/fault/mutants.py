@@ -105,7 +105,8 @@ class Copy:
 
     def _cases(self, *command):
         """What a test tells: case -> is it red?  One that was skipped is neither."""
-        environment = {**os.environ, "srcdir": self.folder, "builddir": self.build}
+        environment = {**os.environ, "srcdir": self.folder, "builddir": self.build,
+                       "CMOCKA_MESSAGE_OUTPUT": "TAP"}
         try:
             done = subprocess.run(command, env=environment, text=True, cwd=self.folder, stdin=subprocess.DEVNULL,
                                   stdout=subprocess.PIPE, timeout=60 * MINUTES_MAX)
