@@ -6,6 +6,7 @@
 int cmd_serve(int argc, char **argv);
 int cmd_check(int argc, char **argv);
 int cmd_migrate(int argc, char **argv);
+int cmd_models(int argc, char **argv);
 int cmd_provider(int argc, char **argv);
 int cmd_work(int argc, char **argv);
 int cmd_jobs(int argc, char **argv);

@@ -41,6 +41,9 @@ static const struct command {
 	  "provider list | pause NAME [--for DURATION] [--reason TEXT] | resume NAME\n"
 	  "    Which providers are paused and why; give one no new jobs, until it is\n"
 	  "    resumed or for some time.  [--config FILE] [--json]\n" },
+	{ "models", cmd_models,
+	  "models [--json] [--config FILE]\n"
+	  "    The model profiles: where they go, what they take and what they cost.\n" },
 	{ "config", cmd_config,
 	  "config [--config FILE] | config --markdown\n"
 	  "    Print the configuration in force (no secrets), or the page about it.\n" },
@@ -137,6 +140,6 @@ main(int argc, char **argv)
 			return commands[i].run(argc - 1, argv + 1);
 	if (argc >= 2)
 		fprintf(stderr, "gengate: there is no command \"%s\"\n", argv[1]);
-	fputs("usage: gengate serve | work | migrate | check | jobs | provider | config | version; gengate --help says more\n", stderr);
+	fputs("usage: gengate serve | work | migrate | check | jobs | provider | models | config | version; gengate --help says more\n", stderr);
 	return EXIT_USAGE;
 }

@@ -125,7 +125,8 @@ def it_is_shown():
     for _ in range(4):
         text = rig.http("GET", "/metrics").text
         lines = [line for line in text.splitlines() if line.startswith("gengate_provider_paused{")]
-        check(len(lines) == 1 and 'provider="replicate"' in lines[0] and lines[0].endswith(" 1"), f"{lines}")
+        paused = [line for line in lines if line.endswith(" 1")]
+    check(len(paused) == 1 and 'provider="replicate"' in paused[0], f"{lines}")
     for part in rig.gengates:
         events = part.events("provider.paused")
         equal(len(events), 1, f"events of {part.name}")

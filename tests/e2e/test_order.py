@@ -1,0 +1,120 @@
+"""A profile with several providers: the next one is used only while nothing can exist at
+the one before."""
+
+import json
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import e2e
+from e2e import check, equal, stacks, test
+
+rig = None
+
+PRICE = {"per": "image", "amount": 0.003, "currency": "USD"}
+FAL = {"model": "fal-ai/flux/dev", "input": {"prompt": "$prompt", "image_size": {
+    "$aspect_ratio": {"1:1": "square_hd", "16:9": "landscape_16_9"}}}}
+REPLICATE = {"model": "sim/painter", "price": PRICE,
+             "input": {"prompt": "$prompt", "num_outputs": "$count", "width": "$width", "height": "$height"}}
+TWO = {"order": ["fal", "replicate"], "aspect_ratios": {"1:1": [64, 64], "16:9": [160, 96]},
+       "defaults": {"aspect_ratio": "16:9", "count": 2}, "on": {"replicate": REPLICATE, "fal": FAL}}
+
+
+def setup():
+    global rig
+    # A create may take half of a lease.
+    rig = e2e.Rig(config={"lease": "20s", "default_model": "two"})
+    rig.configure(**rig.simulated("fal"))
+    with open(rig.config["models_file"], "w", encoding="utf-8") as f:
+        json.dump({**e2e.MODELS, "two": TWO, "two-in-a-hurry": {**TWO, "timeout": "5s"}}, f)
+    rig.start()
+
+
+def provider_in_trail(job):
+    return [row[0] for row in rig.sql("SELECT detail ->> 'next_provider' FROM generation_events"
+                                      f" WHERE job_id = '{job['id']}' AND detail ? 'next_provider' ORDER BY id")]
+
+
+def with_fault(fault, prompt, **members):
+    rig.faults(**{fault: {"count": 1, "match": prompt}})
+    return rig.submit(prompt, **members)
+
+
+@test
+def the_first_is_used_while_it_takes_jobs():
+    job = rig.submit("a first choice")
+    equal(rig.succeeds(job)["provider"], "fal", "provider")
+    equal(provider_in_trail(job), [], "other providers")
+
+
+@test
+def one_that_is_throttled_is_passed_over():
+    job = with_fault("create_429", "a second choice")
+    end = rig.succeeds(job)
+    equal((end["id"], end["provider"]), (job["id"], "replicate"), "job")
+    equal(provider_in_trail(job), ["replicate"], "trail")
+    prediction, = rig.predictions(job)
+    equal([prediction["input"][name] for name in ("num_outputs", "width", "height")], [2, 160, 96], "input")
+    equal(end["cost"], {"amount": 0.006, "currency": "USD"}, "cost")
+
+
+@test
+def one_that_takes_nothing_from_us_is_passed_over():
+    try:
+        job = with_fault("create_401", "another second choice")
+        equal(rig.succeeds(job)["provider"], "replicate", "provider")
+        equal(provider_in_trail(job), ["replicate"], "trail")
+        paused = {p["name"] for p in json.loads(rig.gengate_command("provider", "list", "--json").stdout)["providers"]
+                  if p["pause"]}
+        equal(paused, {"fal"}, "paused")
+        # New jobs do not go there at all.
+        equal(rig.succeeds(rig.submit("nobody asks the first"))["provider"], "replicate", "provider")
+    finally:
+        rig.gengate_command("provider", "resume", "fal")
+        stacks.wait_for(lambda: rig.gengate.events("provider.resumed"), 10, "the process to know of it")
+
+
+@test
+def a_refused_request_goes_nowhere_else():
+    job = with_fault("create_422", "what nobody wants")
+    equal(rig.fails(job, "provider_rejected")["provider"], "fal", "provider")
+    equal((provider_in_trail(job), rig.predictions(job)), ([], []), "elsewhere")
+
+
+@test
+def an_unknown_outcome_goes_nowhere_else():
+    """Nobody can say that it does not exist, and the first has no list to look at."""
+    rig.faults(webhook_lost={"count": -1, "match": "who knows"})
+    try:
+        job = with_fault("create_drop_before", "who knows", model="two-in-a-hurry")
+        end = rig.fails(job, "outcome_unknown", timeout=60)
+        equal((end["provider"], end["cost"]), ("fal", None), "provider and cost")
+        equal((provider_in_trail(job), rig.predictions(job)), ([], []), "elsewhere")
+    finally:
+        rig.faults(webhook_lost=0)
+
+
+@test
+def values_without_a_word_are_refused():
+    answer = rig.post(aspect_ratio="3:2", user="somebody")
+    e2e.check_problem(answer, 400, "invalid_request")
+    equal([e["pointer"] for e in answer.json["errors"]], ["/aspect_ratio"], "pointers")
+    check("1:1, 16:9" in answer.json["errors"][0]["detail"], f"what is taken is not told: {answer.json}")
+
+
+@test
+def the_command_tells_profiles():
+    told = json.loads(rig.gengate_command("models", "--json").stdout)
+    equal(told["two"]["order"], ["fal", "replicate"], "order")
+    equal(told["painter"]["order"], ["replicate"], "order of the configuration")
+    equal(told["two"]["on"]["replicate"]["price"], PRICE, "price")
+    text = rig.gengate_command("models").stdout
+    check("at fal, then replicate (0.003 USD per image)" in text, text)
+
+
+@test
+def logs_are_clean():
+    e2e.check_logs(rig)
+
+
+e2e.main(setup, lambda: rig and rig.stop())
