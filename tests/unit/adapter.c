@@ -10,10 +10,16 @@
 void
 adapter_open(struct adapter *a, const char *name, const char *const env[])
 {
+	adapter_open_as(a, provider_by_name(name), env);
+}
+
+void
+adapter_open_as(struct adapter *a, const struct provider *p, const char *const env[])
+{
 	struct buf mistakes = BUF_INIT(4096);
 
-	a->p = provider_by_name(name);
-	assert_non_null(a->p);
+	assert_non_null(p);
+	a->p = p;
 	a->settings = mem_calloc(1, a->p->settings_size);
 	assert_non_null(a->settings);
 	a->section = (struct cfg_section){ a->p->title, a->p->options, a->settings };
@@ -77,10 +83,11 @@ response_of(const json_t *doc, struct http_response *rs)
 	const json_t *status = json_object_get(response, "status");
 	const json_t *body = response ? json_object_get(response, "body") : doc;
 	char *text = json_dumps(body, 0);
+	const char *bytes = text ? text : json_string_value(body);
 	const char *name;
 	json_t *value;
 
-	make_response(rs, status ? (long)json_integer_value(status) : 200, NULL, text, strlen(text));
+	make_response(rs, status ? (long)json_integer_value(status) : 200, NULL, bytes, strlen(bytes));
 	json_object_foreach(json_object_get(response, "headers"), name, value)
 		add_header(rs, name, json_string_value(value));
 	free(text);

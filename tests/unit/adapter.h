@@ -17,6 +17,8 @@ struct adapter {
 
 /* env: NULL-terminated, as environ. */
 void adapter_open(struct adapter *a, const char *name, const char *const env[]);
+/* The same of one that may not be in the registry. */
+void adapter_open_as(struct adapter *a, const struct provider *p, const char *const env[]);
 void adapter_close(struct adapter *a);
 
 /* From $srcdir/FOLDER/NAME.  The caller owns it. */
@@ -27,7 +29,7 @@ void make_response(struct http_response *rs, long status, const char *const *hea
 	const char *body, size_t len);
 
 /* From {"response": {"status", "headers", "body"}}; a document that is a body
- * alone is a 200. */
+ * alone is a 200.  A body that is a text is those bytes. */
 void response_of(const json_t *doc, struct http_response *rs);
 
 /* headers: name, value, name, value ... NULL, with lower-case names; all borrowed. */

@@ -72,59 +72,6 @@ requests(void **state)
 	}
 }
 
-static void
-replies(void **state)
-{
-	static const struct {
-		const char *file;
-		enum submit_outcome created;
-		enum err_code error;
-		uint64_t retry_after_ms;
-		enum status_outcome asked;
-		enum gen_status status;
-		size_t n_outputs;
-	} rows[] = {
-		{ "replicate-create-201-starting.json", SUBMIT_ACCEPTED, 0, 0, STATUS_SEEN, GEN_STARTING, 0 },
-		{ "replicate-create-official-model-201-starting.json", SUBMIT_ACCEPTED, 0, 0, STATUS_SEEN, GEN_STARTING, 0 },
-		{ "replicate-create-wait-201-data-uri-output.json", SUBMIT_ACCEPTED, 0, 0, STATUS_SEEN, GEN_PROCESSING, 1 },
-		{ "replicate-create-wait-201-processing-with-output.json", SUBMIT_ACCEPTED, 0, 0,
-		  STATUS_SEEN, GEN_PROCESSING, 0 },
-		{ "replicate-get-200-succeeded-array-output.json", SUBMIT_ACCEPTED, 0, 0, STATUS_SEEN, GEN_SUCCEEDED, 1 },
-		{ "replicate-get-succeeded-string-output.json", SUBMIT_ACCEPTED, 0, 0, STATUS_SEEN, GEN_SUCCEEDED, 0 },
-		{ "replicate-cancel-200-canceled.json", SUBMIT_ACCEPTED, 0, 0, STATUS_SEEN, GEN_CANCELED, 0 },
-		{ "replicate-webhook-body-starting.json", SUBMIT_ACCEPTED, 0, 0, STATUS_SEEN, GEN_STARTING, 0 },
-		{ "replicate-webhook-secret-200.json", SUBMIT_UNKNOWN, 0, 0, STATUS_LATER, 0, 0 },
-		{ "replicate-files-create-201.json", SUBMIT_UNKNOWN, 0, 0, STATUS_LATER, 0, 0 },
-		{ "replicate-error-401.json", SUBMIT_REFUSED, ERR_PROVIDER_UNAVAILABLE, 0, STATUS_LATER, 0, 0 },
-		{ "replicate-error-404.json", SUBMIT_REFUSED, ERR_PROVIDER_REJECTED, 0, STATUS_GONE, 0, 0 },
-		{ "replicate-error-422-version.json", SUBMIT_REFUSED, ERR_PROVIDER_REJECTED, 0, STATUS_LATER, 0, 0 },
-		{ "replicate-error-429.json", SUBMIT_DEFERRED, 0, 30000, STATUS_LATER, 0, 0 },
-		{ "replicate-error-429-low-credit.json", SUBMIT_DEFERRED, 0, 5000, STATUS_LATER, 0, 0 },
-	};
-
-	(void)state;
-	for (size_t i = 0; i < N(rows); i++) {
-		json_t *doc = load_json(CONTRACT, rows[i].file);
-		struct http_response rs;
-		struct submit_reply created;
-		struct status_reply asked;
-
-		response_of(doc, &rs);
-		ASSERT_ROW(rows[i].file, replicate.p->submit.reply(replicate.settings, &rs, &created, NULL) == ERR_OK);
-		ASSERT_ROW(rows[i].file, created.outcome == rows[i].created);
-		ASSERT_ROW(rows[i].file, created.error == rows[i].error);
-		ASSERT_ROW(rows[i].file, created.retry_after_ms == rows[i].retry_after_ms);
-		ASSERT_ROW(rows[i].file, replicate.p->get_status.reply(replicate.settings, &(struct look_query){ .prediction_id = "p" }, &rs, &asked, NULL) == ERR_OK);
-		ASSERT_ROW(rows[i].file, asked.outcome == rows[i].asked);
-		ASSERT_ROW(rows[i].file, asked.obs.status == rows[i].status);
-		ASSERT_ROW(rows[i].file, json_array_size(asked.obs.outputs) == rows[i].n_outputs);
-		submit_reply_clear(&created);
-		status_reply_clear(&asked);
-		http_response_clear(&rs);
-		json_decref(doc);
-	}
-}
-
 static const char *
 member_or(const json_t *object, const char *name, const json_t *otherwise)
 {
@@ -176,7 +123,6 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(requests),
-		cmocka_unit_test(replies),
 		cmocka_unit_test(signatures),
 	};
 

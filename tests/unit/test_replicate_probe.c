@@ -32,20 +32,6 @@ close_replicate(void **state)
 }
 
 static void
-the_account_is_asked_for(void **state)
-{
-	struct http_request rq = HTTP_REQUEST_INIT;
-
-	(void)state;
-	assert_int_equal(replicate.p->probe.request(replicate.settings, &rq, NULL), ERR_OK);
-	assert_int_equal(rq.method, HTTP_GET);
-	assert_string_equal(rq.url, "https://api.example/v1/account");
-	assert_int_equal(rq.n_headers, 1);
-	assert_string_equal(rq.headers[0].value, "Bearer r8_secret");
-	http_request_clear(&rq);
-}
-
-static void
 answers(void **state)
 {
 	static const struct { const char *name; long status; const char *body; enum err_code want; const char *say; } rows[] = {
@@ -137,7 +123,6 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(the_account_is_asked_for),
 		cmocka_unit_test(answers),
 		cmocka_unit_test(webhooks),
 		cmocka_unit_test(short_of_memory),

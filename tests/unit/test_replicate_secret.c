@@ -27,28 +27,6 @@ close_replicate(void **state)
 }
 
 static void
-the_request(void **state)
-{
-	struct http_request rq = HTTP_REQUEST_INIT;
-	enum err_code rc;
-
-	(void)state;
-	assert_true(replicate.p->caps & PROVIDER_VERIFIER);
-	assert_int_equal(replicate.p->verifier.request(replicate.settings, &rq, NULL), ERR_OK);
-	assert_int_equal(rq.method, HTTP_GET);
-	assert_string_equal(rq.url, "https://api.replicate.com/v1/webhooks/default/secret");
-	assert_int_equal(rq.n_headers, 1);
-	assert_string_equal(rq.headers[0].value, "Bearer r8_x");
-	http_request_clear(&rq);
-	ASSERT_SURVIVES_NOMEM(rc, {
-		struct http_request again = HTTP_REQUEST_INIT;
-
-		rc = replicate.p->verifier.request(replicate.settings, &again, NULL);
-		http_request_clear(&again);
-	});
-}
-
-static void
 the_reply(void **state)
 {
 	static const struct { const char *name; long status; const char *body; bool good; } rows[] = {
@@ -114,7 +92,6 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(the_request),
 		cmocka_unit_test(the_reply),
 		cmocka_unit_test(verified_by_it),
 	};

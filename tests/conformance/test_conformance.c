@@ -1,0 +1,221 @@
+/*
+ * What every provider has to do, whichever it is: the cases of its folder in
+ * tests/data, and what is made of them.  A provider without cases, or without one of
+ * the kinds that its capabilities ask for, fails.
+ */
+#include "config.h"
+
+#include <stdio.h>
+
+#include "tests/conformance/hostile.h"
+#include "tests/conformance/reply.h"
+#include "tests/conformance/request.h"
+
+#define N(table) (sizeof (table) / sizeof *(table))
+
+/* ---- is it all there? ---- */
+
+/* A kind of case, as "KIND/CALL/OUTCOME/STATUS OR ERROR"; the latter may be left out. */
+static const struct need {
+	const char *kind;
+	unsigned with, without;		/* capabilities */
+} needs[] = {
+	{ "profiles/good", 0, 0 },
+	{ "profiles/bad", 0, 0 },
+	{ "requests/submit", 0, 0 },
+	{ "requests/submit/webhook", PROVIDER_WEBHOOK, 0 },
+	{ "requests/status", 0, PROVIDER_SYNC },
+	{ "requests/cancel", PROVIDER_CANCEL, 0 },
+	{ "requests/find", PROVIDER_FIND, 0 },
+	{ "requests/verifier", PROVIDER_VERIFIER, 0 },
+
+	{ "answers/submit/accepted/starting", 0, PROVIDER_SYNC },
+	{ "answers/submit/accepted/succeeded", PROVIDER_SYNC, 0 },
+	{ "answers/submit/refused/provider_rejected", 0, 0 },
+	{ "answers/submit/refused/provider_unavailable", 0, 0 },
+	{ "answers/submit/deferred", 0, 0 },
+	{ "answers/submit/unknown", 0, 0 },
+	{ "answers/status/seen/processing", 0, PROVIDER_SYNC },
+	{ "answers/status/seen/succeeded", 0, PROVIDER_SYNC },
+	{ "answers/status/seen/failed", 0, PROVIDER_SYNC },
+	{ "answers/status/seen/unknown_word", 0, PROVIDER_SYNC },
+	{ "answers/status/gone", 0, PROVIDER_SYNC },
+	{ "answers/status/later", 0, PROVIDER_SYNC },
+	{ "answers/cancel", PROVIDER_CANCEL, 0 },
+	{ "answers/cancel/gone", PROVIDER_CANCEL, 0 },
+	{ "answers/cancel/later", PROVIDER_CANCEL, 0 },
+	{ "answers/find/page", PROVIDER_FIND, 0 },
+	{ "answers/find/page/follow", PROVIDER_FIND, 0 },
+	{ "answers/find/page/cut", PROVIDER_FIND, 0 },
+	{ "answers/find/later", PROVIDER_FIND, 0 },
+	{ "answers/verifier/told", PROVIDER_VERIFIER, 0 },
+	{ "answers/verifier/upstream_error", PROVIDER_VERIFIER, 0 },
+	{ "webhooks/ok/succeeded", PROVIDER_WEBHOOK, 0 },
+	{ "webhooks/ok/failed", PROVIDER_WEBHOOK, 0 },
+	{ "webhooks/invalid_signature", PROVIDER_WEBHOOK, 0 },
+	{ "webhooks/bad_request", PROVIDER_WEBHOOK, 0 },
+};
+
+static void
+add_kind(json_t *have, const char *kind, const char *call, const char *outcome, const char *detail)
+{
+	char text[200];
+
+	snprintf(text, sizeof text, "%s%s%s%s%s%s%s", kind, call ? "/" : "", call ? call : "",
+		outcome ? "/" : "", outcome ? outcome : "", detail ? "/" : "", detail ? detail : "");
+	json_object_set_new(have, text, json_true());
+}
+
+/* Those of a row in all lengths; a contract's example may not be there. */
+static void
+add_row(json_t *have, const char *kind, const json_t *row)
+{
+	static const char *const marks[] = { "unknown_word", "follow", "cut" };
+	const json_t *want = json_object_get(row, "want");
+	const char *call = row_text(row, "call"), *outcome = row_text(want, "outcome");
+	const char *status = row_text(want, "status"), *error = row_text(want, "error");
+
+	if (row_text(row, "contract"))
+		return;
+	add_kind(have, kind, call, NULL, NULL);
+	add_kind(have, kind, call, outcome, NULL);
+	/* A success without outputs is none. */
+	if (status && (strcmp(status, "succeeded") != 0 || json_object_get(want, "outputs")))
+		add_kind(have, kind, call, outcome, status);
+	if (error)
+		add_kind(have, kind, call, outcome, error);
+	for (size_t i = 0; i < N(marks); i++)
+		if (json_object_get(want, marks[i]))
+			add_kind(have, kind, call, outcome, marks[i]);
+	if (row_text(row, "webhook_url"))
+		add_kind(have, kind, call, "webhook", NULL);
+	if (strcmp(kind, "profiles") == 0)
+		add_kind(have, kind, row_text(row, "mistake") ? "bad" : "good", NULL, NULL);
+}
+
+static json_t *
+kinds_of(const struct suite *s)
+{
+	static const char *const kinds[] = { "profiles", "requests", "answers", "webhooks" };
+	json_t *have = json_object(), *row;
+	size_t i;
+
+	for (size_t k = 0; k < N(kinds); k++)
+		json_array_foreach(suite_rows(s, kinds[k]), i, row)
+			add_row(have, kinds[k], row);
+	return have;
+}
+
+static void
+every_kind_of_case_is_there(const struct suite *s)
+{
+	json_t *have = kinds_of(s);
+
+	for (size_t i = 0; i < N(needs); i++) {
+		const struct need *n = &needs[i];
+
+		if ((s->p->caps & n->with) == n->with && !(s->p->caps & n->without) &&
+		    !json_object_get(have, n->kind))
+			fail_msg("%s/cases.json has no case of %s", s->folder, n->kind);
+	}
+	json_decref(have);
+}
+
+/* What belongs to a capability is there with it, and without it is not. */
+static void
+the_table_is_whole(const struct suite *s)
+{
+	const struct provider *p = s->p;
+	bool sync = p->caps & PROVIDER_SYNC, webhook = p->caps & PROVIDER_WEBHOOK;
+
+	assert_true(p->name && p->title && p->options && p->settings_size > 0 && p->output_hosts);
+	assert_true(p->api_url && p->check_profile && p->submit.request && p->submit.reply);
+	assert_true(!p->get_status.request == sync && !p->get_status.reply == sync);
+	assert_true(!p->cancel.request == !(p->caps & PROVIDER_CANCEL) && !p->cancel.reply == !p->cancel.request);
+	assert_true(!p->find.request == !(p->caps & PROVIDER_FIND) && !p->find.reply == !p->find.request);
+	assert_true(!p->verifier.request == !(p->caps & PROVIDER_VERIFIER) && !p->verifier.reply == !p->verifier.request);
+	assert_true(!p->probe.request == !p->probe.reply);
+	assert_true(!p->webhook_verify == !webhook && !p->webhook_parse == !webhook && !p->webhook_ready == !webhook);
+	assert_true(webhook || !(p->caps & (PROVIDER_HINTS | PROVIDER_VERIFIER)));
+	assert_true(p->name[strspn(p->name, "abcdefghijklmnopqrstuvwxyz0123456789_")] == '\0');
+	for (const struct cfg_row *row = p->options; row->name; row++)
+		ASSERT_ROW(row->name, strncmp(row->name, p->name, strlen(p->name)) == 0 && row->doc);
+}
+
+/* ---- one program for all ---- */
+
+static const struct {
+	const char *name;
+	void (*run)(const struct suite *s);
+} checks[] = {
+	{ "the table is whole", the_table_is_whole },
+	{ "every kind of case is there", every_kind_of_case_is_there },
+	{ "profiles are checked", profiles_are_checked },
+	{ "requests are as wanted", requests_are_as_wanted },
+	{ "requests survive a lack of memory", requests_survive_nomem },
+	{ "answers are as wanted", answers_are_as_wanted },
+	{ "answers survive a lack of memory", answers_survive_nomem },
+	{ "answers that end early", answers_that_end_early },
+	{ "members may be anything", members_may_be_anything },
+	{ "any status with any body", any_status_with_any_body },
+	{ "webhooks are as wanted", webhooks_are_as_wanted },
+	{ "webhooks survive a lack of memory", webhooks_survive_nomem },
+	{ "webhooks are forged", webhooks_are_forged },
+	{ "webhooks that end early", webhooks_that_end_early },
+};
+
+/* A provider and one of the checks. */
+struct test {
+	const struct provider *p;
+	const char *folder;
+	void (*run)(const struct suite *s);
+};
+
+static void
+run_check(void **state)
+{
+	const struct test *test = *state;
+	long before = mem_outstanding();
+	struct suite s;
+
+	suite_open(&s, test->p, test->folder);
+	test->run(&s);
+	suite_close(&s);
+	assert_int_equal(mem_outstanding(), before);
+}
+
+/* The texts live as long as the program. */
+static char *
+text(const char *a, const char *b)
+{
+	struct buf out = BUF_INIT(1000);
+
+	buf_printf(&out, "%s%s", a, b);
+	return buf_take(&out);
+}
+
+static void
+add_tests(const struct provider *p, const char *folder, struct CMUnitTest *tests)
+{
+	char *name = text(p->name, ": ");
+
+	for (size_t i = 0; i < N(checks); i++) {
+		struct test *test = mem_calloc(1, sizeof *test);
+
+		*test = (struct test){ p, folder, checks[i].run };
+		tests[i] = (struct CMUnitTest){ text(name, checks[i].name), run_check, NULL, NULL, test };
+	}
+	mem_free(name);
+}
+
+int
+main(void)
+{
+	size_t n = provider_count();
+	struct CMUnitTest *tests = mem_calloc(n * N(checks), sizeof *tests);
+
+	for (size_t i = 0; i < n; i++)
+		add_tests(provider_at(i), text("tests/data/", provider_at(i)->name), tests + i * N(checks));
+	/* cmocka's macro wants an array that it can see the size of. */
+	return _cmocka_run_group_tests("conformance", tests, n * N(checks), NULL, NULL);
+}
