@@ -2,6 +2,7 @@
 
 #include "core/places.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <string.h>
 
@@ -116,6 +117,7 @@ places_give(struct places *p, const struct uuid *owner)
 	p->n--;
 	if (owner) {
 		at = find(p, owner);
+		assert(*at);
 		if (--(*at)->n == 0) {
 			last = *at;
 			*at = last->next;

@@ -104,11 +104,12 @@ ask(struct combiner *c, struct lookup *const *batch, size_t n, struct err *err)
 	char texts[2 * BATCH_MAX][UUID_TEXT_SIZE];
 	const char *params[2 * BATCH_MAX] = { NULL };
 	PGresult *res = NULL;
-	enum db_caller caller = batch[0]->caller, was;
+	enum db_caller caller, was;
 	int64_t left_ms;
 	enum err_code rc;
 
 	assert(n > 0);
+	caller = batch[0]->caller;
 	for (size_t i = 0; i < n; i++) {
 		if (batch[i]->caller > caller)
 			caller = batch[i]->caller;

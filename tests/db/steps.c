@@ -97,7 +97,7 @@ gone_and_moved_by_another(void **state)
 	sql_do(f->pg, "update public.generation_live set version = version + 1, cancel_reason = 'user'");
 	poll_step(&b.svc, &mine);
 	assert_int_equal(mine.state, GEN_SETTLED);
-	assert_int_equal(mine.status, GEN_FAILED);
+	assert_int_equal(mine.status, GEN_CANCELED);
 	assert_int_equal(sql_int(f->pg, "select count(*) from public.generation_strays"), 0);
 	job_clear(&mine);
 	job_clear(&job);
