@@ -155,6 +155,16 @@ hold(struct service *svc, const struct job *job, uint64_t wait_ms)
 		step_failed(job, "defer", err.text);
 }
 
+/* A create that is answered with the end keeps its thread for minutes: those have
+ * threads of their own. */
+static bool
+lasts(const struct job *job)
+{
+	const struct provider *p = provider_by_name(job->provider);
+
+	return p && p->caps & PROVIDER_SYNC;
+}
+
 /* Its provider is paused, and nothing exists there.  false: there is no other. */
 static bool
 pass_on(struct service *svc, struct job *job)
@@ -248,6 +258,8 @@ send_create(struct service *svc, struct job *job)
 		pause_unused(svc, p, &leave);
 		goto out;
 	}
+	if (lasts(job))
+		workers_expect(svc->workers, rq.timeout_ms);
 	PAUSE_POINT("submitting.committed");
 	rc = step_perform(svc, p, "submit", &rq, &rs, &err);
 	PAUSE_POINT("submit.answered");
@@ -284,16 +296,6 @@ may_have_one(struct service *svc, const struct job *job)
 		return true;
 	}
 	return open;
-}
-
-/* A create that is answered with the end keeps its thread for minutes: those have
- * threads of their own. */
-static bool
-lasts(const struct job *job)
-{
-	const struct provider *p = provider_by_name(job->provider);
-
-	return p && p->caps & PROVIDER_SYNC;
 }
 
 void

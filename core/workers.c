@@ -23,6 +23,7 @@
 #define REMOVE_TICK_MS 5000	/* and what is to be removed, without a hint */
 #define QUEUE_MAX 256		/* hints kept in memory, per lane */
 #define CLAIM_MAX 128		/* jobs that are claimed at once */
+#define EXPECT_MARGIN_MS 5000	/* what a lasting create has brought is written down in that time */
 #define QUICK_MS 1500		/* a stop waits that long for what another process could do as well */
 /* Jansson takes 2,048 levels, and writing those takes over half of this. */
 #define STACK_BYTES (1024 * 1024)
@@ -79,6 +80,7 @@ struct workers {
 	bool removing, removed_all;
 	atomic_bool stopping;
 	atomic_int_least64_t until_us;	/* of the stop's grace; before it: for ever */
+	atomic_int_least64_t lasting_us;	/* when the last of the lasting creates will have ended */
 };
 
 /* How does it stand at the provider, if it is there at all? */
@@ -179,6 +181,16 @@ workers_hand_over(struct workers *w, struct job *job)
 	if (taken)
 		*job = (struct job){ .request = NULL };
 	return taken;
+}
+
+void
+workers_expect(struct workers *w, uint64_t ms)
+{
+	int_least64_t end_us = clock_mono_us() + (int64_t)(ms + EXPECT_MARGIN_MS) * 1000;
+	int_least64_t last_us = atomic_load(&w->lasting_us);
+
+	while (end_us > last_us && !atomic_compare_exchange_weak(&w->lasting_us, &last_us, end_us))
+		;
 }
 
 static bool
@@ -798,14 +810,31 @@ lane_clear(struct lane *lane)
 	mem_free(lane->threads);
 }
 
+/* Does any thread work on what was handed over? */
+static bool
+any_lasts(struct workers *w)
+{
+	bool busy = false;
+
+	for (size_t i = 0; i < w->started; i++) {
+		pthread_mutex_lock(&w->lanes[i].lock);
+		busy |= !w->lanes[i].states && w->lanes[i].busy > 0;
+		pthread_mutex_unlock(&w->lanes[i].lock);
+	}
+	return busy;
+}
+
 void
 workers_wind_down(struct service *svc, uint64_t grace_ms)
 {
 	struct workers *w = svc->workers;
+	int64_t until_us = clock_mono_us() + (int64_t)grace_ms * 1000;
 
 	if (!w || atomic_exchange(&w->stopping, true))
 		return;
-	atomic_store(&w->until_us, clock_mono_us() + (int64_t)grace_ms * 1000);
+	if (any_lasts(w) && atomic_load(&w->lasting_us) > until_us)
+		until_us = atomic_load(&w->lasting_us);
+	atomic_store(&w->until_us, until_us);
 	wake_scheduler(w);
 	workers_hint_removal(w);
 	for (size_t i = 0; i < w->started; i++) {

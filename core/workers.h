@@ -21,7 +21,7 @@ enum err_code workers_start_for(struct service *svc, struct job *job, struct err
 
 /*
  * Take no more work and give back what was not begun, without waiting for it.
- * Steps finish, for at most grace_ms; but those that only read from the internet
+ * Steps finish, for at most grace_ms, creates that last in their own time; but those that only read from the internet
  * are cut off much earlier, since another process can do that as well.  NULL
  * workers are fine, and so is calling it again.
  */
@@ -60,6 +60,10 @@ enum err_code service_claim(struct service *svc, const struct uuid *owner, const
 /* A claimed job whose create will last, to one of the threads for those.  true: *job is
  * stolen.  false: all of them are taken. */
 bool workers_hand_over(struct workers *workers, struct job *job);
+
+/* Such a create is under way from now on, for at most that long: a stop waits for it
+ * beyond its grace, since what it makes would be paid for and lost. */
+void workers_expect(struct workers *workers, uint64_t ms);
 
 /* One step of a claimed job; what each state's action is.  job_clear() it after. */
 void submit_step(struct service *svc, struct job *job);	/* queued, submitting */
