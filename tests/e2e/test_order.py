@@ -3,6 +3,7 @@ the one before."""
 
 import json
 import os
+import signal
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -24,10 +25,18 @@ def setup():
     global rig
     # A create may take half of a lease.
     rig = e2e.Rig(config={"lease": "20s", "default_model": "two"})
-    rig.configure(**rig.simulated("fal"))
+    # In the file, so that a reload finds another one than the environment's.
+    rig.configure(**rig.simulated("fal"), provider=None)
+    use("replicate")
     with open(rig.config["models_file"], "w", encoding="utf-8") as f:
-        json.dump({**e2e.MODELS, "two": TWO, "two-in-a-hurry": {**TWO, "timeout": "5s"}}, f)
+        json.dump({"two": TWO, "two-in-a-hurry": {**TWO, "timeout": "5s"},
+                   "either": {"on": TWO["on"]}}, f)
     rig.start()
+
+
+def use(provider):
+    with open(rig.config_file, "w", encoding="utf-8") as f:
+        f.write(f"provider = {provider}\n")
 
 
 def provider_in_trail(job):
@@ -106,10 +115,30 @@ def values_without_a_word_are_refused():
 def the_command_tells_profiles():
     told = json.loads(rig.gengate_command("models", "--json").stdout)
     equal(told["two"]["order"], ["fal", "replicate"], "order")
-    equal(told["painter"]["order"], ["replicate"], "order of the configuration")
+    equal(told["either"]["order"], ["replicate"], "order of the configuration")
     equal(told["two"]["on"]["replicate"]["price"], PRICE, "price")
     text = rig.gengate_command("models").stdout
     check("at fal, then replicate (0.003 USD per image)" in text, text)
+
+
+@test
+def another_provider_is_one_line_and_a_reload():
+    """What the old one has goes on there, by webhook and by polls; new jobs go to the other."""
+    rig.set_sim(processing_ms=3000)
+    try:
+        old = rig.submit("begun at the first", model="either")
+        rig.wait_state(old, "running")
+        use("fal")
+        before = len(rig.gengate.events("config.reloaded"))
+        rig.gengate.signal(signal.SIGHUP)
+        stacks.wait_for(lambda: len(rig.gengate.events("config.reloaded")) > before, 10, "the reload")
+        new = rig.submit("begun at the other", model="either")
+        equal([rig.succeeds(job)["provider"] for job in (old, new)], ["replicate", "fal"], "providers")
+        equal([len(rig.predictions(job)) for job in (old, new)], [1, 1], "creates")
+        told = json.loads(rig.gengate_command("models", "--json").stdout)
+        equal(told["either"]["order"], ["fal"], "order of the configuration")
+    finally:
+        rig.set_sim(processing_ms=100)
 
 
 @test
