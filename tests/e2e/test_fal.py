@@ -26,12 +26,22 @@ def setup():
     rig = e2e.Rig()
     rig.configure(provider="fal", replicate_token=None, **rig.simulated("fal"))
     rig.start()
-    wait_for_keys()
+    wait_for_keys(0)
 
 
-def wait_for_keys():
-    stacks.wait_for(lambda: rig.sql("SELECT 1 FROM generation_shared WHERE name = 'webhook-verifier:fal'"), 15,
-                    "fal's keys")
+def wait_for_keys(before):
+    """Without them no webhooks are asked for."""
+    stacks.wait_for(lambda: keys_known() > before, 30, "that gengate knows fal's keys")
+
+
+def keys_known():
+    return len(rig.gengate.events("webhook_verifier.known"))
+
+
+def restart():
+    before = keys_known()
+    rig.gengate.restart()
+    wait_for_keys(before)
 
 
 def roads(job):
@@ -45,14 +55,11 @@ class Slow:
 
     def __enter__(self):
         rig.configure(poll_interval="60s")
-        known = len(rig.gengate.events("webhook_verifier.known"))
-        rig.gengate.restart()
-        # Before that no webhooks are asked for.
-        stacks.wait_for(lambda: len(rig.gengate.events("webhook_verifier.known")) > known, 15, "fal's keys to be known")
+        restart()
 
     def __exit__(self, *what):
         rig.configure(poll_interval="100ms")
-        rig.gengate.restart()
+        restart()
 
 
 def is_kept(job, asset, index=0):
@@ -242,8 +249,7 @@ def keys_are_fetched_anew():
     finally:
         rig.set_sim(fal_webhook_key=1)
         rig.sql("DELETE FROM generation_shared WHERE name = 'webhook-verifier:fal'")
-        rig.gengate.restart()
-        wait_for_keys()
+        restart()
 
 
 @test
@@ -255,6 +261,14 @@ def throttled_and_out_of_credit():
     rig.faults(create_402={"count": 1, "match": "no money"})
     rig.fails(rig.submit("no money"), "provider_unavailable")
     rig.gengate_command("provider", "resume", "fal")
+
+
+@test
+def what_gengate_check_says_of_webhooks():
+    done = rig.gengate_command("check", "--json", check=False)
+    lines = {line["name"]: line for line in json.loads(done.stdout)["checks"]}
+    check("cannot be tried: nobody else can sign" in lines["public_url"]["text"], f"public_url: {lines['public_url']}")
+    equal(lines["body_limit"]["state"], "skipped", "body_limit")
 
 
 @test
