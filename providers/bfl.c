@@ -372,6 +372,40 @@ webhook_verify(const void *settings, const char *fetched, const struct webhook *
 	return *ret_delivery ? ERR_OK : err_set(err, ERR_NOMEM, "webhook id");
 }
 
+/* What it says of no job of ours; any member may be long. */
+static enum err_code
+webhook_probe(const void *settings, int64_t now_s, size_t body_bytes, struct http_request *rq,
+	struct err *err)
+{
+	const char *list = ((const struct bfl *)settings)->webhook_secret, *secret;
+	struct buf body = BUF_INIT(body_bytes + 256);
+	char header[8 + SHA256_HEX_SIZE] = "sha256=";
+	uint8_t digest[SHA256_BYTES];
+	size_t len;
+	enum err_code rc;
+
+	(void)now_s;
+	if (!list || !webhook_next_item(&list, ',', &secret, &len))
+		return err_set(err, ERR_CONFIG, "bfl_webhook_secret is not set");
+	buf_puts(&body, "{\"id\":\"gengate-check\",\"status\":\"Pending\",\"message\":\"");
+	while (!body.err && body.len < body_bytes)
+		buf_puts(&body, "gengate check ");
+	buf_puts(&body, "\"}");
+	rq->method = HTTP_POST;
+	rq->timeout_ms = STATUS_TIMEOUT_MS;
+	rc = body.err ? body.err : hmac_sha256(secret, len, body.p, body.len, digest, err);
+	if (!rc)
+		rc = http_request_set_body(rq, buf_str(&body), body.len);
+	if (!rc)
+		rc = http_request_add_header(rq, "Content-Type", "application/json");
+	if (!rc) {
+		hex_encode(digest, sizeof digest, header + strlen(header));
+		rc = http_request_add_header(rq, "X-BFL-Signature", header);
+	}
+	buf_clear(&body);
+	return rc ? err_set(err, rc, "a webhook to try with") : ERR_OK;
+}
+
 static enum err_code
 webhook_parse(const void *settings, const struct webhook *wh, struct gen_observation *ret,
 	struct err *err)
@@ -411,5 +445,6 @@ const struct provider provider_bfl = {
 	.get_status = { status_request, status_reply },
 	.webhook_ready = webhook_ready,
 	.webhook_verify = webhook_verify,
+	.webhook_probe = webhook_probe,
 	.webhook_parse = webhook_parse,
 };

@@ -211,6 +211,14 @@ def throttled_and_out_of_credit():
 
 
 @test
+def what_gengate_check_says_of_webhooks():
+    done = rig.gengate_command("check", "--json", check=False)
+    lines = {line["name"]: line for line in json.loads(done.stdout)["checks"]}
+    check("a signed webhook arrives" in lines["public_url"]["text"], f"public_url: {lines['public_url']}")
+    equal(lines["body_limit"]["state"], "ok", "body_limit")
+
+
+@test
 def logs_are_clean():
     e2e.check_logs(rig, r"connect\(\) to unix:.*/g0\.sock failed")
 

@@ -347,18 +347,51 @@ webhooks(void **state)
 	}
 }
 
+/* One of our own is taken, and says nothing of a job. */
+static void
+a_webhook_to_try_with(void **state)
+{
+	static const char *const env[] = { "GENGATE_BFL_KEY=a-key", NULL };
+	struct http_request rq = HTTP_REQUEST_INIT;
+	struct gen_observation obs = GEN_OBSERVATION_INIT;
+	char *delivery = NULL;
+	struct webhook wh;
+	struct adapter a;
+
+	(void)state;
+	assert_int_equal(bfl.p->webhook_probe(bfl.settings, 0, 5000, &rq, NULL), ERR_OK);
+	assert_true(rq.body_bytes >= 5000);
+	assert_string_equal(rq.headers[1].name, "X-BFL-Signature");
+	assert_int_equal(verify_signature(&bfl, rq.headers[1].value, rq.body, &delivery), ERR_OK);
+	wh = (struct webhook){ .body = rq.body, .body_len = (size_t)rq.body_bytes };
+	assert_int_equal(bfl.p->webhook_parse(bfl.settings, &wh, &obs, NULL), ERR_OK);
+	assert_false(gen_status_is_final(obs.status));
+	gen_observation_clear(&obs);
+	http_request_clear(&rq);
+	mem_free(delivery);
+
+	adapter_open(&a, "bfl", env);
+	rq = (struct http_request)HTTP_REQUEST_INIT;
+	assert_int_equal(a.p->webhook_probe(a.settings, 0, 5000, &rq, NULL), ERR_CONFIG);
+	http_request_clear(&rq);
+	adapter_close(&a);
+}
+
 static enum err_code
 send_all(const json_t *on)
 {
 	const struct gen_spec spec = { .on = on, .webhook_url = "https://gw.example.org/" };
 	const struct look_query query = { .prediction_id = ID, .handle = "https://gateway.bfl.ai/poll" };
-	struct http_request create = HTTP_REQUEST_INIT, look = HTTP_REQUEST_INIT;
+	struct http_request create = HTTP_REQUEST_INIT, look = HTTP_REQUEST_INIT, webhook = HTTP_REQUEST_INIT;
 	enum err_code rc = bfl.p->submit.request(bfl.settings, &spec, &create, NULL);
 
 	if (!rc)
 		rc = bfl.p->get_status.request(bfl.settings, &query, &look, NULL);
+	if (!rc)
+		rc = bfl.p->webhook_probe(bfl.settings, 0, 100, &webhook, NULL);
 	http_request_clear(&create);
 	http_request_clear(&look);
+	http_request_clear(&webhook);
 	return rc;
 }
 
@@ -429,6 +462,7 @@ main(void)
 		cmocka_unit_test(signatures),
 		cmocka_unit_test(no_secret_no_webhook),
 		cmocka_unit_test(webhooks),
+		cmocka_unit_test(a_webhook_to_try_with),
 		cmocka_unit_test(short_of_memory),
 	};
 
