@@ -144,6 +144,9 @@ the_table_is_whole(const struct suite *s)
 
 /* ---- one program for all ---- */
 
+/* The guide's example, which is in no registry. */
+extern const struct provider provider_easel;
+
 static const struct {
 	const char *name;
 	void (*run)(const struct suite *s);
@@ -211,10 +214,11 @@ add_tests(const struct provider *p, const char *folder, struct CMUnitTest *tests
 int
 main(void)
 {
-	size_t n = provider_count();
+	size_t n = provider_count() + 1;
 	struct CMUnitTest *tests = mem_calloc(n * N(checks), sizeof *tests);
 
-	for (size_t i = 0; i < n; i++)
+	add_tests(&provider_easel, "tests/example", tests + (n - 1) * N(checks));
+	for (size_t i = 0; i < n - 1; i++)
 		add_tests(provider_at(i), text("tests/data/", provider_at(i)->name), tests + i * N(checks));
 	/* cmocka's macro wants an array that it can see the size of. */
 	return _cmocka_run_group_tests("conformance", tests, n * N(checks), NULL, NULL);
