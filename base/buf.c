@@ -185,10 +185,10 @@ buf_put_urlenc(struct buf *b, const char *s, size_t len, const char *keep)
 	}
 }
 
-/* The length of the UTF-8 sequence at s, or 0 if it is none (RFC 3629). */
-static size_t
-utf8_len(const unsigned char *s, size_t len)
+size_t
+utf8_len(const char *text, size_t len)
 {
+	const unsigned char *s = (const unsigned char *)text;
 	size_t n;
 	unsigned char lo = 0x80, hi = 0xbf;
 
@@ -244,7 +244,7 @@ buf_put_json_string(struct buf *b, const char *str, size_t len)
 			i += n;
 			continue;
 		}
-		n = utf8_len(s + i, len - i);
+		n = utf8_len((const char *)s + i, len - i);
 		if (n == 0) {
 			buf_puts(b, "\\ufffd");
 			n = 1;

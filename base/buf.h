@@ -38,6 +38,10 @@ void buf_put_i64(struct buf *b, int64_t n);
  * and those in `keep`, which may be NULL. */
 void buf_put_urlenc(struct buf *b, const char *s, size_t len, const char *keep);
 
+/* The length of the UTF-8 sequence that s begins with; 0: it is none (RFC 3629).
+ * len > 0. */
+size_t utf8_len(const char *s, size_t len);
+
 /* A JSON string with its quotes.  Bytes that are not UTF-8 become U+FFFD:
  * for the log, which has to take anything. */
 void buf_put_json_string(struct buf *b, const char *s, size_t len);

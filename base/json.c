@@ -39,12 +39,31 @@ json_lasted(void)
 	return lasted;
 }
 
+/* Behind a backslash Jansson quotes what is no UTF-8, which could then not be written
+ * as JSON itself, as in the answer to a client. */
+static void
+clean(char *text)
+{
+	size_t len = strlen(text), n;
+
+	for (size_t i = 0; i < len; i += n) {
+		n = utf8_len(text + i, len - i);
+		if (n == 0) {
+			text[i] = '?';
+			n = 1;
+		}
+	}
+}
+
 /* v is stolen. */
 static json_t *
 whole(json_t *v, json_error_t *why)
 {
-	if (json_lasted())
+	if (json_lasted()) {
+		if (!v && why)
+			clean(why->text);
 		return v;
+	}
 	json_decref(v);
 	if (why) {
 		snprintf(why->text, sizeof why->text, "out of memory");

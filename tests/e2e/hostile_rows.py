@@ -393,6 +393,7 @@ NO_JSON = (b"", b" ", b"{", b"}", b"[", b"]", b"{]", b"nul", b"not json", b"{'pr
            b'{"prompt": "x",}', b'{"prompt" "x"}', b'{"prompt": "x"} x', b'{"prompt": "x"}{"prompt": "x"}',
            b'{"prompt": "x"}\0', b"\0", b"\xff", b'{"prompt": "x\xff\xfe"}', b'{"prompt": "\xc0\xae"}',
            b'{"prompt": "\xed\xa0\x80"}', b'{"prompt": "\xf4\x90\x80\x80"}', b'{"prompt": "\xe2\x82"}',
+           b'{"prompt": "x"}"\\\xd8\xff', b'{"prompt": "\\\xc3"}',
            '{"prompt": "x"}'.encode("utf-16"), '{"prompt": "x"}'.encode("utf-16-le"),
            '{"prompt": "x"}'.encode("utf-32"), b"\xef\xbb\xbf" + b'{"prompt": "x"}', b'{"prompt": "\\ud800"}',
            b'{"prompt": "\\udc00\\ud800"}', b'{"prompt": "\\u12"}', b'{"prompt": "\\x41"}', b'{"prompt": "a\nb"}',

@@ -17,6 +17,7 @@ is_written_as_read(const char *p, size_t len)
 	json_t *doc = json_read(p, len, JSON_DECODE_ANY | JSON_ALLOW_NUL, &why), *again;
 	char *text;
 
+	MUST(doc || is_utf8(why.text, strlen(why.text)));
 	if (!doc)
 		return;
 	text = json_write(doc, JSON_COMPACT | JSON_ENCODE_ANY);
