@@ -136,10 +136,10 @@ read_result(json_t *result)
 static double
 seconds_of(const json_t *doc)
 {
-	double s = json_number_value(json_object_get(doc, "completed")) -
-		json_number_value(json_object_get(doc, "started"));
+	const json_t *started = json_object_get(doc, "started"), *completed = json_object_get(doc, "completed");
+	double s = json_number_value(completed) - json_number_value(started);
 
-	return json_object_get(doc, "started") && s > 0 ? s : 0;
+	return json_is_number(started) && s > 0 ? s : 0;
 }
 
 /* A job; a create's answer may have no status.  ERR_BAD_REQUEST: it is none. */
