@@ -170,7 +170,7 @@ static const struct {
 /* A provider and one of the checks. */
 struct test {
 	const struct provider *p;
-	const char *folder;
+	char name[100], folder[100];
 	void (*run)(const struct suite *s);
 };
 
@@ -187,39 +187,35 @@ run_check(void **state)
 	assert_int_equal(mem_outstanding(), before);
 }
 
-/* The texts live as long as the program. */
-static char *
-text(const char *a, const char *b)
-{
-	struct buf out = BUF_INIT(1000);
-
-	buf_printf(&out, "%s%s", a, b);
-	return buf_take(&out);
-}
-
 static void
-add_tests(const struct provider *p, const char *folder, struct CMUnitTest *tests)
+add_tests(const struct provider *p, const char *folder, const char *name, struct test *tests,
+	struct CMUnitTest *ret)
 {
-	char *name = text(p->name, ": ");
-
 	for (size_t i = 0; i < N(checks); i++) {
-		struct test *test = mem_calloc(1, sizeof *test);
+		struct test *t = &tests[i];
 
-		*test = (struct test){ p, folder, checks[i].run };
-		tests[i] = (struct CMUnitTest){ text(name, checks[i].name), run_check, NULL, NULL, test };
+		*t = (struct test){ .p = p, .run = checks[i].run };
+		snprintf(t->name, sizeof t->name, "%s: %s", p->name, checks[i].name);
+		snprintf(t->folder, sizeof t->folder, "%s%s", folder, name);
+		ret[i] = (struct CMUnitTest){ t->name, run_check, NULL, NULL, t };
 	}
-	mem_free(name);
 }
 
 int
 main(void)
 {
 	size_t n = provider_count() + 1;
-	struct CMUnitTest *tests = mem_calloc(n * N(checks), sizeof *tests);
+	struct test *tests = mem_calloc(n * N(checks), sizeof *tests);
+	struct CMUnitTest *table = mem_calloc(n * N(checks), sizeof *table);
+	int failed;
 
-	add_tests(&provider_easel, "tests/example", tests + (n - 1) * N(checks));
-	for (size_t i = 0; i < n - 1; i++)
-		add_tests(provider_at(i), text("tests/data/", provider_at(i)->name), tests + i * N(checks));
+	add_tests(&provider_easel, "tests/example", "", tests, table);
+	for (size_t i = 1; i < n; i++)
+		add_tests(provider_at(i - 1), "tests/data/", provider_at(i - 1)->name,
+			tests + i * N(checks), table + i * N(checks));
 	/* cmocka's macro wants an array that it can see the size of. */
-	return _cmocka_run_group_tests("conformance", tests, n * N(checks), NULL, NULL);
+	failed = _cmocka_run_group_tests("conformance", table, n * N(checks), NULL, NULL);
+	mem_free(table);
+	mem_free(tests);
+	return failed;
 }
