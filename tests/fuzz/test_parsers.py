@@ -61,8 +61,8 @@ def sources(ending):
 
 
 def providers():
-    listed = re.search(r"^PROVIDERS = ((?:.*\\\n)*.*)", read("providers/local.am"), re.MULTILINE)[1]
-    return listed.replace("\\", " ").split()
+    listed = re.search(r"^provider_files = ((?:.*\\\n)*.*)", read("providers/local.am"), re.MULTILINE)[1]
+    return re.findall(r"%D%/(\w+)\.c", listed)
 
 
 def in_code():
