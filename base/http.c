@@ -33,6 +33,7 @@
 static const char stopped[] = "the client was stopped";
 
 #define KICK_US 100000
+#define STOP_IDLE_MS 3000	/* how long a transfer that has an idle_timeout_ms may stand still in a stop */
 #define SLEEP_MS 60000	/* with nothing to do; a wake-up ends it */
 
 /*
@@ -104,6 +105,7 @@ struct http_client {
 	struct transfer *held, **held_end;	/* libcurl does not have these yet */
 	size_t waiting;			/* of the active, not sent yet */
 	int64_t kicked_us;
+	bool hurried;			/* a stop has begun */
 
 	pthread_mutex_t lock;		/* for what follows, and transfer.done */
 	pthread_cond_t unused;		/* n_callers fell to 0 */
@@ -1000,27 +1002,34 @@ note_progress(struct transfer *t, int64_t now_us)
 	t->progress_us = now_us;
 }
 
+/* A stop has less patience with what stands still. */
+static uint32_t
+idle_ms(const struct http_client *c, const struct http_request *rq)
+{
+	return c->hurried && rq->idle_timeout_ms > STOP_IDLE_MS ? STOP_IDLE_MS : rq->idle_timeout_ms;
+}
+
 /*
  * End it if its time is over; returns when that is to be.  Ours and not
  * libcurl's timeouts: 7.88 does not time a transfer that waits for a free
  * connection, and counts idleness in whole seconds and averages.
  */
 static int64_t
-check_time(struct transfer *t, int64_t now_us)
+check_time(const struct http_client *c, struct transfer *t, int64_t now_us)
 {
 	int64_t due_us = t->start_us + (int64_t)t->timeout_ms * 1000;
 	int64_t idle_us = INT64_MAX;
 
 	if (t->sent && t->rq->idle_timeout_ms) {
 		note_progress(t, now_us);
-		idle_us = t->progress_us + (int64_t)t->rq->idle_timeout_ms * 1000;
+		idle_us = t->progress_us + (int64_t)idle_ms(c, t->rq) * 1000;
 	}
 	if (now_us >= due_us)
 		end_transfer(t, not_answered(t), t->sent ?
 			"timed out waiting for the answer" :
 			"timed out waiting for a connection");
 	else if (now_us >= idle_us)
-		end_transfer(t, ERR_NO_ANSWER, "timed out with nothing moving");
+		end_transfer(t, c->hurried ? ERR_STOPPING : ERR_NO_ANSWER, "timed out with nothing moving");
 	return idle_us < due_us ? idle_us : due_us;
 }
 
@@ -1033,7 +1042,7 @@ sweep_active(struct http_client *c, int64_t now_us)
 
 	c->waiting = 0;
 	for (struct transfer **link = &c->active; (t = *link); ) {
-		int64_t due_us = t->ended ? 0 : check_time(t, now_us);
+		int64_t due_us = t->ended ? 0 : check_time(c, t, now_us);
 
 		if (t->ended) {
 			*link = t->next;
@@ -1058,7 +1067,7 @@ sweep_held(struct http_client *c, int64_t now_us)
 	c->held = NULL;
 	c->held_end = &c->held;
 	for (; t; t = next) {
-		int64_t due_us = t->ended ? 0 : check_time(t, now_us);
+		int64_t due_us = t->ended ? 0 : check_time(c, t, now_us);
 
 		next = t->next;
 		if (t->ended) {
@@ -1150,6 +1159,7 @@ client_run(void *arg)
 		int64_t next_us;
 		int running;
 
+		c->hurried = stopping != STOP_NOTHING;
 		end_stopped(c, stopping);
 		do {
 			/* A failure is not one of a single transfer; those

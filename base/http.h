@@ -120,7 +120,8 @@ enum err_code http_client_new(const struct http_settings *settings,
 void http_client_free(struct http_client **client);
 
 /* From any thread: ends running transfers and refuses new ones, ERR_STOPPING.
- * stop_reading: only those that change nothing, GET and HEAD. */
+ * stop_reading: only those that change nothing, GET and HEAD; and others that have an
+ * idle_timeout_ms once they have stood still for 3 s. */
 void http_client_stop(struct http_client *client);
 void http_client_stop_reading(struct http_client *client);
 

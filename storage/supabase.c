@@ -292,7 +292,7 @@ look(const void *settings, struct http_client *http, enum storage_area area, con
 	enum err_code rc = ask_info(settings, http, area, key, &info, err);
 
 	json_decref(info);
-	return rc == ERR_REFUSED ? ERR_NOT_FOUND : rc;
+	return rc == ERR_REFUSED ? err_prefix(err, ERR_NOT_FOUND, "no such file") : rc;
 }
 
 static enum err_code

@@ -22,8 +22,8 @@ def one_gengate(**options):
 STACKS = {"one gengate": one_gengate}
 
 
-JOB_MEMBERS = {"id", "status", "model", "provider", "assets", "error", "metadata", "created_at", "started_at",
-               "completed_at", "links"}
+JOB_MEMBERS = {"id", "status", "model", "provider", "assets", "error", "metadata", "cost", "created_at",
+               "started_at", "completed_at", "links"}
 ASSET_MEMBERS = {"index", "url", "expires_at", "content_type", "bytes", "width", "height", "sha256"}
 PROBLEM_MEMBERS = {"type", "title", "status", "code", "detail", "request_id"}
 METADATA = {"of": "this test", "list": [1, 2.5, None, True]}

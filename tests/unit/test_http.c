@@ -1011,6 +1011,18 @@ stop_reading_leaves_what_acts(void **state)
 	assert_int_equal(perform(f), ERR_STOPPING);
 }
 
+/* A file that goes nowhere can be stored by the next process as well. */
+static void
+a_stop_does_not_wait_for_what_stands_still(void **state)
+{
+	struct fixture *f = *state;
+
+	http_client_stop_reading(f->client);
+	begin(f, HTTP_POST, "/silence");
+	f->rq.idle_timeout_ms = 60000;
+	assert_int_equal(perform(f), ERR_STOPPING);
+}
+
 static void
 stop_ends_what_runs_and_refuses_the_rest(void **state)
 {
@@ -1150,6 +1162,7 @@ main(void)
 		TEST(a_slow_host_holds_up_nobody_else),
 		TEST(waiting_for_a_connection_ends_too),
 		TEST(stop_reading_leaves_what_acts),
+		TEST(a_stop_does_not_wait_for_what_stands_still),
 		TEST(stop_ends_what_runs_and_refuses_the_rest),
 		TEST(free_waits_for_its_callers),
 		cmocka_unit_test(building_without_memory),
