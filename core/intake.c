@@ -42,6 +42,7 @@ struct intake {
 	uint64_t bytes;			/* of all files */
 	bool counted;			/* it has a place in the spool */
 	uint64_t reserved;
+	bool sent;			/* to the threads: one of them, or their queue, has a reference */
 	bool named;			/* the database may know of it */
 	bool made;
 
@@ -342,15 +343,30 @@ judge(enum err_code rc, struct err *err)
 	return rc;
 }
 
+/*
+ * Its request has ended: the client has gone, or waited for too long.  It gave its
+ * place back, so storing the rest would let one user fill the queue and the spool.
+ */
+static enum err_code
+check_wanted(const struct intake *in, struct err *err)
+{
+	return in->sent && atomic_load(&in->refs) == 1
+		? err_set(err, ERR_STOPPING, "nobody waits for these inputs any more") : ERR_OK;
+}
+
 void
 intake_run(struct service *svc, struct intake *in)
 {
-	enum err_code rc = name_all(svc, in, &in->err);
+	enum err_code rc = check_wanted(in, &in->err);
 
+	if (!rc)
+		rc = name_all(svc, in, &in->err);
 	if (!rc)
 		PAUSE_POINT("inputs.named");
 	for (size_t i = 0; i < in->n && !rc; i++) {
-		rc = judge(bring_in_surely(svc, &in->items[i], &in->err), &in->err);
+		rc = check_wanted(in, &in->err);
+		if (!rc)
+			rc = judge(bring_in_surely(svc, &in->items[i], &in->err), &in->err);
 		in->wrong = in->items[i].index;
 	}
 	if (!rc)
@@ -444,6 +460,7 @@ intake_send(struct intake *in, struct err *err)
 		rc = err_set(err, ERR_NOMEM, "thread for inputs");
 	} else {
 		atomic_fetch_add(&in->refs, 1);
+		in->sent = true;
 		in->next = NULL;
 		*all->last = in;
 		all->last = &in->next;
