@@ -26,6 +26,7 @@ load_models(void **state)
 	enum err_code rc;
 
 	(void)state;
+	json_use_mem();
 	assert_true(fd >= 0);
 	assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
 	close(fd);
@@ -401,6 +402,46 @@ sizes_have_limits(void **state)
 	}
 }
 
+/* Where nothing can be allocated, what is not refused at once has no memory. */
+static void
+too_much_is_not_even_parsed(void **state)
+{
+	static const struct {
+		const char *name, *before, *piece;
+		size_t n;
+		const char *after;
+		enum err_code want;
+	} rows[] = {
+		{ "brackets", "{\"params\":[[]", ",[]", 400000, "]}", ERR_TOO_BIG },
+		{ "data: URIs that are short", "{\"inputs\":[\"\"", ",\"data:\"", 200000, "]}", ERR_TOO_BIG },
+		{ "brackets behind a data: URI", "{\"a\":\"data:\\\"\",\"params\":[[]", ",[]", 400000, "]}", ERR_TOO_BIG },
+		{ "a string that does not end", "{\"prompt\":\"", "\\\\", 600000, "\\", ERR_TOO_BIG },
+		{ "a data: URI", "{\"inputs\":[\"DATA:", "\\/", 600000, "\"]}", ERR_NOMEM },
+		{ "one that does not end", "{\"inputs\":[\"data:", "\\/", 600000, "\\", ERR_NOMEM },
+		{ "small enough", "{\"params\":[[]", ",[]", 300000, "]}", ERR_NOMEM },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < N(rows); i++) {
+		struct buf body = BUF_INIT(2000000);
+		struct request rq;
+		json_t *errors;
+		enum err_code rc;
+
+		buf_puts(&body, rows[i].before);
+		for (size_t n = 0; n < rows[i].n; n++)
+			buf_puts(&body, rows[i].piece);
+		buf_puts(&body, rows[i].after);
+		assert_int_equal(body.err, ERR_OK);
+		json_begin();
+		mem_fail_after(0);
+		rc = parse(buf_str(&body), &rq, &errors, NULL);
+		mem_fail_reset();
+		ASSERT_ROW(rows[i].name, rc == rows[i].want);
+		buf_clear(&body);
+	}
+}
+
 static void
 mistakes_have_a_limit(void **state)
 {
@@ -518,6 +559,7 @@ main(void)
 		cmocka_unit_test(deep_bodies_end),
 		cmocka_unit_test(every_mistake_has_its_pointer),
 		cmocka_unit_test(sizes_have_limits),
+		cmocka_unit_test(too_much_is_not_even_parsed),
 		cmocka_unit_test(mistakes_have_a_limit),
 		cmocka_unit_test(without_a_default_model),
 		cmocka_unit_test(fingerprints),
