@@ -304,10 +304,12 @@ static enum err_code
 keep_stray(struct service *svc, const struct job *job, const struct job_event *ev,
 	const char *prediction_id, const struct apply *how, struct err *err)
 {
+	const char *provider = ev->provider ? ev->provider : job->provider;
 	bool told = ev->obs && ev->obs->handle && ev->obs->prediction_id &&
 		strcmp(ev->obs->prediction_id, prediction_id) == 0;
+	const char *known = strcmp(provider, job->provider) == 0 ? job->handle : NULL;
 	enum err_code rc = strays_add(svc->db, &job->owner, &job->id, prediction_id,
-		told ? ev->obs->handle : job->handle, job->provider, how->road, err);
+		told ? ev->obs->handle : known, provider, how->road, err);
 
 	if (!rc)
 		workers_hint_removal(svc->workers);

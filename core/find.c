@@ -377,7 +377,8 @@ input_of(const struct service *svc, const struct provider *p, const struct job *
 static void
 take_over(struct service *svc, struct job *job, const struct gen_observation *obs, const char *road)
 {
-	const struct job_event found = { .kind = EV_FOUND, .obs = obs };
+	const struct provider *p = provider_by_name(job->provider);	/* its name stays */
+	const struct job_event found = { .kind = EV_FOUND, .provider = p ? p->name : NULL, .obs = obs };
 	const struct apply how = { .road = road };
 
 	step_apply(svc, job, &found, &how);

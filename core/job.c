@@ -160,6 +160,26 @@ is_of_another_attempt(const struct job *job, const struct job_event *ev)
 	return outcome && ev->attempt != job->attempts;
 }
 
+/*
+ * The job has gone on to another provider meanwhile: what the one before says, or a create
+ * that was made for it, does not move it.  What is named there is looked at there.
+ */
+static bool
+is_of_another_provider(const struct job *job, const struct job_event *ev)
+{
+	return ev->provider && job->provider && strcmp(ev->provider, job->provider) != 0;
+}
+
+static struct transition
+left_there(const struct job_event *ev)
+{
+	struct transition t = stays;
+
+	if (ev->obs)
+		t.stray = ev->obs->prediction_id;
+	return t;
+}
+
 static bool
 is_of_another_prediction(const struct job *job, const struct gen_observation *obs)
 {
@@ -356,6 +376,8 @@ next(const struct job *job, const struct job_event *ev)
 {
 	if (ev->kind == EV_SETTLE && job->state != GEN_SETTLED)
 		return settled_by_hand(job, ev);
+	if (is_of_another_provider(job, ev))
+		return left_there(ev);
 	switch (job->state) {
 	case GEN_QUEUED:
 		return next_queued(job, ev);

@@ -33,6 +33,8 @@ const char *job_event_name(enum job_event_kind kind);
 
 struct job_event {
 	enum job_event_kind kind;
+	const char *provider;		/* who was sent to, or has said this; NULL: it is about no
+					 * provider.  Borrowed */
 	const struct gen_observation *obs;	/* borrowed; where the kind says so */
 	enum err_code error;
 	int32_t attempt;		/* of a create's outcome, found out or heard of:

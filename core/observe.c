@@ -8,7 +8,6 @@
 #include "core/apply.h"
 #include "core/verifier.h"
 #include "core/workers.h"
-#include "db/strays.h"
 
 /* It moved nothing: the trail keeps it, once per delivery. */
 static enum err_code
@@ -30,7 +29,8 @@ take_observation(struct service *svc, const struct provider *p, const struct uui
 	enum webhook_verdict *ret, struct err *err)
 {
 	bool is_hint = p->caps & PROVIDER_HINTS || obs->is_hint;
-	const struct job_event ev = { .kind = is_hint ? EV_HEARD : EV_OBSERVED, .obs = obs };
+	const struct job_event ev = { .kind = is_hint ? EV_HEARD : EV_OBSERVED, .provider = p->name,
+		.obs = obs };
 	const struct apply how = { .road = "webhook", .delivery = delivery };
 	struct job job = { .request = NULL };
 	bool moved = false, known = false;
@@ -39,11 +39,9 @@ take_observation(struct service *svc, const struct provider *p, const struct uui
 	rc = jobs_load(svc->db, owner, id, &job, err);
 	if (rc == ERR_NOT_FOUND)	/* or never there */
 		rc = jobs_settled(svc->db, owner, id, &job, err);
-	if (!rc && strcmp(job.provider, p->name) != 0)	/* it has gone on from there: one too many */
-		rc = strays_add(svc->db, owner, id, obs->prediction_id, obs->handle, p->name, "webhook", err);
-	else if (!rc && ev.kind == EV_HEARD)	/* a look for each that somebody sends again is one too many */
+	if (!rc && ev.kind == EV_HEARD)	/* a look for each that somebody sends again is one too many */
 		rc = jobs_knows_delivery(svc->db, owner, id, delivery, &known, err);
-	if (!rc && !known && strcmp(job.provider, p->name) == 0)
+	if (!rc && !known)
 		rc = job_apply(svc, &job, &ev, &how, &moved, err);
 	if (!rc && !moved)
 		rc = note(svc, owner, id, obs, delivery, err);

@@ -143,7 +143,7 @@ static void
 take_or_end(struct service *svc, struct job *job, const struct stray *stray,
 	const struct gen_observation *obs)
 {
-	const struct job_event found = { .kind = EV_FOUND, .obs = obs };
+	const struct job_event found = { .kind = EV_FOUND, .provider = stray->provider, .obs = obs };
 	const struct apply how = { .road = "find" };
 	bool here = strcmp(job->provider, stray->provider) == 0;
 

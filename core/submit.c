@@ -67,7 +67,7 @@ take_outcome(struct service *svc, struct job *job, const struct provider *p,
 	struct submit_reply reply = { .outcome = SUBMIT_UNKNOWN, .obs = GEN_OBSERVATION_INIT };
 	struct gen_observation obs;
 	char own_id[UUID_TEXT_SIZE];
-	struct job_event ev = { .kind = EV_UNKNOWN, .attempt = job->attempts };
+	struct job_event ev = { .kind = EV_UNKNOWN, .provider = p->name, .attempt = job->attempts };
 	struct apply how = { .road = "reply", .message = err->text };
 
 	ev.elsewhere = step_elsewhere(svc, job, &how.at_once);
@@ -206,7 +206,7 @@ limit_create(const struct service *svc, const struct provider *p, const struct j
 static void
 send_create(struct service *svc, struct job *job)
 {
-	const struct job_event begin = { .kind = EV_SEND };
+	struct job_event begin = { .kind = EV_SEND };
 	struct apply how = { .road = "reply" };
 	int64_t lease_us, claimed_us = clock_boot_us();
 	struct buf handle = BUF_INIT(HANDLE_MAX);
@@ -225,7 +225,8 @@ send_create(struct service *svc, struct job *job)
 		: err_set(&err, ERR_CONFIG, "this program has no provider \"%s\"", job->provider);
 	if (rc == ERR_CONFIG || rc == ERR_INPUT_GONE) {
 		struct apply why = { .message = err.text };
-		const struct job_event gone = { .kind = EV_REFUSED, .attempt = job->attempts,
+		const struct job_event gone = { .kind = EV_REFUSED, .provider = p ? p->name : NULL,
+			.attempt = job->attempts,
 			.error = rc == ERR_CONFIG ? ERR_PROVIDER_UNAVAILABLE : rc,
 			.elsewhere = step_elsewhere(svc, job, &why.at_once) };
 
@@ -248,6 +249,7 @@ send_create(struct service *svc, struct job *job)
 	lease_us = (int64_t)how.lease_ms * 1000;
 	rq.not_after_boot_us = claimed_us + lease_us - (int64_t)rq.timeout_ms * 1000;
 	attempts = job->attempts;
+	begin.provider = p->name;
 	PAUSE_POINT("submitting.uncommitted");
 	rc = job_apply(svc, job, &begin, &how, &moved, &err);
 	if (rc) {

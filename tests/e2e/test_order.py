@@ -24,12 +24,13 @@ TWO = {"order": ["fal", "replicate"], "aspect_ratios": {"1:1": [64, 64], "16:9":
 def setup():
     global rig
     # A create may take half of a lease.
-    rig = e2e.Rig(config={"lease": "20s", "default_model": "two"})
+    rig = e2e.Rig(config={"lease": "20s", "uncertain_grace": "500ms", "default_model": "two"})
     # In the file, so that a reload finds another one than the environment's.
     rig.configure(**rig.simulated("fal"), provider=None)
     use("replicate")
     with open(rig.config["models_file"], "w", encoding="utf-8") as f:
         json.dump({"two": TWO, "two-in-a-hurry": {**TWO, "timeout": "5s"},
+                   "turned": {**TWO, "order": ["replicate", "fal"]},
                    "either": {"on": TWO["on"]}}, f)
     rig.start()
 
@@ -101,6 +102,23 @@ def an_unknown_outcome_goes_nowhere_else():
         equal((provider_in_trail(job), rig.predictions(job)), ([], []), "elsewhere")
     finally:
         rig.faults(webhook_lost=0)
+
+
+@test
+def what_comes_to_light_at_the_one_before_is_ended():
+    """Its list was too slow, so the job has gone on when the first prediction is heard of."""
+    rig.set_sim(list_lag_ms=600000, slow_ms=8000)
+    rig.faults(create_drop_after={"count": 1, "match": "not listed"},
+               webhook_late={"count": 1, "delay_ms": 4000, "match": "not listed"})
+    try:
+        job = rig.submit("[slow] not listed", model="turned")
+        equal(rig.succeeds(job)["provider"], "fal", "provider")
+        equal(provider_in_trail(job), ["fal"], "trail")
+        stacks.wait_for(lambda: "stray_canceled" in rig.trail(job), 20, "the end of the first one")
+        equal(rig.sql_value(f"SELECT provider FROM generation_strays WHERE job_id = '{job['id']}'"),
+              "replicate", "the stray's provider")
+    finally:
+        rig.set_sim(list_lag_ms=0)
 
 
 @test

@@ -416,6 +416,34 @@ what_goes_astray(void **state)
 	}
 }
 
+/* A job that has gone on to another provider: nothing that is said at the one before
+ * moves it, nor does a create that was made for that; what is named there is looked at. */
+static void
+what_is_said_at_another_provider(void **state)
+{
+	static const enum job_event_kind kinds[] = { EV_SEND, EV_ACCEPTED, EV_REFUSED, EV_DEFERRED,
+		EV_UNKNOWN, EV_FOUND, EV_OBSERVED, EV_HEARD };
+	static char here[] = "here";
+	struct gen_observation obs;
+
+	(void)state;
+	observe(SUCCEEDS, &obs);
+	for (enum gen_state in = GEN_QUEUED; in <= GEN_SETTLED; in++)
+		for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+			bool tells = kinds[i] == EV_ACCEPTED || kinds[i] >= EV_FOUND;
+			struct job job = job_in(in);
+			const struct job_event ev = { .kind = kinds[i], .provider = "there", .attempt = 1,
+				.obs = tells ? &obs : NULL, .error = ERR_PROVIDER_UNAVAILABLE, .elsewhere = here };
+			struct transition t;
+
+			job.provider = here;
+			t = job_next(&job, &ev);
+			ASSERT_ROW(job_event_name(kinds[i]), !t.moves);
+			ASSERT_ROW(job_event_name(kinds[i]), t.stray == (tells ? ours : NULL));
+		}
+	json_decref(obs.outputs);
+}
+
 /* The hint that was looked at, and no other; and of the create that is meant. */
 static void
 not_there_is_of_what_was_looked_at(void **state)
@@ -592,6 +620,7 @@ main(void)
 		cmocka_unit_test(settled_never_moves),
 		cmocka_unit_test(outcomes_of_another_attempt_do_not_count),
 		cmocka_unit_test(what_goes_astray),
+		cmocka_unit_test(what_is_said_at_another_provider),
 		cmocka_unit_test(not_there_is_of_what_was_looked_at),
 		cmocka_unit_test(another_prediction_says_nothing_of_ours),
 		cmocka_unit_test(a_hint_is_kept_once),
