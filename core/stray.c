@@ -178,6 +178,8 @@ look_at(struct service *svc, struct job *job, struct stray *stray)
 	stray->misses = gone ? stray->misses + 1 : 0;
 	if (gone && stray->misses >= GONE_AFTER)
 		deal_with(svc, stray, "gone");
+	else if (rc == ERR_CONFIG)	/* cannot be asked about, now or later */
+		deal_with(svc, stray, "left");
 	else if (rc || reply.outcome != STATUS_SEEN)
 		come_back(svc, stray, reply.retry_after_ms, rc ? err.text : reply.message);
 	else if (is_jobs_own(svc, stray, &reply.obs))

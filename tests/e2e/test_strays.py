@@ -146,6 +146,16 @@ def one_that_ended_before_we_came():
 
 
 @test
+def one_that_cannot_be_asked_about_is_left():
+    job = rig.submit("at another provider, too")
+    rig.succeeds(job)
+    rig.sql("INSERT INTO generation_strays (owner_id, job_id, prediction_id, provider, road)"
+            f" SELECT owner_id, id, 'late', 'openai', 'reply' FROM generation_jobs WHERE id = '{job['id']}'")
+    wait_verdict("late", "left")
+    stacks.wait_for(lambda: "stray_left" in rig.trail(job), 5, "the trail")
+
+
+@test
 def a_cancel_that_is_not_heard_is_repeated():
     job = running()
     rig.faults(cancel_500=2)
