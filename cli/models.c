@@ -20,6 +20,8 @@ print_providers(const struct model *model)
 {
 	const char *name;
 
+	if (!model_provider(model, 0))
+		printf("  not offered: it has nothing for %s", model->provider);
 	for (size_t i = 0; (name = model_provider(model, i)); i++) {
 		const json_t *price = model_price(model, name);
 

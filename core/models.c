@@ -211,14 +211,12 @@ check_part(const char *where, const char *name, const json_t *part, struct buf *
 
 /* order: what it takes to be sent anywhere. */
 static void
-check_order(const char *where, const json_t *profile, const char *provider, struct buf *mistakes)
+check_order(const char *where, const json_t *profile, struct buf *mistakes)
 {
 	const json_t *order = json_object_get(profile, "order"), *on = json_object_get(profile, "on");
 	json_t *each;
 	size_t i, k;
 
-	if (!order && !json_object_get(on, provider))
-		cfg_mistake(mistakes, where, "\"on\" has nothing for the provider \"%s\"", provider);
 	if (order && json_array_size(order) == 0)
 		cfg_mistake(mistakes, where, "order has to be a list of providers, the first to try first");
 	json_array_foreach((json_t *)(uintptr_t)order, i, each) {
@@ -233,7 +231,7 @@ check_order(const char *where, const json_t *profile, const char *provider, stru
 }
 
 static void
-check_on(const char *where, const json_t *profile, const char *provider, struct buf *mistakes)
+check_on(const char *where, const json_t *profile, struct buf *mistakes)
 {
 	const json_t *on = json_object_get(profile, "on");
 	const char *name;
@@ -243,7 +241,7 @@ check_on(const char *where, const json_t *profile, const char *provider, struct 
 		cfg_mistake(mistakes, where, "\"on\" has to be an object with a member for each provider");
 		return;
 	}
-	check_order(where, profile, provider, mistakes);
+	check_order(where, profile, mistakes);
 	json_object_foreach((json_t *)(uintptr_t)on, name, part)
 		check_part(where, name, part, mistakes);
 }
@@ -314,10 +312,24 @@ check_profile(const char *path, const char *name, const json_t *profile, const c
 	if (value && !parse_timeout(value, &ms))
 		cfg_mistake(mistakes, buf_str(&where), "timeout has to be a duration such as \"90s\" or \"5m\", at most a day");
 	check_limits(buf_str(&where), json_object_get(profile, "limits"), mistakes);
-	check_on(buf_str(&where), profile, provider, mistakes);
+	check_on(buf_str(&where), profile, mistakes);
 	check_aspect_ratios(buf_str(&where), json_object_get(profile, "aspect_ratios"), mistakes);
 	check_defaults(buf_str(&where), &(struct model){ .profile = profile, .provider = provider }, mistakes);
 	buf_clear(&where);
+}
+
+/* Nobody could ask for anything. */
+static bool
+offers_nothing(const struct models *models)
+{
+	struct model model;
+	const char *name;
+	json_t *profile;
+
+	json_object_foreach(models->doc, name, profile)
+		if (models_offer(models, name, &model))
+			return false;
+	return true;
 }
 
 enum err_code
@@ -343,6 +355,10 @@ models_load(const char *path, const char *provider, struct models **ret,
 		cfg_mistake(mistakes, "models_file", "%s has to be an object with a profile for each model", path);
 	json_object_foreach(models->doc, name, profile)
 		check_profile(path, name, profile, provider, mistakes);
+	/* Of a provider that there is not it says nothing new. */
+	if (!mistakes->err && mistakes->len == before && provider_by_name(provider) && offers_nothing(models))
+		cfg_mistake(mistakes, "models_file", "%s has nothing for the provider \"%s\": no \"on\" has it",
+			path, provider);
 	if (mistakes->err || mistakes->len > before) {
 		models_free(&models);
 		return err_set(err, mistakes->err ? mistakes->err : ERR_CONFIG, "%s has mistakes", path);
@@ -383,14 +399,28 @@ models_find(const struct models *models, const char *name, struct model *ret)
 	return true;
 }
 
+bool
+models_offer(const struct models *models, const char *name, struct model *ret)
+{
+	struct model model;
+
+	if (!models_find(models, name, &model) || !model_provider(&model, 0))
+		return false;
+	*ret = model;
+	return true;
+}
+
 void
 models_list(const struct models *models, struct buf *out)
 {
+	struct model model;
 	const char *name;
 	json_t *profile;
 	bool first = true;
 
 	json_object_foreach(models->doc, name, profile) {
+		if (!models_offer(models, name, &model))
+			continue;
 		buf_printf(out, "%s%s", first ? "" : ", ", name);
 		first = false;
 	}
@@ -403,7 +433,9 @@ model_provider(const struct model *model, size_t n)
 
 	if (order)
 		return json_string_value(json_array_get(order, n));
-	return n == 0 ? model->provider : NULL;
+	if (n > 0 || !json_object_get(json_object_get(model->profile, "on"), model->provider))
+		return NULL;
+	return model->provider;
 }
 
 const json_t *

@@ -13,7 +13,8 @@
  *	"aspect_ratios"	the only ones that are taken, and the "$width" and "$height" that
  *			each means: { "16:9": [1344, 768] }
  *	"order"		several providers, the first to be tried first; else new jobs go
- *			to the configuration's
+ *			to the configuration's, and where "on" has nothing for that the
+ *			model is not offered
  *	"on"."x"."price"  { "per": "image" or "second", "amount": 0.003, "currency": "USD" }
  *
  * In a template a string "$name" becomes the request's member of that name,
@@ -32,8 +33,8 @@
 
 struct models;
 
-/* provider: the key of `on` that every profile without an order has to have.  All mistakes are
- * put into `mistakes`, a line each; ERR_CONFIG if there is any. */
+/* provider: where jobs of profiles without an order go.  All mistakes are put into
+ * `mistakes`, a line each; ERR_CONFIG if there is any.  That no model is offered is one. */
 enum err_code models_load(const char *path, const char *provider, struct models **ret,
 	struct buf *mistakes, struct err *err) MUST_CHECK;
 void models_free(struct models **models);
@@ -47,8 +48,11 @@ struct model {
 	uint64_t max_inputs;
 };
 
-/* By name; false: there is none. */
+/* By name, for jobs that are under way; false: there is none. */
 bool models_find(const struct models *models, const char *name, struct model *ret);
+
+/* The same for new jobs; false also: no provider that they could go to. */
+bool models_offer(const struct models *models, const char *name, struct model *ret);
 
 /* The n-th provider to try, from 0; NULL: there are no more.  Borrowed. */
 const char *model_provider(const struct model *model, size_t n);
@@ -67,7 +71,7 @@ bool models_use(const struct models *models, const char *provider);
 /* All profiles, as they were read: a new object; NULL: no memory. */
 json_t *models_describe(const struct models *models);
 
-/* The names, separated by ", ": for messages. */
+/* The names of those that are offered, separated by ", ": for messages. */
 void models_list(const struct models *models, struct buf *out);
 
 /*

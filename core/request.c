@@ -343,7 +343,7 @@ find_model(struct check *c)
 	const json_t *v = json_object_get(c->body, "model");
 	const char *name = v ? json_string_value(v) : c->rules->default_model;
 
-	c->has_model = name && models_find(c->rules->models, name, &c->model);
+	c->has_model = name && models_offer(c->rules->models, name, &c->model);
 	if (!v && !c->has_model)
 		mistake(c, "/model", "is missing, and no default_model is configured");
 }

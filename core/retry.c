@@ -30,7 +30,7 @@ parse_again(struct service *svc, const char *model, const json_t *body, struct i
 	char *text;
 	enum err_code rc;
 
-	if (!models_find(svc->models, model, &found))
+	if (!models_offer(svc->models, model, &found))
 		return err_set(err, ERR_CONFLICT, "Its model \"%s\" is not offered any more.", model);
 	text = json_write(body, JSON_COMPACT);
 	if (!text)

@@ -66,6 +66,10 @@ service_check(const struct service_parts *parts, struct buf *mistakes)
 	rc = models_load(s->models_file, s->provider, &models, mistakes, NULL);
 	if (!rc && s->default_model && !models_find(models, s->default_model, &model))
 		cfg_mistake(mistakes, "default_model", "%s has no model \"%s\"", s->models_file, s->default_model);
+	else if (!rc && s->default_model && provider_by_name(s->provider) &&
+		 !models_offer(models, s->default_model, &model))
+		cfg_mistake(mistakes, "default_model", "%s has nothing of \"%s\" for the provider \"%s\"",
+			s->models_file, s->default_model, s->provider);
 	check_providers(parts, models, mistakes);
 	models_free(&models);
 }

@@ -219,8 +219,8 @@ go_on(struct exchange *x, struct waiting *w)
 		return;
 	}
 	rc = generate_read_key(x, &key, &err);
-	if (!rc && !models_find(x->svc->models, w->model, &w->rq.model))
-		rc = err_set(&err, ERR_CONFIG, "models_file has no model \"%s\" any more", w->model);
+	if (!rc && !models_offer(x->svc->models, w->model, &w->rq.model))
+		rc = err_set(&err, ERR_CONFIG, "the model \"%s\" is not offered any more", w->model);
 	if (rc)
 		answer_failure(x, rc, &err);
 	else if (create(x, &w->rq, key))

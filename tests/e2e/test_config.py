@@ -66,6 +66,7 @@ def one_mistake_is_one_line():
                            ({"public_url": None}, "public_url"),
                            ({"secret_key": None}, "secret_key"),
                            ({"provider": "nobody"}, "provider"),
+                           ({"provider": "sdcpp"}, "models_file"),
                            ({"storage_dir": None}, "storage_dir"),
                            ({"storage_public_url": None}, "storage_public_url"),
                            ({"storage": "supabase", "supabase_key": None}, "supabase_key"),

@@ -31,7 +31,7 @@ def setup():
     with open(rig.config["models_file"], "w", encoding="utf-8") as f:
         json.dump({"two": TWO, "two-in-a-hurry": {**TWO, "timeout": "5s"},
                    "turned": {**TWO, "order": ["replicate", "fal"]},
-                   "either": {"on": TWO["on"]}}, f)
+                   "either": {"on": TWO["on"]}, "elsewhere": {"on": {"fal": FAL}}}, f)
     rig.start()
 
 
@@ -127,6 +127,17 @@ def values_without_a_word_are_refused():
     e2e.check_problem(answer, 400, "invalid_request")
     equal([e["pointer"] for e in answer.json["errors"]], ["/aspect_ratio"], "pointers")
     check("1:1, 16:9" in answer.json["errors"][0]["detail"], f"what is taken is not told: {answer.json}")
+
+
+@test
+def a_model_of_another_provider_is_not_offered():
+    answer = rig.post(model="elsewhere", user="somebody")
+    e2e.check_problem(answer, 400, "invalid_request")
+    equal([(e["pointer"], "elsewhere" in e["detail"]) for e in answer.json["errors"]], [("/model", False)], "errors")
+    text = rig.gengate_command("models").stdout
+    check("not offered: it has nothing for replicate" in text, text)
+    done = rig.gengate_command("models", default_model="elsewhere", check=False)
+    check(done.returncode == 78 and "default_model" in done.stderr, f"as the default: {done}")
 
 
 @test

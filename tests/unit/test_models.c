@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "providers/provider.h"
 #include "tests/unit/unit.h"
 
 #define N(table) (sizeof (table) / sizeof *(table))
@@ -112,7 +113,7 @@ every_mistake_has_its_words(void **state)
 		{ "no on", "{ \"m\": {} }", "\"on\" has to be an object", false },
 		{ "on no object", "{ \"m\": { \"on\": [] } }", "\"on\" has to be an object", false },
 		{ "no provider", "{ \"m\": { \"on\": {} } }",
-		  "\"on\" has nothing for the provider \"replicate\"", false },
+		  " has nothing for the provider \"replicate\": no \"on\" has it", true },
 		{ "no input", "{ \"m\": { \"on\": { \"replicate\": { \"model\": \"a/b\" } } } }",
 		  "on.replicate: input has to be an object", false },
 		{ "provider no object", "{ \"m\": { \"on\": { \"replicate\": \"a/b\" } } }",
@@ -479,11 +480,13 @@ prices(void **state)
 static void
 our_own(void **state)
 {
-	static const struct { const char *name, *model; } rows[] = {
-		{ "flux-schnell", "black-forest-labs/flux-schnell" },
-		{ "sdxl", "stability-ai/sdxl:7762fd07cf82c948538e41f63f77d685e02b063e37e496e96eefd46c929f9bdc" },
-		{ "flux-kontext-pro", "black-forest-labs/flux-kontext-pro" },
-		{ "wan-2.2-t2v-fast", "wan-video/wan-2.2-t2v-fast" },
+	/* members: what was asked for, and the defaults. */
+	static const struct { const char *name, *model; size_t members; } rows[] = {
+		{ "flux-schnell", "black-forest-labs/flux-schnell", 4 },
+		{ "flux-1.1-pro", "black-forest-labs/flux-1.1-pro", 3 },
+		{ "sdxl", "stability-ai/sdxl:7762fd07cf82c948538e41f63f77d685e02b063e37e496e96eefd46c929f9bdc", 2 },
+		{ "flux-kontext-pro", "black-forest-labs/flux-kontext-pro", 2 },
+		{ "wan-2.2-t2v-fast", "wan-video/wan-2.2-t2v-fast", 2 },
 	};
 	const char *srcdir = getenv("srcdir");
 	struct buf mistakes = BUF_INIT(4096), file = BUF_INIT(1000);
@@ -503,7 +506,7 @@ our_own(void **state)
 		ASSERT_ROW(rows[i].name, models_expand(&m, "replicate", request, &on, NULL) == ERR_OK);
 		ASSERT_ROW(rows[i].name, strcmp(json_string_value(json_object_get(on, "model")), rows[i].model) == 0);
 		input = json_object_get(on, "input");
-		ASSERT_ROW(rows[i].name, json_object_size(input) == 2);
+		ASSERT_ROW(rows[i].name, json_object_size(input) == rows[i].members);
 		ASSERT_ROW(rows[i].name, strcmp(json_string_value(json_object_get(input, "prompt")), "a cup") == 0);
 		ASSERT_ROW(rows[i].name, json_integer_value(json_object_get(input, "seed")) == 7);
 		json_decref(on);
@@ -512,6 +515,58 @@ our_own(void **state)
 	models_free(&models);
 	buf_clear(&mistakes);
 	buf_clear(&file);
+}
+
+/* Whatever the provider: what it has nothing for is not offered, and that is no mistake. */
+static void
+our_own_for_each_provider(void **state)
+{
+	const char *srcdir = getenv("srcdir");
+	struct buf mistakes = BUF_INIT(4096), file = BUF_INIT(1000), names = BUF_INIT(1000);
+	struct models *models;
+
+	(void)state;
+	buf_printf(&file, "%s/models.json", srcdir ? srcdir : ".");
+	for (size_t i = 0; i < provider_count(); i++) {
+		if (models_load(buf_str(&file), provider_at(i)->name, &models, &mistakes, NULL))
+			fail_msg("%s", buf_str(&mistakes));
+		models_list(models, &names);
+		ASSERT_ROW(provider_at(i)->name, names.len > 0);
+		models_free(&models);
+		buf_clear(&names);
+	}
+	buf_clear(&mistakes);
+	buf_clear(&file);
+}
+
+static void
+what_is_offered(void **state)
+{
+	static const char text[] = "{ \"here\": { " ON " },\n"
+		"  \"there\": { \"on\": { \"fal\": { \"model\": \"a/b\", \"input\": {} } } },\n"
+		"  \"in order\": { \"order\": [\"fal\"], \"on\": { \"fal\": { \"model\": \"a/b\", \"input\": {} } } } }\n";
+	struct buf mistakes = BUF_INIT(4096), names = BUF_INIT(100);
+	struct models *models;
+	struct model m;
+	json_t *on, *request = json_object();
+
+	(void)state;
+	if (load(text, &models, &mistakes))
+		fail_msg("%s", buf_str(&mistakes));
+	assert_true(models_offer(models, "here", &m) && models_offer(models, "in order", &m));
+	assert_string_equal(m.name, "in order");
+	assert_false(models_offer(models, "there", &m) || models_offer(models, "nowhere", &m));
+	models_list(models, &names);
+	assert_string_equal(buf_str(&names), "here, in order");
+	/* Jobs that went there before go on. */
+	assert_true(models_find(models, "there", &m));
+	assert_null(model_provider(&m, 0));
+	assert_int_equal(models_expand(&m, "fal", request, &on, NULL), ERR_OK);
+	json_decref(on);
+	json_decref(request);
+	models_free(&models);
+	buf_clear(&mistakes);
+	buf_clear(&names);
 }
 
 int
@@ -528,6 +583,8 @@ main(void)
 		cmocka_unit_test(what_a_model_takes),
 		cmocka_unit_test(prices),
 		cmocka_unit_test(our_own),
+		cmocka_unit_test(our_own_for_each_provider),
+		cmocka_unit_test(what_is_offered),
 	};
 
 	return cmocka_run_group_tests_name("models", tests, make_dir, remove_dir);
