@@ -16,6 +16,7 @@ import stack as stacks
 
 PROMPT = "a lighthouse at dusk, oil on canvas"
 PORT = 8080
+REPLICATE = "replicate"
 TIMEOUT = 600
 MAGIC = {"png": (0, b"\x89PNG\r\n\x1a\n"), "jpg": (0, b"\xff\xd8\xff"), "webp": (8, b"WEBP"), "gif": (0, b"GIF8"),
          "avif": (4, b"ftypavif"), "mp4": (4, b"ftyp"), "webm": (0, b"\x1aE\xdf\xa3")}
@@ -53,8 +54,18 @@ def settings():
     return found
 
 
-def make_stack(once):
+def use(stack, provider):
+    """The simulator plays it; asked for is the first model that goes there."""
+    with open(stack.config["models_file"], encoding="utf-8") as f:
+        model = next(name for name, profile in json.load(f).items() if provider in profile["on"])
+    stack.configure(provider=provider, default_model=model, replicate_token=None, replicate_webhook_secret=None,
+                    **stack.simulated(provider))
+
+
+def make_stack(once, provider):
     real = "GENGATE_REPLICATE_TOKEN" in os.environ or "GENGATE_REPLICATE_TOKEN_FILE" in os.environ
+    if real and provider != REPLICATE:
+        raise DemoError(f"{provider} is simulated, and there is Replicate's token: unset GENGATE_REPLICATE_TOKEN")
     config = settings() if real else {}
     supabase = {"supabase_url", "supabase_key"} <= {name.removesuffix("_file") for name in config}
     chosen = os.environ.get("DEMO_PORT")
@@ -67,11 +78,15 @@ def make_stack(once):
     options = {"simulator": not real, "storage": "supabase" if supabase else "local", "auth": "none",
                "config": config}
     try:
-        return real, stacks.Stack(port=port, **options)
+        stack = stacks.Stack(port=port, **options)
     except stacks.PortTaken as e:
         if once and not chosen:
-            return real, stacks.Stack(**options)
-        raise DemoError(f"{e}. Another port: DEMO_PORT={port + 1} ./demo{' --once' if once else ''}") from None
+            stack = stacks.Stack(**options)
+        else:
+            raise DemoError(f"{e}. Another port: DEMO_PORT={port + 1} ./demo{' --once' if once else ''}") from None
+    if provider != REPLICATE:
+        use(stack, provider)
+    return real, stack
 
 
 def parse(text):
@@ -164,14 +179,16 @@ def serve(stack):
 def main():
     parser = argparse.ArgumentParser(prog="demo", description="A generation, from the request to the picture.")
     parser.add_argument("--once", action="store_true", help="end after the picture")
-    once = parser.parse_args().once
+    parser.add_argument("--provider", default=REPLICATE, help="whom the simulator plays")
+    args = parser.parse_args()
+    once = args.once
     signal.signal(signal.SIGINT, signal.default_int_handler)
     done = False
     try:
-        real, stack = make_stack(once)
+        real, stack = make_stack(once, args.provider)
         with stack:
             say("gengate with a PostgreSQL of its own, nginx and "
-                + ("the real provider" if real else "a simulator in the provider's place") + ".\n")
+                + ("the real provider" if real else f"a simulator in the place of {args.provider}") + ".\n")
             fetch(stack, generate(stack))
             done = True
             if not once:
