@@ -34,6 +34,7 @@ AGREES = {
     "canceled": {"canceled", "aborted", None},
     "failed provider_failed": {"failed"},
     "failed timeout": {"canceled", "aborted", None},
+    "failed outcome_unknown": {"succeeded", None},
     "failed provider_rejected": {None},
     "failed provider_unavailable": {None},
     "failed no_output": {"succeeded"},

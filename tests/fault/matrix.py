@@ -97,17 +97,21 @@ class Worker(threading.Thread):
 
 
 class Todo:
-    """Rows, those that may take long first, those of the same stack together."""
+    """Rows, those that may take long first, those of the same stack together, and on one
+    stack of a kind as long as there are other kinds to begin with."""
 
     def __init__(self, rows):
         self.rows = sorted(rows, key=lambda row: -row.timeout)
+        self.begun = set()
         self.lock = threading.Lock()
 
     def take(self, kind):
         with self.lock:
             if not self.rows:
                 return None
-            fit = next((row for row in self.rows if row.stack == kind), self.rows[0])
+            fit = (next((row for row in self.rows if row.stack == kind), None)
+                   or next((row for row in self.rows if row.stack not in self.begun), self.rows[0]))
+            self.begun.add(fit.stack)
             self.rows.remove(fit)
             return fit
 

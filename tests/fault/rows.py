@@ -8,6 +8,7 @@ import time
 import alloc_rows
 from clusters import OnSmallDisk, WithStandby
 from fault import LEASE_S, Rig, Row, stacks
+from providers import OTHERS, OnProvider
 
 ROWS = [*alloc_rows.ROWS]
 
@@ -22,6 +23,7 @@ STACKS = {
     "a small disk": OnSmallDisk,
     "clocks ten minutes ahead": lambda: Rig(wrong_clock_s=600),
     "clocks ten minutes behind": lambda: Rig(wrong_clock_s=-600),
+    **{other.name: lambda other=other: OnProvider(other) for other in OTHERS},
     **alloc_rows.STACKS,
 }
 
@@ -401,6 +403,45 @@ row("outputs in a slow drip", faults={"delivery_drip": {"count": 4, "delay_ms": 
 row("outputs over the ceiling", prompt="[huge]", end="failed outputs_lost")
 row("outputs redirected inside", faults={"delivery_redirect": -1}, end="failed outputs_lost")
 row("outputs: HTML named .png", prompt="[html]", end="failed output_type")
+
+
+# -- The other providers: what depends on what their APIs can tell
+
+UNKNOWN = "failed outcome_unknown"
+
+
+def told_apart(other):
+    """What nobody can look for is sent once; what is told of later did not end unknown."""
+    def look(run):
+        for job in run.jobs:
+            creates = run.rig.trail({"id": job.id}).count("submitting")
+            if creates != 1 and other.tells != "id":
+                run.why.append(f"job {job.number} was sent {creates} times, though nobody knew what became of the first")
+            if other.tells and job.predictions and job.end["status"] != "succeeded":
+                run.why.append(f"job {job.number} ended unknown, though {other.name} told what became of it")
+    return look
+
+
+def rows_on(other):
+    def on(fault, **what):
+        row(f"{other.name}: {fault}", stack=other.name, look=told_apart(other), **what)
+
+    # Which creates were under way, and how far, is not known; only by its id one is looked for.
+    by_luck = {} if other.tells == "id" else {"members": {"model": "brisk"}, "end": f"succeeded|{UNKNOWN}"}
+    on("killed after the call's first byte", before=arm("submit.first_byte", "KILL"), during=killed, **by_luck)
+    # What nothing is known of ends when its time is over.
+    lost = {} if other.tells else {"members": {"model": "hasty"}, "end": UNKNOWN}
+    on("500 after creating", faults={"create_500_after": 4}, **lost)
+    # The first webhooks come when the call has been given up.
+    late = {"webhook_late": {"count": -1, "delay_ms": 2500}} if other.has_webhooks else {}
+    on("hang after creating", faults={"create_late": {"count": 4, "delay_ms": 7000}, **late}, **lost)
+    if other.has_webhooks:
+        on("webhooks lost", faults=NO_WEBHOOKS)
+    on("storage down", before=lambda run: run.rig.storage.refuse(), during=until(4, lambda rig: rig.storage.accept()))
+
+
+for each in OTHERS:
+    rows_on(each)
 
 
 # -- At once
