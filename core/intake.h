@@ -80,7 +80,7 @@ enum err_code intake_result(const struct intake *in, size_t *ret_index, struct e
 const struct uuid *intake_job(const struct intake *in);
 const struct uuid *intake_owner(const struct intake *in);
 
-/* It was made: what is stored is the job's now. */
+/* It was made, or may be yet: what is stored is the job's now.  The sweep looks, too. */
 void intake_made(struct intake *in);
 
 #endif

@@ -147,7 +147,8 @@ answer_other(struct exchange *x, enum create_outcome outcome)
 	}
 }
 
-/* Was it made? */
+/* Was it made?  true also where the database did not say: what is asked of one that is
+ * stuck may come true later, and its inputs are the sweep's to judge. */
 static bool
 create(struct exchange *x, const struct request *rq, const char *key)
 {
@@ -159,7 +160,7 @@ create(struct exchange *x, const struct request *rq, const char *key)
 	x->has_job = !rc;
 	if (rc) {
 		answer_not_now(x, rc, wait_ms, &err);
-		return false;
+		return rc == ERR_UNAVAILABLE;
 	}
 	x->job = created.job;
 	if (created.outcome == CREATE_CREATED)

@@ -451,6 +451,31 @@ def killed_between_storing_and_the_job():
 
 
 @test
+def a_database_that_makes_the_job_later():
+    """A create that was given up is carried out when its lock is free: its inputs are there."""
+    user = new_user()
+    rig.configure(db_timeout="1s")
+    rig.gengate.restart()
+    rig.wait_ready()
+    psql = subprocess.Popen([rig.psql, "-X", "-q", "-h", rig.pg_dir, "-U", "gengate", "-d", "gengate"],
+                            stdin=subprocess.PIPE, text=True, env=rig.environment())
+    try:
+        psql.stdin.write("BEGIN; LOCK TABLE generation_jobs IN EXCLUSIVE MODE;\n")
+        psql.stdin.flush()
+        stacks.wait_for(lambda: rig.sql("SELECT 1 FROM pg_locks WHERE relation = 'generation_jobs'::regclass"
+                                        " AND mode = 'ExclusiveLock' AND granted"), 10, "the lock")
+        check_problem(post_form(field("prompt", "later"), file(png(60)), user=user), 503, "database_unavailable")
+    finally:
+        psql.communicate("ROLLBACK;\n")
+        rig.configure(db_timeout=None)
+        rig.gengate.restart()
+        rig.wait_ready()
+    stacks.wait_for(lambda: rig.sql_value("SELECT status FROM generation_jobs"
+                                          f" WHERE owner_id = '{owner(user)}'") == "succeeded", 20, "the job's end")
+    equal(len(stored(owner(user))), 1, "its inputs")
+
+
+@test
 def inputs_go_with_their_last_job():
     user = new_user()
     first = taken(post_form(field("prompt", "[fail] first"), file(png(70)), user=user), user)
