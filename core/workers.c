@@ -183,14 +183,24 @@ workers_hand_over(struct workers *w, struct job *job)
 	return taken;
 }
 
+static void
+raise_to(atomic_int_least64_t *time_us, int_least64_t to_us)
+{
+	int_least64_t now_us = atomic_load(time_us);
+
+	while (to_us > now_us && !atomic_compare_exchange_weak(time_us, &now_us, to_us))
+		;
+}
+
+/* In that order: a stop that begins meanwhile sets its end and then looks for us, so it
+ * sees us or we see it.  Without a stop its end is never, and stays so. */
 void
 workers_expect(struct workers *w, uint64_t ms)
 {
 	int_least64_t end_us = clock_mono_us() + (int64_t)(ms + EXPECT_MARGIN_MS) * 1000;
-	int_least64_t last_us = atomic_load(&w->lasting_us);
 
-	while (end_us > last_us && !atomic_compare_exchange_weak(&w->lasting_us, &last_us, end_us))
-		;
+	raise_to(&w->lasting_us, end_us);
+	raise_to(&w->until_us, end_us);
 }
 
 static bool
@@ -828,13 +838,12 @@ void
 workers_wind_down(struct service *svc, uint64_t grace_ms)
 {
 	struct workers *w = svc->workers;
-	int64_t until_us = clock_mono_us() + (int64_t)grace_ms * 1000;
 
 	if (!w || atomic_exchange(&w->stopping, true))
 		return;
-	if (any_lasts(w) && atomic_load(&w->lasting_us) > until_us)
-		until_us = atomic_load(&w->lasting_us);
-	atomic_store(&w->until_us, until_us);
+	atomic_store(&w->until_us, clock_mono_us() + (int64_t)grace_ms * 1000);
+	if (any_lasts(w))
+		raise_to(&w->until_us, atomic_load(&w->lasting_us));
 	wake_scheduler(w);
 	workers_hint_removal(w);
 	for (size_t i = 0; i < w->started; i++) {
