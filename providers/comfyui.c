@@ -298,16 +298,10 @@ static enum err_code
 read_look(const struct comfyui *c, const struct http_response *rs, const json_t *doc,
 	struct status_reply *reply)
 {
-	enum err_code rc;
-
 	reply->outcome = STATUS_SEEN;
 	if (is_good(rs) && reply_string(doc, "status"))
 		return read_job(c, doc, &reply->obs);
-	rc = reply_to_look(rs, doc, reply);
-	/* Who has no such call has not said that there is no such job. */
-	if (reply->outcome == STATUS_GONE && !doc)
-		reply->outcome = STATUS_LATER;
-	return rc;
+	return reply_to_look(rs, doc, reply);
 }
 
 static enum err_code

@@ -240,7 +240,8 @@ reply_to_create(const struct http_response *rs, const json_t *body, struct submi
 enum err_code
 reply_to_look(const struct http_response *rs, const json_t *body, struct status_reply *ret)
 {
-	bool gone = rs->status == 404 || rs->status == 410;
+	/* A proxy that has lost its way to the API says so in HTML, or in plain text. */
+	bool gone = body && (rs->status == 404 || rs->status == 410);
 
 	ret->outcome = gone ? STATUS_GONE : STATUS_LATER;
 	if (rs->status == 429)

@@ -45,7 +45,8 @@ struct submit_reply;
 enum err_code reply_to_create(const struct http_response *rs, const json_t *body,
 	struct submit_reply *ret) MUST_CHECK;
 
-/* The same of a status call or a cancel: 404 and 410 gone, all else later. */
+/* The same of a status call or a cancel: 404 and 410 with a JSON object gone, all else
+ * later. */
 struct status_reply;
 enum err_code reply_to_look(const struct http_response *rs, const json_t *body,
 	struct status_reply *ret) MUST_CHECK;
