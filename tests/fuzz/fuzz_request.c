@@ -25,6 +25,8 @@ static const struct uuid owner = { { 1 } };
 static const char *const templates[] = {
 	"{\"model\":\"owner/name\"," TEMPLATE(PICTURES) "}", "{" TEMPLATE(PICTURES) "}",
 	"{\"model\":\"owner/name\"," TEMPLATE("") "}", "{" TEMPLATE("") "}",
+	"{\"workflow\":{\"1\":{\"class_type\":\"KSampler\",\"inputs\":{\"text\":\"$prompt\",\"width\":\"$width\","
+	"\"seed\":\"$seed\",\"more\":\"$params\"}}}}",
 };
 
 /* The first that the provider finds no mistake in. */
@@ -75,7 +77,7 @@ is_sent_by(const struct provider *p, const void *s, const struct request *rq)
 	enum err_code rc;
 
 	MUST(models_expand(&rq->model, p->name, rq->body, &on, NULL) == ERR_OK);
-	MUST(json_is_object(json_object_get(on, "input")));
+	MUST(json_is_object(on));
 	spec.on = on;
 	rc = p->submit.request(s, &spec, &sent, NULL);
 	MUST(rc == ERR_OK || rc == ERR_CONFIG);	/* the profile is not made for each of them */
