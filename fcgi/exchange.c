@@ -491,13 +491,22 @@ answer_text(struct exchange *x, const char *type)
 		answer_bare(x);
 }
 
+/* By X-Accel-Redirect; other servers would pass that on. */
+static bool
+server_takes_files(const struct exchange *x)
+{
+	const char *software = exchange_param(x, "SERVER_SOFTWARE");
+
+	return x->io->serves_files && software && strncmp(software, "nginx", 5) == 0;
+}
+
 void
 answer_file(struct exchange *x, const char *path, int fd, const char *type)
 {
 	struct stat st;
 
 	answer_header(x, "Content-Type", type);
-	if (x->io->serves_files) {
+	if (server_takes_files(x)) {
 		close(fd);
 		answer_header(x, "X-Accel-Redirect", path);
 		answer_empty(x, 200);

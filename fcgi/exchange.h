@@ -36,7 +36,7 @@ struct transport {
 	/* The web server takes a Location without a status of its own, or with
 	 * 200, for a redirect, and drops the answer (RFC 3875 section 6.2). */
 	bool location_redirects;
-	/* It serves a file that X-Accel-Redirect names. */
+	/* nginx behind it serves a file that X-Accel-Redirect names. */
 	bool serves_files;
 };
 

@@ -7,6 +7,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import e2e
+import fcgi
 from e2e import check, equal, stacks, test
 
 WEEK = 7 * 86400
@@ -180,6 +181,12 @@ def a_folder_has_links():
         first = local.succeeds(job)["assets"][0]
         check(first["url"].startswith(local.url + "/signed/outputs/"), first["url"])
         e2e.check_asset(local, first)
+        # Who is no nginx gets the bytes.
+        path, _, query = first["url"].removeprefix(local.url).partition("?")
+        answer = fcgi.ask(local.gengate_sockets[0], {
+            "REQUEST_METHOD": "GET", "PATH_INFO": path, "QUERY_STRING": query, "SERVER_PROTOCOL": "HTTP/1.1",
+            "SERVER_SOFTWARE": "Apache"})
+        check(b"X-Accel" not in answer and b"\x89PNG" in answer, f"what Apache was answered: {answer[:300]}")
         time.sleep(3.1)
         e2e.check_problem(local.http("GET", first["url"]), 403, "forbidden")
         again = local.http("GET", f"/status/{job['id']}", user="somebody").json["assets"][0]
