@@ -25,8 +25,7 @@ static const struct uuid owner = { { 1 } };
 static const char *const templates[] = {
 	"{\"model\":\"owner/name\"," TEMPLATE(PICTURES) "}", "{" TEMPLATE(PICTURES) "}",
 	"{\"model\":\"owner/name\"," TEMPLATE("") "}", "{" TEMPLATE("") "}",
-	"{\"workflow\":{\"1\":{\"class_type\":\"KSampler\",\"inputs\":{\"text\":\"$prompt\",\"width\":\"$width\","
-	"\"seed\":\"$seed\",\"more\":\"$params\"}}}}",
+	"{\"workflow\":{\"1\":{\"class_type\":\"KSampler\",\"inputs\":{\"text\":\"$prompt\",\"seed\":\"$seed\",\"p\":\"$params\"}}}}",
 };
 
 /* The first that the provider finds no mistake in. */
