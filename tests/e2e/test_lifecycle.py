@@ -142,7 +142,7 @@ def other_settings_are_in_use_at_once():
 
 @test
 def mistakes_change_nothing():
-    write_models(broken={"on": {}})
+    write_models(broken={"on": {}, "timeout": "never"})
     write(slots_per_user="many", log_level="loud")
     mistakes = reload("config.rejected")["mistakes"]
     for name in ("slots_per_user", "log_level", "broken"):
