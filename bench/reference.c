@@ -135,7 +135,7 @@ webhook(struct thread *t, FCGX_Request *rq)
 		owner, job, row_text(res, 0, "version"), "running", "10000", NULL, NULL, "0",
 		"processing", "observed", FCGX_GetParam("HTTP_WEBHOOK_ID", rq->envp),
 		"{\"road\":\"webhook\",\"prediction\":\"q2w3e4r5t6y7u8i9\",\"provider_status\":\"processing\"}",
-		NULL, NULL, NULL, number, "0", "0", NULL,
+		NULL, NULL, NULL, number, "0", "0", NULL, NULL, NULL, NULL, NULL,
 	};
 	snprintf(number, sizeof number, "%lld", (long long)++t->moves * THREADS + t->n);
 	ret = did(ask(t, SQL_job_move, move, sizeof move / sizeof *move), 200);
