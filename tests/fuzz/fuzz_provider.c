@@ -239,7 +239,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	fuzz_begin();
 	input_response(&in, &rs);
 	split(line, words, 5);
-	query = (struct look_query){ .prediction_id = words[2] && *words[2] ? words[2] : "p1", .handle = words[3], .follow = words[4] };
+	query = (struct look_query){ .prediction_id = words[2], .handle = words[3], .follow = words[4] };
+	/* Core asks about no other. */
+	if (!words[2] || !*words[2] || strlen(words[2]) > PREDICTION_ID_MAX)
+		query.prediction_id = "p1";
 	for (size_t i = 0; words[0] && words[1] && i < provider_count(); i++)
 		if (strcmp(provider_at(i)->name, words[0]) == 0)
 			try_call(provider_at(i), fuzz_provider_settings(i), words[1], &query, &rs);
