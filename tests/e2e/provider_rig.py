@@ -1,11 +1,41 @@
 """A rig for jobs of one of the simulator's other providers, and what is asked of each of them."""
 
+import hashlib
 import os
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import e2e
 from e2e import check, equal, stacks
+
+
+def roads(rig, job):
+    """By which ones the provider's news of it came."""
+    return [row[0] for row in rig.sql(
+        f"SELECT detail->>'road' FROM generation_events WHERE job_id = '{job['id']}' AND event IN"
+        " ('observed', 'heard', 'found') ORDER BY id")]
+
+
+def is_kept(rig, job, asset, index=0):
+    """The bytes that the simulator drew."""
+    kept = e2e.check_asset(rig, asset, index)
+    drawn = rig.http("GET", f"/sim/outputs/{rig.one_prediction(job)['id']}/{index}")
+    equal(hashlib.sha256(kept).hexdigest(), hashlib.sha256(drawn.body).hexdigest(), "bytes")
+
+
+class SlowPolls:
+    """Polls that come too late to end a job, unless something makes one due."""
+
+    def __init__(self, rig, restart=None):
+        self.rig, self.restart = rig, restart or rig.gengate.restart
+
+    def __enter__(self):
+        self.rig.configure(poll_interval="60s")
+        self.restart()
+
+    def __exit__(self, *what):
+        self.rig.configure(poll_interval="100ms")
+        self.restart()
 
 
 class ProviderRig(e2e.Rig):

@@ -9,6 +9,7 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import e2e
 from e2e import check, equal, stacks, test
+from provider_rig import SlowPolls, is_kept, roads
 
 e2e.MODELS.clear()
 e2e.MODELS["painter"] = {"on": {"bfl": {"model": "flux-pro-1.1", "input": {
@@ -27,37 +28,13 @@ def setup():
     rig.start()
 
 
-def roads(job):
-    return [row[0] for row in rig.sql(
-        f"SELECT detail->>'road' FROM generation_events WHERE job_id = '{job['id']}' AND event IN"
-        " ('observed', 'heard', 'found') ORDER BY id")]
-
-
-class Slow:
-    """Polls that come too late to end a job, unless something makes one due."""
-
-    def __enter__(self):
-        rig.configure(poll_interval="60s")
-        rig.gengate.restart()
-
-    def __exit__(self, *what):
-        rig.configure(poll_interval="100ms")
-        rig.gengate.restart()
-
-
-def is_kept(job, asset):
-    kept = e2e.check_asset(rig, asset)
-    drawn = rig.http("GET", f"/sim/outputs/{rig.one_prediction(job)['id']}/0")
-    equal(hashlib.sha256(kept).hexdigest(), hashlib.sha256(drawn.body).hexdigest(), "bytes")
-
-
 @test
 def a_webhook_makes_a_poll_due():
-    with Slow():
+    with SlowPolls(rig):
         job = rig.submit("by webhook", width=320, height=256)
         end = rig.succeeds(job)
-        equal(roads(job), ["webhook", "poll"], "roads")
-        is_kept(job, end["assets"][0])
+        equal(roads(rig, job), ["webhook", "poll"], "roads")
+        is_kept(rig, job, end["assets"][0])
         equal((end["assets"][0]["width"], end["assets"][0]["height"]), (320, 256), "size")
 
 
@@ -67,8 +44,8 @@ def without_webhooks_jobs_are_polled():
     try:
         job = rig.submit("by polls")
         end = rig.succeeds(job)
-        equal(set(roads(job)), {"poll"}, "roads")
-        is_kept(job, end["assets"][0])
+        equal(set(roads(rig, job)), {"poll"}, "roads")
+        is_kept(rig, job, end["assets"][0])
     finally:
         rig.faults(webhook_lost=0)
 
@@ -109,7 +86,7 @@ def polling_urls_that_are_missing_or_others():
     for fault in ("create_bare", "links_foreign"):
         rig.faults(**{fault: 1})
         job = rig.submit(fault)
-        is_kept(job, rig.succeeds(job)["assets"][0])
+        is_kept(rig, job, rig.succeeds(job)["assets"][0])
         equal(rig.taken(fault), 1, fault)
 
 
@@ -118,7 +95,7 @@ def an_answer_that_is_lost_is_made_up_for_by_a_webhook():
     before = rig.counters()["created_by_wire"]["bfl"]
     rig.faults(create_drop_after={"count": 1, "match": "lost on its way"})
     job = rig.submit("lost on its way")
-    is_kept(job, rig.succeeds(job)["assets"][0])
+    is_kept(rig, job, rig.succeeds(job)["assets"][0])
     equal(rig.counters()["created_by_wire"]["bfl"] - before, 1, "predictions")
 
 
@@ -142,7 +119,7 @@ def forged_webhooks_are_refused():
     rig.faults(webhook_bad_signature={"count": -1, "match": "/webhooks/"})
     job = rig.submit("forged")
     rig.succeeds(job)
-    equal(set(roads(job)), {"poll"}, "roads")
+    equal(set(roads(rig, job)), {"poll"}, "roads")
     stacks.wait_for(lambda: rig.counters()["webhooks_by_status"].get("401", 0) > before, 10, "a 401")
     rig.faults(webhook_bad_signature=0)
 
@@ -155,7 +132,7 @@ def signed(body, secret=SECRET):
 @test
 def what_is_sent_again_makes_no_look_due():
     """Whoever sees one may send it again, and as often as they like."""
-    with Slow():
+    with SlowPolls(rig):
         rig.set_sim(starting_ms=60000)
         try:
             job = rig.submit("sent again")

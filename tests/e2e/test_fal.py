@@ -11,6 +11,7 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import e2e
 from e2e import check, equal, stacks, test
+from provider_rig import SlowPolls, is_kept, roads
 
 # An endpoint below its app: only the submit goes there.
 e2e.MODELS.clear()
@@ -44,40 +45,15 @@ def restart():
     wait_for_keys(before)
 
 
-def roads(job):
-    return [row[0] for row in rig.sql(
-        f"SELECT detail->>'road' FROM generation_events WHERE job_id = '{job['id']}' AND event IN"
-        " ('observed', 'found') ORDER BY id")]
-
-
-class Slow:
-    """Polls that come too late to end a job."""
-
-    def __enter__(self):
-        rig.configure(poll_interval="60s")
-        restart()
-
-    def __exit__(self, *what):
-        rig.configure(poll_interval="100ms")
-        restart()
-
-
-def is_kept(job, asset, index=0):
-    """The bytes that the simulator drew."""
-    kept = e2e.check_asset(rig, asset, index)
-    drawn = rig.http("GET", f"/sim/outputs/{rig.one_prediction(job)['id']}/{index}")
-    equal(hashlib.sha256(kept).hexdigest(), hashlib.sha256(drawn.body).hexdigest(), "bytes")
-
-
 @test
 def a_webhook_ends_a_job():
-    with Slow():
+    with SlowPolls(rig, restart):
         job = rig.submit("by webhook", count=2, width=320, height=240)
         end = rig.succeeds(job)
-        equal(set(roads(job)), {"webhook"}, "roads")
+        equal(set(roads(rig, job)), {"webhook"}, "roads")
         equal((end["provider"], len(end["assets"])), ("fal", 2), "provider and assets")
-        is_kept(job, end["assets"][0])
-        is_kept(job, end["assets"][1], 1)
+        is_kept(rig, job, end["assets"][0])
+        is_kept(rig, job, end["assets"][1], 1)
         equal((end["assets"][0]["width"], end["assets"][0]["height"]), (320, 240), "size")
 
 
@@ -87,8 +63,8 @@ def without_webhooks_jobs_are_polled():
     try:
         job = rig.submit("by polls")
         end = rig.succeeds(job)
-        check("webhook" not in roads(job), f"roads: {roads(job)}")
-        is_kept(job, end["assets"][0])
+        check("webhook" not in roads(rig, job), f"roads: {roads(rig, job)}")
+        is_kept(rig, job, end["assets"][0])
     finally:
         rig.faults(webhook_lost=0)
 
@@ -117,13 +93,13 @@ def failures_by_either_road():
 
 @test
 def a_webhook_without_a_payload_makes_a_look_due():
-    with Slow():
+    with SlowPolls(rig, restart):
         rig.faults(webhook_no_payload=1)
         job = rig.submit("no payload")
         end = rig.succeeds(job)
         equal(rig.taken("webhook_no_payload"), 1, "webhooks without a payload")
-        equal(set(roads(job)), {"poll"}, "roads")
-        is_kept(job, end["assets"][0])
+        equal(roads(rig, job)[:2], ["webhook", "poll"], "roads")
+        is_kept(rig, job, end["assets"][0])
 
 
 @test
@@ -133,7 +109,7 @@ def an_answer_that_is_lost_is_made_up_for_by_a_webhook():
     rig.faults(create_drop_after={"count": 1, "match": "lost on its way"})
     job = rig.submit("lost on its way")
     end = rig.succeeds(job)
-    is_kept(job, end["assets"][0])
+    is_kept(rig, job, end["assets"][0])
     equal(rig.counters()["created_by_wire"]["fal"] - before, 1, "predictions")
 
 
@@ -142,7 +118,7 @@ def answers_with_less_or_with_others_links():
     for fault in ("create_bare", "links_foreign"):
         rig.faults(**{fault: 1, "webhook_lost": {"count": -1, "match": "/webhooks/"}})
         job = rig.submit(fault)
-        is_kept(job, rig.succeeds(job)["assets"][0])
+        is_kept(rig, job, rig.succeeds(job)["assets"][0])
         equal(rig.taken(fault), 1, fault)
         rig.faults(webhook_lost=0)
 
@@ -193,7 +169,7 @@ def forged_and_stale_webhooks_are_refused():
         rig.faults(**{fault: {"count": -1, "match": "/webhooks/"}})
         job = rig.submit(fault)
         rig.succeeds(job)
-        check("webhook" not in roads(job), f"roads: {roads(job)}")
+        check("webhook" not in roads(rig, job), f"roads: {roads(rig, job)}")
         stacks.wait_for(lambda: rig.counters()["webhooks_by_status"].get("401", 0) > before, 10, "a 401")
         rig.faults(**{fault: 0})
 
