@@ -11,6 +11,7 @@
 #include "core/sign.h"
 #include "db/look.h"
 #include "db/pauses.h"
+#include "providers/adapter.h"
 
 #define PROBE_TIMEOUT_MS 20000
 /* The primary key that is the rule "so many jobs in flight per user". */
@@ -355,7 +356,7 @@ try_provider(struct trial *t)
 		say(t, "provider", CHECK_NOTE, NULL, "%s has no call to try its key with", t->p->title);
 		return;
 	}
-	rc = t->p->probe.request(t->provider_settings, &rq, &err);
+	rc = adapter_probe_request(t->p, t->provider_settings, &rq, &err);
 	if (!rc)
 		rc = http_perform(t->svc->http, &rq, &rs, &err);
 	if (rc) {
@@ -364,7 +365,7 @@ try_provider(struct trial *t)
 		say(t, "clock", CHECK_SKIPPED, NULL, "the provider does not answer");
 		goto out;
 	}
-	rc = t->p->probe.reply(t->provider_settings, &rs, &err);
+	rc = adapter_probe_reply(t->p, &rs, &err);
 	if (rc == ERR_PROVIDER_UNAVAILABLE)
 		say(t, "provider", CHECK_WRONG, "see that the token is right, is not revoked, and has credit",
 			"%s does not take our token: %s", t->p->title, err.text);
@@ -387,7 +388,7 @@ send_webhook(struct trial *t, size_t bytes, struct http_response *rs, struct err
 	struct buf url = BUF_INIT(4096);
 	enum err_code rc;
 
-	rc = t->p->webhook_probe(t->provider_settings, clock_wall_us() / 1000000, bytes, &rq, err);
+	rc = adapter_webhook_probe(t->p, t->provider_settings, clock_wall_us() / 1000000, bytes, &rq, err);
 	if (!rc)
 		rc = service_probe_url(t->svc, t->p, &url, err);
 	if (!rc)
@@ -490,7 +491,7 @@ try_way_back(struct trial *t)
 {
 	static const char polled[] = "webhooks cannot be tried";
 
-	if (t->p->caps & PROVIDER_WEBHOOK && !t->p->webhook_probe) {
+	if (t->p->caps & PROVIDER_WEBHOOK && !t->p->webhook_sign) {
 		say(t, "public_url", CHECK_NOTE, NULL, "%s's webhooks cannot be tried: nobody else can sign them",
 			t->p->title);
 		say(t, "body_limit", CHECK_SKIPPED, NULL, polled);
@@ -502,7 +503,7 @@ try_way_back(struct trial *t)
 			"%s is not https (or loopback at one end only): %s sends no webhooks there, jobs are polled",
 			t->svc->settings->public_url, t->p->title);
 		say(t, "body_limit", CHECK_SKIPPED, NULL, polled);
-	} else if (!t->p->webhook_ready(t->provider_settings)) {
+	} else if (!adapter_has_secret(t->provider_settings)) {
 		say(t, "public_url", CHECK_NOTE, "set the provider's webhook secret",
 			"without a webhook secret jobs are polled");
 		say(t, "body_limit", CHECK_SKIPPED, NULL, polled);

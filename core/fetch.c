@@ -10,6 +10,7 @@
 #include "base/temp_file.h"
 #include "base/url.h"
 #include "core/step.h"
+#include "providers/adapter.h"
 
 #define REDIRECTS_MAX 3
 #define FETCH_IDLE_MS 60000
@@ -73,7 +74,7 @@ static enum err_code
 is_api(const struct source *from, const struct url *url, bool *ret)
 {
 	struct url api = { .scheme = NULL };
-	enum err_code rc = url_parse(from->p->api_url(from->settings), &api);
+	enum err_code rc = url_parse(adapter_url(from->settings), &api);
 
 	*ret = !rc && strcmp(api.scheme, url->scheme) == 0 && strcasecmp(api.host, url->host) == 0 &&
 		api.port == url->port;
@@ -153,7 +154,7 @@ ask(struct service *svc, const struct source *from, const char *url, bool named,
 	if (!rc)
 		rc = http_request_set_url(&rq, url);
 	if (!rc && with_auth)
-		rc = from->p->authorize(from->settings, &rq);
+		rc = adapter_authorize(from->p, from->settings, &rq);
 	if (!rc)
 		rc = step_perform(svc, from->p, "output", &rq, rs, err);
 	http_request_clear(&rq);
@@ -208,7 +209,7 @@ get(struct service *svc, const struct source *from, const char *url, int fd,
 	if (!rc)
 		rc = ask(svc, from, url, named, false, fd, &rs, err);
 	/* The credentials never leave for another host. */
-	if (!rc && wants_auth(rs.status) && api && from->p->authorize)
+	if (!rc && wants_auth(rs.status) && api && from->p->key_header)
 		rc = ask(svc, from, url, named, true, fd, &rs, err);
 	if (!rc)
 		rc = judge(&rs, url, ret_bytes, ret_next, err);

@@ -14,6 +14,7 @@
 #include "core/step.h"
 #include "core/workers.h"
 #include "db/strays.h"
+#include "providers/adapter.h"
 
 #define MINUTE_US INT64_C(60000000)
 
@@ -275,12 +276,12 @@ ask_for_page(struct search *s, const struct find_query *query, struct find_reply
 {
 	struct http_request rq = HTTP_REQUEST_INIT;
 	struct http_response rs = HTTP_RESPONSE_INIT;
-	enum err_code rc = s->p->find.request(s->settings, query, &rq, err);
+	enum err_code rc = adapter_find_request(s->p, s->settings, query, &rq, err);
 
 	if (!rc)
 		rc = step_perform(s->svc, s->p, "find", &rq, &rs, err);
 	if (!rc)
-		rc = s->p->find.reply(s->settings, &rs, ret, err);
+		rc = adapter_find_reply(s->p, s->settings, &rs, ret, err);
 	http_request_clear(&rq);
 	http_response_clear(&rs);
 	s->cut_off |= rc == ERR_STOPPING;

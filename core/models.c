@@ -3,7 +3,7 @@
 #include "core/models.h"
 
 #include "base/cfg.h"
-#include "providers/provider.h"
+#include "providers/adapter.h"
 
 #define DEFAULT_MAX_COUNT 4
 #define DEPTH_MAX 16
@@ -184,9 +184,28 @@ put_providers(struct buf *out)
 		buf_printf(out, "%s%s", i ? ", " : "", provider_at(i)->name);
 }
 
+/* What a provider takes beside the input has to be there for each request: a field that
+ * one may lack is no model. */
+static void
+check_beside(const char *where, const json_t *own, const json_t *defaults, struct buf *mistakes)
+{
+	static const char *const always[] = { "model", "prompt", NULL };
+	const char *member;
+	json_t *value;
+
+	json_object_foreach((json_t *)(uintptr_t)own, member, value) {
+		const char *s = json_string_value(value);
+		const char *field = s && s[0] == '$' && s[1] != '$' ? s + 1 : choice_of(value);
+
+		if (field && is_one_of(field, names) && !is_one_of(field, always) && !json_object_get(defaults, field))
+			cfg_mistake(mistakes, where, "%s cannot be \"$%s\", which not every request has; "
+				"it may have one in \"defaults\"", member, field);
+	}
+}
+
 /* What the provider itself takes is its own to check. */
 static void
-check_part(const char *where, const char *name, const json_t *part, struct buf *mistakes)
+check_part(const char *where, const char *name, const json_t *part, const json_t *defaults, struct buf *mistakes)
 {
 	const struct provider *p = provider_by_name(name);
 	struct buf here = BUF_INIT(4096), known = BUF_INIT(4096);
@@ -201,7 +220,8 @@ check_part(const char *where, const char *name, const json_t *part, struct buf *
 	else if (!own)
 		mistakes->err = ERR_NOMEM;
 	else
-		p->check_profile(own, buf_str(&here), mistakes);
+		adapter_check_profile(p, own, buf_str(&here), mistakes);
+	check_beside(buf_str(&here), own, defaults, mistakes);
 	check_price(buf_str(&here), json_object_get(part, "price"), mistakes);
 	check_template(where, own, 0, mistakes);
 	json_decref(own);
@@ -243,7 +263,7 @@ check_on(const char *where, const json_t *profile, struct buf *mistakes)
 	}
 	check_order(where, profile, mistakes);
 	json_object_foreach((json_t *)(uintptr_t)on, name, part)
-		check_part(where, name, part, mistakes);
+		check_part(where, name, part, json_object_get(profile, "defaults"), mistakes);
 }
 
 static bool

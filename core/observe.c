@@ -8,6 +8,7 @@
 #include "core/apply.h"
 #include "core/verifier.h"
 #include "core/workers.h"
+#include "providers/adapter.h"
 
 /* It moved nothing: the trail keeps it, once per delivery. */
 static enum err_code
@@ -98,12 +99,12 @@ service_webhook(struct service *svc, const char *provider, const char *token,
 		return err_set(err, ERR_NOT_FOUND, "no provider \"%s\" sends webhooks here", provider);
 	rc = verifier_get(svc, p, settings, &fetched, err);
 	if (!rc)
-		rc = p->webhook_verify(settings, fetched.len ? buf_str(&fetched) : NULL, wh,
+		rc = adapter_webhook_verify(p, settings, fetched.len ? buf_str(&fetched) : NULL, wh,
 			clock_wall_us() / 1000000, &delivery, err);
 	if (rc == ERR_SIGNATURE)
 		verifier_doubt(svc, p);
 	if (!rc)
-		rc = p->webhook_parse(settings, wh, &obs, err);
+		rc = adapter_webhook_parse(p, wh, &obs, err);
 	if (!rc)
 		rc = service_open_token(svc, token ? token : "", token ? strlen(token) : 0, &owner, &id, err);
 	if (!rc && uuid_is_nil(&id))

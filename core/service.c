@@ -12,6 +12,7 @@
 #include "core/sign.h"
 #include "core/verifier.h"
 #include "core/workers.h"
+#include "providers/adapter.h"
 
 /* Which service is in use. */
 struct current {
@@ -40,8 +41,8 @@ check_providers(const struct service_parts *parts, const struct models *models, 
 		bool in_use = strcmp(p->name, parts->settings->provider) == 0 ||
 			(models && models_use(models, p->name));
 
-		if (in_use && p->check)
-			p->check(parts->provider_settings[i], mistakes);
+		if (in_use)
+			adapter_check(p, parts->provider_settings[i], mistakes);
 	}
 }
 
@@ -98,7 +99,7 @@ find_ways_back(struct service *svc, struct err *err)
 	for (size_t i = 0; i < provider_count(); i++) {
 		bool has = false;
 
-		if (has_way_back(&svc->here, provider_at(i)->api_url(svc->provider_settings[i]), &has))
+		if (has_way_back(&svc->here, adapter_url(svc->provider_settings[i]), &has))
 			return err_set(err, ERR_NOMEM, "service");
 		svc->ways_back |= (unsigned)has << i;
 	}
@@ -114,8 +115,7 @@ find_usable(struct service *svc, struct err *err)
 		struct buf mistakes = BUF_INIT(65536);
 		enum err_code rc;
 
-		if (p->check)
-			p->check(svc->provider_settings[i], &mistakes);
+		adapter_check(p, svc->provider_settings[i], &mistakes);
 		svc->usable |= (unsigned)(mistakes.len == 0 && !mistakes.err) << i;
 		rc = mistakes.err;
 		buf_clear(&mistakes);
@@ -360,10 +360,10 @@ service_account(const struct service *svc, const char *provider, char out[ACCOUN
 	const struct provider *p = service_provider(svc, provider, &settings);
 	enum err_code rc = p ? ERR_OK : ERR_CONFIG;
 
-	if (!rc && p->authorize)
-		rc = p->authorize(settings, &rq);
+	if (!rc)
+		rc = adapter_authorize(p, settings, &rq);
 	if (!rc) {
-		buf_puts(&text, p->api_url(settings));
+		buf_puts(&text, adapter_url(settings));
 		for (size_t i = 0; i < rq.n_headers; i++)
 			buf_printf(&text, "\n%s", rq.headers[i].value);
 		rc = text.err ? text.err : sha256(buf_str(&text), text.len, digest, NULL);

@@ -7,6 +7,7 @@
 #include "base/metrics.h"
 #include "core/pause.h"
 #include "core/workers.h"
+#include "providers/adapter.h"
 
 /* The pause between tries grows no longer than this many doublings: 8 s. */
 #define TRIES_APART 5
@@ -150,12 +151,12 @@ ask_once(const struct asking *a, const struct look_query *query, struct status_r
 {
 	struct http_request rq = HTTP_REQUEST_INIT;
 	struct http_response rs = HTTP_RESPONSE_INIT;
-	enum err_code rc = a->call->request(a->settings, query, &rq, err);
+	enum err_code rc = adapter_look_request(a->p, a->settings, a->call, query, &rq, err);
 
 	if (!rc)
 		rc = step_perform(a->svc, a->p, a->name, &rq, &rs, err);
 	if (!rc)
-		rc = a->call->reply(a->settings, query, &rs, ret, err);
+		rc = adapter_look_reply(a->p, a->settings, a->call, query, &rs, ret, err);
 	http_request_clear(&rq);
 	http_response_clear(&rs);
 	return rc;

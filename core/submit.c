@@ -11,6 +11,7 @@
 #include "core/step.h"
 #include "core/workers.h"
 #include "db/strays.h"
+#include "providers/adapter.h"
 
 /* Until a job looks again whether one of the threads for lasting creates is free. */
 #define FULL_WAIT_MS 2000
@@ -41,9 +42,9 @@ build_request(struct service *svc, const struct provider *p, const void *setting
 			.time_left_ms = (uint64_t)job->time_left_ms,
 		};
 
-		rc = p->submit.request(settings, &spec, rq, err);
-		if (!rc && p->submit.handle)
-			rc = p->submit.handle(settings, &spec, handle, err);
+		rc = adapter_submit_request(p, settings, &spec, rq, err);
+		if (!rc)
+			rc = adapter_submit_handle(p, &spec, handle, err);
 	}
 	json_decref(on);
 	json_decref(request);
@@ -75,7 +76,7 @@ take_outcome(struct service *svc, struct job *job, const struct provider *p,
 	/* See http_perform(): without a sink ERR_INTERNAL is of the start, too. */
 	if (sent == ERR_NOT_SENT || sent == ERR_INVALID || sent == ERR_NOMEM || sent == ERR_INTERNAL)
 		reply.outcome = SUBMIT_DEFERRED;
-	else if (!sent && p->submit.reply(settings, rs, &reply, err))
+	else if (!sent && adapter_submit_reply(p, settings, rs, &reply, err))
 		reply.outcome = SUBMIT_UNKNOWN;
 	http_response_clear(rs);	/* it may be large, and was read */
 	if (reply.message)

@@ -9,6 +9,7 @@
 #include "core/step.h"
 #include "core/workers.h"
 #include "db/shared.h"
+#include "providers/adapter.h"
 
 #define REFETCH_MS (5 * 60 * 1000)
 #define MISSING_PAUSE_MS 15000		/* after a fetch that failed */
@@ -102,7 +103,7 @@ verifier_of(const struct service *svc, const struct provider *p)
 static bool
 is_fetched(const struct service *svc, const struct provider *p, const void *settings)
 {
-	return (p->caps & PROVIDER_VERIFIER) && !p->webhook_ready(settings) && service_may_use(svc, p);
+	return (p->caps & PROVIDER_VERIFIER) && !adapter_has_secret(settings) && service_may_use(svc, p);
 }
 
 /* With the lock held. */
@@ -124,7 +125,7 @@ verifier_is_ready(const struct service *svc, const struct provider *p, const voi
 {
 	bool ready;
 
-	if (p->webhook_ready(settings))
+	if (adapter_has_secret(settings))
 		return true;
 	if (!is_fetched(svc, p, settings))
 		return false;
@@ -227,12 +228,12 @@ fetch(struct service *svc, const struct provider *p, const void *settings, struc
 {
 	struct http_request rq = HTTP_REQUEST_INIT;
 	struct http_response rs = HTTP_RESPONSE_INIT;
-	enum err_code rc = p->verifier.request(settings, &rq, err);
+	enum err_code rc = adapter_verifier_request(p, settings, &rq, err);
 
 	if (!rc)
 		rc = step_perform(svc, p, "verifier", &rq, &rs, err);
 	if (!rc)
-		rc = p->verifier.reply(settings, &rs, out, err);
+		rc = adapter_verifier_reply(p, &rs, out, err);
 	buf_wipe(&rs.body);
 	http_request_clear(&rq);
 	http_response_clear(&rs);

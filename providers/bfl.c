@@ -17,29 +17,16 @@
 /* The signed URL of an output is good for that long. */
 #define RETENTION_MS (10 * 60 * 1000)
 
-#define SUBMIT_TIMEOUT_MS 30000
-#define STATUS_TIMEOUT_MS 15000
-
 #define SECRET_MIN 16
 
-struct bfl {
-	char *url;
-	char *key;
-	char *webhook_secret;
-};
-
 static const struct cfg_row options[] = {
-	{ "bfl_url", CFG_STR, offsetof(struct bfl, url),
-	  .def = "https://api.bfl.ai/v1", .max = 2048,
-	  .doc = "Where Black Forest Labs' API is; its regions have addresses of their own." },
-	{ "bfl_key", CFG_STR, offsetof(struct bfl, key),
-	  .max = 512, .flags = CFG_SECRET,
-	  .doc = "Black Forest Labs' API key (https://dashboard.bfl.ai). Needed to use them." },
-	{ "bfl_webhook_secret", CFG_STR, offsetof(struct bfl, webhook_secret),
-	  .max = 4096, .flags = CFG_SECRET,
-	  .doc = "A secret of your own choice, 16 characters or more, by which Black Forest Labs' webhooks are "
+	PROVIDER_URL("bfl_url", "https://api.bfl.ai/v1",
+		"Where Black Forest Labs' API is; its regions have addresses of their own."),
+	PROVIDER_KEY("bfl_key", "Black Forest Labs' API key (https://dashboard.bfl.ai). Needed to use them."),
+	PROVIDER_WEBHOOK_SECRET("bfl_webhook_secret",
+		"A secret of your own choice, 16 characters or more, by which Black Forest Labs' webhooks are "
 		"signed; several, separated by commas, while one replaces another: the first goes with new "
-		"jobs. Without it jobs are polled." },
+		"jobs. Without it jobs are polled."),
 	CFG_END
 };
 
@@ -48,48 +35,29 @@ static const char *const output_hosts[] = { ".bfl.ai", "bfldeliveryprod.blob.cor
 static void
 check(const void *settings, struct buf *mistakes)
 {
-	const struct bfl *b = settings;
-	const char *list = b->webhook_secret, *secret;
+	const char *list = ((const struct provider_api *)settings)->webhook_secret, *secret;
 	size_t len, n = 0;
 
-	call_check_url("bfl_url", b->url, mistakes);
-	call_check_secret("bfl_key", b->key, b->url, mistakes);
-	if (!b->key)
-		cfg_mistake(mistakes, "bfl_key", "has to be set to use Black Forest Labs");
-	while (list && webhook_next_item(&list, ',', &secret, &len))
+	if (!list)
+		return;
+	while (webhook_next_item(&list, ',', &secret, &len))
 		if (n++, len < SECRET_MIN)
 			cfg_mistake(mistakes, "bfl_webhook_secret", "secret %zu is shorter than %d characters",
 				n, SECRET_MIN);
-	if (b->webhook_secret && n == 0)
+	if (n == 0)
 		cfg_mistake(mistakes, "bfl_webhook_secret", "has no secret in it");
 }
 
-static const char *
-api_url(const void *settings)
-{
-	return ((const struct bfl *)settings)->url;
-}
-
-static void
-check_profile(const json_t *on, const char *where, struct buf *mistakes)
-{
-	static const char *const members[] = { "model", "input", NULL };
-
-	call_check_members(on, members, where, mistakes);
-	call_check_text(on, "model", where, mistakes);
-	call_check_object(on, "input", where, mistakes);
-}
-
-static enum err_code
-authorize(const void *settings, struct http_request *rq)
-{
-	return call_credentials(rq, "x-key", "", ((const struct bfl *)settings)->key);
-}
+static const struct profile_member profile[] = {
+	{ "model", PROFILE_TEXT, false },
+	{ "input", PROFILE_OBJECT, false },
+	{ .name = NULL }
+};
 
 static json_t *
-first_secret(const struct bfl *b)
+first_secret(const char *list)
 {
-	const char *list = b->webhook_secret, *secret;
+	const char *secret;
 	size_t len;
 
 	return list && webhook_next_item(&list, ',', &secret, &len) ? json_stringn(secret, len) : NULL;
@@ -98,7 +66,7 @@ first_secret(const struct bfl *b)
 /* The input is the body itself: what a user put into it must not turn the webhook
  * elsewhere. */
 static json_t *
-create_body(const struct bfl *b, const struct gen_spec *spec)
+create_body(const struct provider_api *api, const struct gen_spec *spec)
 {
 	json_t *body = json_copy(json_object_get(spec->on, "input"));
 
@@ -106,34 +74,18 @@ create_body(const struct bfl *b, const struct gen_spec *spec)
 	json_object_del(body, "webhook_secret");
 	if (spec->webhook_url &&
 	    (json_object_set_new(body, "webhook_url", json_string(spec->webhook_url)) ||
-	     json_object_set_new(body, "webhook_secret", first_secret(b)))) {
+	     json_object_set_new(body, "webhook_secret", first_secret(api->webhook_secret)))) {
 		json_decref(body);
 		return NULL;
 	}
 	return body;
 }
 
-static enum err_code
-submit_request(const void *settings, const struct gen_spec *spec, struct http_request *rq,
-	struct err *err)
+static void
+submit_request(const void *settings, const struct gen_spec *spec, struct call *c)
 {
-	const struct bfl *b = settings;
-	const char *model = reply_string(spec->on, "model");
-	struct buf url = BUF_INIT(4096);
-	enum err_code rc;
-
-	if (!model || !json_is_object(json_object_get(spec->on, "input")))
-		return err_set(err, ERR_CONFIG, "the model's profile has no model or no input for Black Forest Labs");
-	buf_printf(&url, "%s/", b->url);
-	buf_put_urlenc(&url, model, strlen(model), NULL);
-	rc = call_begin(rq, HTTP_POST, &url, SUBMIT_TIMEOUT_MS);
-	if (!rc)
-		rc = call_json(rq, create_body(b, spec));
-	if (!rc)
-		rc = call_idempotency_key(rq, &spec->job_id);
-	if (!rc)
-		rc = authorize(b, rq);
-	return rc ? err_set(err, rc, "Black Forest Labs' create request") : ERR_OK;
+	call_put(c, "/", reply_string(spec->on, "model"));
+	call_json(c, create_body(settings, spec));
 }
 
 static const struct status_word words[] = {
@@ -161,27 +113,16 @@ status_member(const json_t *doc)
 	return reply_string(doc, "status") ? "status" : "state";
 }
 
-/* An id that can be one; NULL: there is none. */
-static const char *
-read_id(const json_t *doc)
-{
-	const char *id = reply_string(doc, "id");
-
-	return id && *id && strlen(id) <= PREDICTION_ID_MAX ? id : NULL;
-}
-
 /* A task that has a status, from a status call or a webhook. */
 static enum err_code
-read_task(const json_t *doc, const char *id, struct gen_observation *obs)
+read_task(const json_t *doc, struct gen_observation *obs)
 {
-	reply_status_word(words, reply_string(doc, status_member(doc)), obs);
+	if (reply_status(words, doc, status_member(doc), obs))
+		return ERR_NOMEM;
 	if (obs->status == GEN_FAILED && is_blocked(doc))
 		obs->error = ERR_CONTENT_BLOCKED;
 	obs->outputs = reply_collect_urls(json_object_get(json_object_get(doc, "result"), "sample"));
-	if (!obs->outputs)
-		return ERR_NOMEM;
-	obs->prediction_id = mem_strdup(id);
-	if (!obs->prediction_id || reply_keep(&obs->status_text, doc, status_member(doc)) ||
+	if (!obs->outputs || (reply_id(doc, "id") && reply_keep(&obs->prediction_id, doc, "id")) ||
 	    reply_keep(&obs->message, doc, "error") || reply_keep(&obs->message, doc, "message"))
 		return ERR_NOMEM;
 	return ERR_OK;
@@ -189,11 +130,11 @@ read_task(const json_t *doc, const char *id, struct gen_observation *obs)
 
 /* May a polling URL have our key?  The vendor's hosts are many, and change. */
 static enum err_code
-check_own(const struct bfl *b, const char *text)
+check_own(const char *api_url, const char *text)
 {
 	static const char domain[] = ".bfl.ai";
 	struct url url = { .scheme = NULL };
-	enum err_code rc = call_check_own(b->url, text);
+	enum err_code rc = call_check_own(api_url, text);
 	size_t len;
 
 	if (rc != ERR_INVALID)
@@ -208,40 +149,25 @@ check_own(const struct bfl *b, const char *text)
 }
 
 static enum err_code
-read_created(const struct bfl *b, const json_t *doc, struct submit_reply *reply)
+read_created(const char *api_url, const json_t *doc, struct gen_observation *obs)
 {
-	const char *id = read_id(doc), *url = reply_string(doc, "polling_url");
-	enum err_code rc;
+	const char *url = reply_string(doc, "polling_url");
+	enum err_code rc = url && strlen(url) <= HANDLE_MAX ? check_own(api_url, url) : ERR_INVALID;
 
-	if (!id)
-		return ERR_OK;
-	reply->outcome = SUBMIT_ACCEPTED;
-	rc = url && strlen(url) <= HANDLE_MAX ? check_own(b, url) : ERR_INVALID;
-	if (!rc && !(reply->obs.handle = mem_strdup(url)))
+	if (!rc && !(obs->handle = mem_strdup(url)))
 		rc = ERR_NOMEM;
-	return rc == ERR_NOMEM ? rc : reply_keep(&reply->obs.prediction_id, doc, "id");
+	return rc == ERR_NOMEM ? rc : reply_keep(&obs->prediction_id, doc, "id");
 }
 
 static enum err_code
-submit_reply(const void *settings, const struct http_response *rs, struct submit_reply *ret,
-	struct err *err)
+submit_read(const void *settings, const struct answer *answer, struct submit_reply *ret)
 {
-	struct submit_reply reply = { .outcome = SUBMIT_UNKNOWN, .obs = GEN_OBSERVATION_INIT };
-	json_t *doc = reply_json(buf_str(&rs->body), rs->body.len);
-	enum err_code rc = ERR_OK;
-
-	if (rs->status >= 200 && rs->status < 300 && doc)
-		rc = read_created(settings, doc, &reply);
-	if (!rc && reply.outcome != SUBMIT_ACCEPTED)
-		rc = reply_to_create(rs, doc, &reply);
-	if (reply.error == ERR_PROVIDER_REJECTED && is_blocked(doc))
-		reply.error = ERR_CONTENT_BLOCKED;
-	json_decref(doc);
-	if (rc) {
-		submit_reply_clear(&reply);
-		return err_set(err, rc, "Black Forest Labs' answer");
+	if (answer->good && reply_id(answer->doc, "id")) {
+		ret->outcome = SUBMIT_ACCEPTED;
+		return read_created(((const struct provider_api *)settings)->url, answer->doc, &ret->obs);
 	}
-	*ret = reply;
+	if (ret->error == ERR_PROVIDER_REJECTED && is_blocked(answer->doc))
+		ret->error = ERR_CONTENT_BLOCKED;
 	return ERR_OK;
 }
 
@@ -260,104 +186,77 @@ id_in(const char *url, size_t *len)
 	return p;
 }
 
-/* The polling URL, unless it is that of another task; one without an id gets it. */
+/* The polling URL, unless it is that of another task; one without an id gets it.  handle:
+ * NULL: there is none. */
 static void
-put_polling_url(struct buf *url, const struct bfl *b, const struct look_query *query)
+put_polling_url(struct call *c, const char *handle, const char *prediction_id)
 {
 	struct buf id = BUF_INIT(4096);
 	const char *named;
 	size_t len = 0;
 
-	buf_put_urlenc(&id, query->prediction_id, strlen(query->prediction_id), NULL);
-	named = query->handle ? id_in(query->handle, &len) : NULL;
-	if (named && len == id.len && memcmp(named, buf_str(&id), len) == 0)
-		buf_puts(url, query->handle);
-	else if (query->handle && !named && !strchr(query->handle, '#'))
-		buf_printf(url, "%s%cid=%s", query->handle, strchr(query->handle, '?') ? '&' : '?', buf_str(&id));
-	else
-		buf_printf(url, "%s/get_result?id=%s", b->url, buf_str(&id));
+	buf_put_urlenc(&id, prediction_id, strlen(prediction_id), NULL);
+	named = handle ? id_in(handle, &len) : NULL;
+	if (named && len == id.len && memcmp(named, buf_str(&id), len) == 0) {
+		call_url(c, handle);
+	} else if (handle && !named && !strchr(handle, '#')) {
+		call_url(c, handle);
+		call_put(c, strchr(handle, '?') ? "&id=" : "?id=", prediction_id);
+	} else {
+		call_put(c, "/get_result?id=", prediction_id);
+	}
 	if (id.err)
-		url->err = id.err;
+		call_refuse(c, id.err, NULL);
 	buf_clear(&id);
 }
 
-static enum err_code
-status_request(const void *settings, const struct look_query *query, struct http_request *rq,
-	struct err *err)
+/* The key goes there: a URL that is not the API's, any more, is not followed. */
+static void
+status_request(const void *settings, const struct look_query *query, struct call *c)
 {
-	const struct bfl *b = settings;
-	struct look_query q = *query;
-	struct buf url = BUF_INIT(8192);
-	enum err_code rc = q.handle ? check_own(b, q.handle) : ERR_OK;
+	const struct provider_api *api = settings;
+	enum err_code rc = query->handle ? check_own(api->url, query->handle) : ERR_INVALID;
 
-	/* The key goes there: a URL that is not the API's, any more, is not followed. */
-	if (rc == ERR_INVALID) {
-		q.handle = NULL;
-		rc = ERR_OK;
-	}
-	if (!rc) {
-		put_polling_url(&url, b, &q);
-		rc = call_begin(rq, HTTP_GET, &url, STATUS_TIMEOUT_MS);
-	}
-	if (!rc)
-		rc = authorize(b, rq);
-	return rc ? err_set(err, rc, "Black Forest Labs' status request") : ERR_OK;
+	if (rc == ERR_NOMEM)
+		call_refuse(c, rc, NULL);
+	put_polling_url(c, rc ? NULL : query->handle, query->prediction_id);
 }
 
 static enum err_code
-status_reply(const void *settings, const struct look_query *query, const struct http_response *rs,
-	struct status_reply *ret, struct err *err)
+status_read(const void *settings, const struct look_query *query, const struct answer *answer,
+	struct status_reply *ret)
 {
-	struct status_reply reply = { .outcome = STATUS_LATER, .obs = GEN_OBSERVATION_INIT };
-	json_t *doc = reply_json(buf_str(&rs->body), rs->body.len);
-	const char *id = read_id(doc), *status = reply_string(doc, status_member(doc));
-	bool good = rs->status >= 200 && rs->status < 300 && status;
-	bool missing = good && strcmp(status, "Task not found") == 0;
-	enum err_code rc;
+	const char *status = reply_string(answer->doc, status_member(answer->doc));
 
 	(void)settings;
-	if (good && !missing) {
-		reply.outcome = STATUS_SEEN;
-		rc = read_task(doc, id ? id : query->prediction_id, &reply.obs);
-	} else {
-		rc = reply_to_look(rs, doc, &reply);
-		if (missing)
-			reply.outcome = STATUS_GONE;
+	(void)query;
+	if (!answer->good || !status)
+		return ERR_OK;
+	if (strcmp(status, "Task not found") == 0) {
+		ret->outcome = STATUS_GONE;
+		return ERR_OK;
 	}
-	json_decref(doc);
-	if (rc) {
-		status_reply_clear(&reply);
-		return err_set(err, rc, "Black Forest Labs' answer");
-	}
-	*ret = reply;
-	return ERR_OK;
-}
-
-static bool
-webhook_ready(const void *settings)
-{
-	return ((const struct bfl *)settings)->webhook_secret != NULL;
+	ret->outcome = STATUS_SEEN;
+	return read_task(answer->doc, &ret->obs);
 }
 
 /* The digest itself says which delivery it is, however its digits are written. */
 static enum err_code
-webhook_verify(const void *settings, const char *fetched, const struct webhook *wh, int64_t now_s,
-	char **ret_delivery, struct err *err)
+webhook_verify(const char *list, const struct webhook *wh, int64_t now_s, char **ret_delivery,
+	struct err *err)
 {
 	static const char prefix[] = "sha256=";
 	const char *header = wh->header(wh->ctx, "x-bfl-signature");
-	const char *list = ((const struct bfl *)settings)->webhook_secret, *secret;
 	uint8_t signature[SHA256_BYTES], digest[SHA256_BYTES];
 	char hex[SHA256_HEX_SIZE];
+	const char *secret;
 	bool match = false;
 	size_t len;
 
-	(void)fetched;
 	(void)now_s;
-	if (!list || !header || strncmp(header, prefix, strlen(prefix)) != 0 ||
+	if (!header || strncmp(header, prefix, strlen(prefix)) != 0 ||
 	    hex_decode(header + strlen(prefix), sizeof signature, signature))
-		return err_set(err, ERR_SIGNATURE, "%s", list ? "X-BFL-Signature is missing, or not sha256= and hexadecimal"
-			: "bfl_webhook_secret is not set");
+		return err_set(err, ERR_SIGNATURE, "X-BFL-Signature is missing, or not sha256= and hexadecimal");
 	while (!match && webhook_next_item(&list, ',', &secret, &len)) {
 		enum err_code rc = hmac_sha256(secret, len, wh->body, wh->body_len, digest, err);
 
@@ -372,61 +271,29 @@ webhook_verify(const void *settings, const char *fetched, const struct webhook *
 	return *ret_delivery ? ERR_OK : err_set(err, ERR_NOMEM, "webhook id");
 }
 
-/* What it says of no job of ours; any member may be long. */
 static enum err_code
-webhook_probe(const void *settings, int64_t now_s, size_t body_bytes, struct http_request *rq,
-	struct err *err)
+webhook_sign(const char *list, int64_t now_s, struct http_request *rq, struct err *err)
 {
-	const char *list = ((const struct bfl *)settings)->webhook_secret, *secret;
-	struct buf body = BUF_INIT(body_bytes + 256);
 	char header[8 + SHA256_HEX_SIZE] = "sha256=";
 	uint8_t digest[SHA256_BYTES];
+	const char *secret;
 	size_t len;
 	enum err_code rc;
 
 	(void)now_s;
-	if (!list || !webhook_next_item(&list, ',', &secret, &len))
-		return err_set(err, ERR_CONFIG, "bfl_webhook_secret is not set");
-	buf_puts(&body, "{\"id\":\"gengate-check\",\"status\":\"Pending\",\"message\":\"");
-	while (!body.err && body.len < body_bytes)
-		buf_puts(&body, "gengate check ");
-	buf_puts(&body, "\"}");
-	rq->method = HTTP_POST;
-	rq->timeout_ms = STATUS_TIMEOUT_MS;
-	rc = body.err ? body.err : hmac_sha256(secret, len, body.p, body.len, digest, err);
-	if (!rc)
-		rc = http_request_set_body(rq, buf_str(&body), body.len);
-	if (!rc)
-		rc = http_request_add_header(rq, "Content-Type", "application/json");
-	if (!rc) {
-		hex_encode(digest, sizeof digest, header + strlen(header));
-		rc = http_request_add_header(rq, "X-BFL-Signature", header);
-	}
-	buf_clear(&body);
-	return rc ? err_set(err, rc, "a webhook to try with") : ERR_OK;
+	if (!webhook_next_item(&list, ',', &secret, &len))
+		return err_set(err, ERR_CONFIG, "bfl_webhook_secret has no secret in it");
+	rc = hmac_sha256(secret, len, rq->body, (size_t)rq->body_bytes, digest, err);
+	if (rc)
+		return rc;
+	hex_encode(digest, sizeof digest, header + strlen(header));
+	return http_request_add_header(rq, "X-BFL-Signature", header);
 }
 
 static enum err_code
-webhook_parse(const void *settings, const struct webhook *wh, struct gen_observation *ret,
-	struct err *err)
+webhook_read(const json_t *doc, struct gen_observation *obs)
 {
-	struct gen_observation obs = GEN_OBSERVATION_INIT;
-	json_t *doc = NULL;
-	const char *id;
-	enum err_code rc = reply_document(wh->body, wh->body_len, &doc);
-
-	(void)settings;
-	if (rc)
-		return err_set(err, rc, "the webhook's body is not a JSON object");
-	id = read_id(doc);
-	rc = id && reply_string(doc, status_member(doc)) ? read_task(doc, id, &obs) : ERR_BAD_REQUEST;
-	json_decref(doc);
-	if (rc) {
-		gen_observation_clear(&obs);
-		return err_set(err, rc, "not a webhook of Black Forest Labs': id or status is missing");
-	}
-	*ret = obs;
-	return ERR_OK;
+	return reply_string(doc, status_member(doc)) ? read_task(doc, obs) : ERR_OK;
 }
 
 const struct provider provider_bfl = {
@@ -434,17 +301,16 @@ const struct provider provider_bfl = {
 	.title = "Black Forest Labs",
 	.caps = PROVIDER_WEBHOOK | PROVIDER_HINTS,
 	.options = options,
-	.settings_size = sizeof(struct bfl),
+	.settings_size = sizeof(struct provider_api),
+	.key_header = "x-key",
+	.needs_key = true,
 	.output_hosts = output_hosts,
 	.retention_ms = RETENTION_MS,
+	.profile = profile,
 	.check = check,
-	.api_url = api_url,
-	.check_profile = check_profile,
-	.authorize = authorize,
-	.submit = { .request = submit_request, .reply = submit_reply },
-	.get_status = { status_request, status_reply },
-	.webhook_ready = webhook_ready,
+	.submit = { .request = submit_request, .read = submit_read },
+	.get_status = { status_request, status_read },
 	.webhook_verify = webhook_verify,
-	.webhook_probe = webhook_probe,
-	.webhook_parse = webhook_parse,
+	.webhook_sign = webhook_sign,
+	.webhook_read = webhook_read,
 };

@@ -6,7 +6,6 @@
 
 #include "base/cfg.h"
 #include "base/url.h"
-#include "providers/reply.h"
 
 void
 call_check_url(const char *row, const char *url, struct buf *mistakes)
@@ -31,51 +30,54 @@ call_check_secret(const char *row, const char *secret, const char *url, struct b
 	url_clear(&parsed);
 }
 
-enum err_code
-call_begin(struct http_request *rq, enum http_method method, struct buf *url, uint32_t timeout_ms)
+void
+call_refuse(struct call *c, enum err_code rc, const char *why)
 {
-	enum err_code rc = url->err ? url->err : http_request_set_url(rq, buf_str(url));
-
-	rq->method = method;
-	rq->timeout_ms = timeout_ms;
-	buf_clear(url);
-	return rc;
+	if (c->rq->err)
+		return;
+	c->rq->err = rc;
+	c->problem = why;
 }
 
-enum err_code
-call_json(struct http_request *rq, json_t *body)
+void
+call_put(struct call *c, const char *text, const char *segment)
+{
+	buf_puts(&c->url, text);
+	buf_put_urlenc(&c->url, segment, strlen(segment), NULL);
+}
+
+void
+call_put_path(struct call *c, const char *text, const char *path)
+{
+	buf_puts(&c->url, text);
+	buf_put_urlenc(&c->url, path, strlen(path), "/");
+}
+
+void
+call_url(struct call *c, const char *url)
+{
+	buf_reset(&c->url);
+	buf_puts(&c->url, url);
+}
+
+void
+call_json(struct call *c, json_t *body)
 {
 	char *text = json_write(body, JSON_COMPACT);
-	enum err_code rc = text ? http_request_set_body(rq, text, strlen(text)) : ERR_NOMEM;
 
-	if (!rc)
-		rc = http_request_add_header(rq, "Content-Type", "application/json");
+	if (text)
+		http_request_set_body(c->rq, text, strlen(text));
+	else
+		call_refuse(c, ERR_NOMEM, NULL);
+	call_header(c, "Content-Type", "application/json");
 	json_decref(body);
 	mem_free(text);
-	return rc;
 }
 
-enum err_code
-call_credentials(struct http_request *rq, const char *header, const char *scheme, const char *secret)
+void
+call_header(struct call *c, const char *name, const char *value)
 {
-	struct buf value = BUF_INIT(1024);
-	enum err_code rc;
-
-	if (!secret)
-		return ERR_OK;
-	buf_printf(&value, "%s%s%s", scheme, *scheme ? " " : "", secret);
-	rc = value.err ? value.err : http_request_add_header(rq, header, buf_str(&value));
-	buf_wipe(&value);
-	return rc;
-}
-
-enum err_code
-call_idempotency_key(struct http_request *rq, const struct uuid *job)
-{
-	char key[UUID_TEXT_SIZE];
-
-	uuid_format(job, key);
-	return http_request_add_header(rq, "Idempotency-Key", key);
+	http_request_add_header(c->rq, name, value);
 }
 
 enum err_code
@@ -92,38 +94,6 @@ call_check_own(const char *api_url, const char *text)
 	url_clear(&own);
 	url_clear(&url);
 	return rc;
-}
-
-void
-call_check_object(const json_t *on, const char *member, const char *where, struct buf *mistakes)
-{
-	if (!json_is_object(json_object_get(on, member)))
-		cfg_mistake(mistakes, where, "%s has to be an object", member);
-}
-
-void
-call_check_text(const json_t *on, const char *member, const char *where, struct buf *mistakes)
-{
-	const char *s = reply_string(on, member);
-
-	if (!s || !*s)
-		cfg_mistake(mistakes, where, "%s has to be a text that is not empty", member);
-}
-
-void
-call_check_members(const json_t *on, const char *const known[], const char *where, struct buf *mistakes)
-{
-	const char *name;
-	json_t *value;
-
-	json_object_foreach((json_t *)(uintptr_t)on, name, value) {
-		size_t i = 0;
-
-		while (known[i] && strcmp(known[i], name) != 0)
-			i++;
-		if (!known[i])
-			cfg_mistake(mistakes, where, "has an unknown member \"%s\"", name);
-	}
 }
 
 bool

@@ -1,6 +1,6 @@
 /*
- * Building requests: what several providers' calls have in common.  Each of these
- * is about the request that its provider is asked for; all copy.
+ * Building requests: what an adapter's request functions say.  The first failure sticks
+ * (ERR_NOMEM, ERR_TOO_BIG, call_refuse()), and what is said after it does no harm.
  */
 #ifndef GENGATE_PROVIDERS_CALL_H
 #define GENGATE_PROVIDERS_CALL_H
@@ -8,6 +8,36 @@
 #include "base/generation.h"
 #include "base/http.h"
 #include "base/json.h"
+
+/* A request to a provider's API, its key not yet in it. */
+struct call {
+	struct http_request *rq;	/* a GET, or a create's POST, with a time limit: change
+					 * what differs */
+	struct buf url;			/* the API's so far: append to it */
+	const char *problem;		/* why it cannot be built; NULL: for want of memory */
+	bool is_public;			/* it goes elsewhere: without our key */
+};
+
+/* Append to the URL: text as it is, then one segment of a path or a value, escaped.  Of a
+ * path its slashes stay. */
+void call_put(struct call *c, const char *text, const char *segment);
+void call_put_path(struct call *c, const char *text, const char *path);
+
+/* Another URL than the API's, which call_check_own() said is the API's own, or one that
+ * gets no key. */
+void call_url(struct call *c, const char *url);
+
+/* A JSON body.  body is stolen; NULL: there was no memory for it. */
+void call_json(struct call *c, json_t *body);
+
+void call_header(struct call *c, const char *name, const char *value);
+
+/* It cannot be built.  why: a constant. */
+void call_refuse(struct call *c, enum err_code rc, const char *why);
+
+/* Is a URL that an answer gave on the API's own host?  Our key goes there.
+ * ERR_INVALID: no. */
+enum err_code call_check_own(const char *api_url, const char *url) MUST_CHECK;
 
 /* A row that holds an API's address is a mistake unless it can be put before a path:
  * http or https, no user, query, fragment, nor a slash at its end. */
@@ -17,33 +47,6 @@ void call_check_url(const char *row, const char *url, struct buf *mistakes);
  * loopback address.  secret may be NULL. */
 void call_check_secret(const char *row, const char *secret, const char *url, struct buf *mistakes);
 
-/* Method, URL and time limit.  url's own error (ERR_TOO_BIG, ERR_NOMEM) is returned;
- * it is cleared. */
-enum err_code call_begin(struct http_request *rq, enum http_method method, struct buf *url,
-	uint32_t timeout_ms) MUST_CHECK;
-
-/* A JSON body.  body is stolen; NULL: there was no memory for it. */
-enum err_code call_json(struct http_request *rq, json_t *body) MUST_CHECK;
-
-/* "HEADER: SCHEME SECRET"; scheme may be "": then the secret alone.  A secret of NULL
- * adds nothing. */
-enum err_code call_credentials(struct http_request *rq, const char *header, const char *scheme,
-	const char *secret) MUST_CHECK;
-
-/* Idempotency-Key: the job's id, the same on each attempt.  No provider documents it;
- * it costs nothing and nothing relies on it. */
-enum err_code call_idempotency_key(struct http_request *rq, const struct uuid *job) MUST_CHECK;
-
-/* Is a URL that an answer gave on the API's own host?  Credentials go there.
- * ERR_INVALID: no. */
-enum err_code call_check_own(const char *api_url, const char *url) MUST_CHECK;
-
-/* A mistake unless a profile's part has that member, as an object. */
-void call_check_object(const json_t *on, const char *member, const char *where, struct buf *mistakes);
-/* The same for a text that is not empty. */
-void call_check_text(const json_t *on, const char *member, const char *where, struct buf *mistakes);
-/* A mistake for each member that is not in known, which ends with NULL. */
-void call_check_members(const json_t *on, const char *const known[], const char *where, struct buf *mistakes);
 /* Is that text, "$input" say, anywhere in a template? */
 bool call_has_text(const json_t *tmpl, const char *text);
 

@@ -16,40 +16,16 @@
 #include "providers/provider.h"
 #include "providers/reply.h"
 
-#define CALL_TIMEOUT_MS 15000
-
-struct comfyui {
-	char *url;
-	char *key;
-};
-
 static const struct cfg_row options[] = {
-	{ "comfyui_url", CFG_STR, offsetof(struct comfyui, url),
-	  .def = "http://127.0.0.1:8188", .max = 2048,
-	  .doc = "Where ComfyUI is." },
-	{ "comfyui_key", CFG_STR, offsetof(struct comfyui, key),
-	  .max = 512, .flags = CFG_SECRET,
-	  .doc = "Bearer token for a proxy in front of ComfyUI; it wants none itself." },
+	PROVIDER_URL("comfyui_url", "http://127.0.0.1:8188", "Where ComfyUI is."),
+	PROVIDER_KEY("comfyui_key", "Bearer token for a proxy in front of ComfyUI; it wants none itself."),
 	CFG_END
 };
 
-/* All are on its own. */
-static const char *const output_hosts[] = { NULL };
-
-static void
-check(const void *settings, struct buf *mistakes)
-{
-	const struct comfyui *c = settings;
-
-	call_check_url("comfyui_url", c->url, mistakes);
-	call_check_secret("comfyui_key", c->key, c->url, mistakes);
-}
-
-static const char *
-api_url(const void *settings)
-{
-	return ((const struct comfyui *)settings)->url;
-}
+static const struct profile_member profile[] = {
+	{ "workflow", PROFILE_OBJECT, false },
+	{ .name = NULL }
+};
 
 static void
 check_node(const char *name, const json_t *node, const char *where, struct buf *mistakes)
@@ -68,36 +44,13 @@ check_node(const char *name, const json_t *node, const char *where, struct buf *
 static void
 check_profile(const json_t *on, const char *where, struct buf *mistakes)
 {
-	static const char *const members[] = { "workflow", NULL };
+	json_t *workflow = json_object_get(on, "workflow"), *node;
 	const char *name;
-	json_t *node;
 
-	call_check_members(on, members, where, mistakes);
-	call_check_object(on, "workflow", where, mistakes);
-	json_object_foreach(json_object_get(on, "workflow"), name, node)
+	if (json_is_object(workflow) && json_object_size(workflow) == 0)
+		cfg_mistake(mistakes, where, "workflow has no node");
+	json_object_foreach(workflow, name, node)
 		check_node(name, node, where, mistakes);
-}
-
-static enum err_code
-authorize(const void *settings, struct http_request *rq)
-{
-	return call_credentials(rq, "Authorization", "Bearer", ((const struct comfyui *)settings)->key);
-}
-
-static enum err_code
-ask(const struct comfyui *c, struct http_request *rq, enum http_method method, const char *path,
-	const char *id, const char *action, struct err *err)
-{
-	struct buf url = BUF_INIT(4096);
-	enum err_code rc;
-
-	buf_printf(&url, "%s%s", c->url, path);
-	buf_put_urlenc(&url, id, strlen(id), NULL);
-	buf_puts(&url, action);
-	rc = call_begin(rq, method, &url, CALL_TIMEOUT_MS);
-	if (!rc)
-		rc = authorize(c, rq);
-	return rc ? err_set(err, rc, "ComfyUI's request to %s", path) : ERR_OK;
 }
 
 /* A sampler does not go without a seed.  Where nobody asked for one it gets the job's
@@ -138,74 +91,42 @@ create_body(const struct gen_spec *spec, const json_t *workflow)
 	return json_pack("{sossss}", "prompt", graph, "prompt_id", id, "client_id", "gengate");
 }
 
-static enum err_code
-submit_request(const void *settings, const struct gen_spec *spec, struct http_request *rq,
-	struct err *err)
+static void
+submit_request(const void *settings, const struct gen_spec *spec, struct call *c)
 {
-	const json_t *workflow = json_object_get(spec->on, "workflow");
-	enum err_code rc;
-
-	if (!json_is_object(workflow))
-		return err_set(err, ERR_CONFIG, "the model's profile has no workflow for ComfyUI");
-	rc = ask(settings, rq, HTTP_POST, "/prompt", "", "", err);
-	if (!rc)
-		rc = call_json(rq, create_body(spec, workflow));
-	if (!rc)
-		rc = call_idempotency_key(rq, &spec->job_id);
-	return rc ? err_set(err, rc, "ComfyUI's create request") : ERR_OK;
-}
-
-static bool
-is_good(const struct http_response *rs)
-{
-	return rs->status >= 200 && rs->status < 300;
+	(void)settings;
+	buf_puts(&c->url, "/prompt");
+	call_json(c, create_body(spec, json_object_get(spec->on, "workflow")));
 }
 
 /* What is wrong with the nodes says more than that something is. */
 static enum err_code
-name_nodes(const json_t *doc, struct submit_reply *reply)
+name_nodes(const json_t *errors, char **message)
 {
-	const json_t *errors = json_object_get(doc, "node_errors");
-	char *list;
+	char *list = json_write(errors, JSON_COMPACT);
 
-	if (reply->outcome != SUBMIT_REFUSED || json_object_size(errors) == 0)
-		return ERR_OK;
-	list = json_write(errors, JSON_COMPACT);
-	mem_free(reply->message);
-	reply->message = list ? reply_text(list, strlen(list)) : NULL;
+	*message = list ? reply_text(list, strlen(list)) : NULL;
 	mem_free(list);
-	return reply->message ? ERR_OK : ERR_NOMEM;
+	return *message ? ERR_OK : ERR_NOMEM;
 }
 
 static enum err_code
-submit_reply(const void *settings, const struct http_response *rs, struct submit_reply *ret,
-	struct err *err)
+submit_read(const void *settings, const struct answer *answer, struct submit_reply *ret)
 {
-	struct submit_reply reply = { .obs = GEN_OBSERVATION_INIT };
-	json_t *doc = reply_json(buf_str(&rs->body), rs->body.len);
-	const char *id = reply_string(doc, "prompt_id");
-	enum err_code rc;
+	const json_t *errors = json_object_get(answer->doc, "node_errors");
 
 	(void)settings;
-	if (is_good(rs) && id && *id && strlen(id) <= PREDICTION_ID_MAX) {
-		rc = reply_keep(&reply.obs.prediction_id, doc, "prompt_id");
-	} else {
-		rc = reply_to_create(rs, doc, &reply);
-		if (!rc)
-			rc = name_nodes(doc, &reply);
+	if (answer->good && reply_id(answer->doc, "prompt_id")) {
+		ret->outcome = SUBMIT_ACCEPTED;
+		return reply_keep(&ret->obs.prediction_id, answer->doc, "prompt_id");
 	}
-	json_decref(doc);
-	if (rc) {
-		submit_reply_clear(&reply);
-		return err_set(err, rc, "ComfyUI's answer");
-	}
-	*ret = reply;
-	return ERR_OK;
+	return ret->outcome == SUBMIT_REFUSED && json_object_size(errors) > 0
+		? name_nodes(errors, &ret->message) : ERR_OK;
 }
 
 /* Previews are of type "temp" and not kept. */
 static enum err_code
-add_file(const struct comfyui *c, const json_t *file, json_t *outputs)
+add_file(const char *api_url, const json_t *file, json_t *outputs)
 {
 	const char *name = reply_string(file, "filename"), *folder = reply_string(file, "subfolder");
 	const char *type = reply_string(file, "type");
@@ -214,7 +135,7 @@ add_file(const struct comfyui *c, const json_t *file, json_t *outputs)
 
 	if (!name || !type || strcmp(type, "output") != 0)
 		return ERR_OK;
-	buf_printf(&url, "%s/view?filename=", c->url);
+	buf_printf(&url, "%s/view?filename=", api_url);
 	buf_put_urlenc(&url, name, strlen(name), NULL);
 	buf_puts(&url, "&subfolder=");
 	buf_put_urlenc(&url, folder ? folder : "", folder ? strlen(folder) : 0, NULL);
@@ -228,7 +149,7 @@ add_file(const struct comfyui *c, const json_t *file, json_t *outputs)
 
 /* By node and then by what they are called: "images", "gifs", "video". */
 static enum err_code
-read_outputs(const struct comfyui *c, json_t *nodes, struct gen_observation *obs)
+read_outputs(const char *api_url, json_t *nodes, struct gen_observation *obs)
 {
 	const char *name, *kind;
 	json_t *node, *files, *file;
@@ -240,7 +161,7 @@ read_outputs(const struct comfyui *c, json_t *nodes, struct gen_observation *obs
 	json_object_foreach(nodes, name, node)
 		json_object_foreach(node, kind, files)
 			json_array_foreach(files, i, file)
-				if (add_file(c, file, obs->outputs))
+				if (add_file(api_url, file, obs->outputs))
 					return ERR_NOMEM;
 	return ERR_OK;
 }
@@ -265,105 +186,73 @@ seconds_of(const json_t *job)
 
 /* Some versions call what was interrupted failed, without an error. */
 static enum err_code
-read_job(const struct comfyui *c, const json_t *job, struct gen_observation *obs)
+read_job(const char *api_url, const json_t *job, struct gen_observation *obs)
 {
-	enum err_code rc = reply_keep(&obs->status_text, job, "status");
+	enum err_code rc = reply_status(words, job, "status", obs);
 
-	reply_status_word(words, reply_string(job, "status"), obs);
 	if (!rc)
 		rc = reply_keep(&obs->message, json_object_get(job, "execution_error"), "exception_message");
 	if (!rc)
-		rc = read_outputs(c, json_object_get(job, "outputs"), obs);
+		rc = read_outputs(api_url, json_object_get(job, "outputs"), obs);
 	obs->or_canceled = obs->status == GEN_FAILED && !obs->message;
 	if (gen_status_is_final(obs->status))
 		obs->seconds = seconds_of(job);
 	return rc;
 }
 
-static enum err_code
-status_request(const void *settings, const struct look_query *query, struct http_request *rq,
-	struct err *err)
+static void
+status_request(const void *settings, const struct look_query *query, struct call *c)
 {
-	return ask(settings, rq, HTTP_GET, "/api/jobs/", query->prediction_id, "", err);
+	(void)settings;
+	call_put(c, "/api/jobs/", query->prediction_id);
+}
+
+static void
+cancel_request(const void *settings, const struct look_query *query, struct call *c)
+{
+	(void)settings;
+	c->rq->method = HTTP_POST;
+	call_put(c, "/api/jobs/", query->prediction_id);
+	buf_puts(&c->url, "/cancel");
 }
 
 static enum err_code
-cancel_request(const void *settings, const struct look_query *query, struct http_request *rq,
-	struct err *err)
+status_read(const void *settings, const struct look_query *query, const struct answer *answer,
+	struct status_reply *ret)
 {
-	return ask(settings, rq, HTTP_POST, "/api/jobs/", query->prediction_id, "/cancel", err);
-}
-
-static enum err_code
-read_look(const struct comfyui *c, const struct http_response *rs, const json_t *doc,
-	struct status_reply *reply)
-{
-	reply->outcome = STATUS_SEEN;
-	if (is_good(rs) && reply_string(doc, "status"))
-		return read_job(c, doc, &reply->obs);
-	return reply_to_look(rs, doc, reply);
-}
-
-static enum err_code
-finish(enum err_code rc, const struct look_query *query, json_t *doc, struct status_reply *reply,
-	struct status_reply *ret, struct err *err)
-{
-	json_decref(doc);
-	if (!rc && reply->outcome == STATUS_SEEN)
-		reply->obs.prediction_id = mem_strdup(query->prediction_id);
-	if (rc || (reply->outcome == STATUS_SEEN && !reply->obs.prediction_id)) {
-		status_reply_clear(reply);
-		return err_set(err, rc ? rc : ERR_NOMEM, "ComfyUI's answer");
-	}
-	*ret = *reply;
-	return ERR_OK;
-}
-
-static enum err_code
-status_reply(const void *settings, const struct look_query *query, const struct http_response *rs,
-	struct status_reply *ret, struct err *err)
-{
-	struct status_reply reply = { .obs = GEN_OBSERVATION_INIT };
-	json_t *doc = reply_json(buf_str(&rs->body), rs->body.len);
-
-	return finish(read_look(settings, rs, doc, &reply), query, doc, &reply, ret, err);
+	(void)query;
+	if (!answer->good || !reply_string(answer->doc, "status"))
+		return ERR_OK;
+	ret->outcome = STATUS_SEEN;
+	return read_job(((const struct provider_api *)settings)->url, answer->doc, &ret->obs);
 }
 
 /* It says that it was taken, not how it ended: one that ran is looked at, one that waited
  * is nowhere then. */
 static enum err_code
-cancel_reply(const void *settings, const struct look_query *query, const struct http_response *rs,
-	struct status_reply *ret, struct err *err)
+cancel_read(const void *settings, const struct look_query *query, const struct answer *answer,
+	struct status_reply *ret)
 {
-	struct status_reply reply = { .outcome = STATUS_LATER, .obs = GEN_OBSERVATION_INIT };
-	json_t *doc = reply_json(buf_str(&rs->body), rs->body.len);
-	enum err_code rc;
-
-	if (!is_good(rs) || !json_is_boolean(json_object_get(doc, "cancelled")))
-		rc = read_look(settings, rs, doc, &reply);
-	else
-		rc = (reply.message = mem_strdup("taken, and no more is said")) ? ERR_OK : ERR_NOMEM;
-	return finish(rc, query, doc, &reply, ret, err);
+	if (!answer->good || !json_is_boolean(json_object_get(answer->doc, "cancelled")))
+		return status_read(settings, query, answer, ret);
+	ret->message = mem_strdup("taken, and no more is said");
+	return ret->message ? ERR_OK : ERR_NOMEM;
 }
 
 /* A job that nobody has: tells a server that is new enough, too. */
-static enum err_code
-probe_request(const void *settings, struct http_request *rq, struct err *err)
+static void
+probe_request(const void *settings, struct call *c)
 {
-	return ask(settings, rq, HTTP_GET, "/api/jobs/", "00000000-0000-0000-0000-000000000000", "", err);
+	(void)settings;
+	call_put(c, "/api/jobs/", "00000000-0000-0000-0000-000000000000");
 }
 
 static enum err_code
-probe_reply(const void *settings, const struct http_response *rs, struct err *err)
+probe_read(const struct answer *answer, struct err *err)
 {
-	json_t *doc = reply_json(buf_str(&rs->body), rs->body.len);
-	bool has_jobs = doc != NULL;
-
-	(void)settings;
-	json_decref(doc);
-	if (rs->status != 404)
-		return reply_to_probe(rs, err);
-	return has_jobs ? ERR_OK : err_set(err, ERR_UPSTREAM, "HTTP 404: this ComfyUI is too old to have /api/jobs");
+	if (answer->status != 404)
+		return reply_to_probe(answer, err);
+	return answer->doc ? ERR_OK : err_set(err, ERR_UPSTREAM, "HTTP 404: this ComfyUI is too old to have /api/jobs");
 }
 
 const struct provider provider_comfyui = {
@@ -371,14 +260,13 @@ const struct provider provider_comfyui = {
 	.title = "ComfyUI",
 	.caps = PROVIDER_CANCEL | PROVIDER_NAMED,
 	.options = options,
-	.settings_size = sizeof(struct comfyui),
-	.output_hosts = output_hosts,
-	.check = check,
-	.api_url = api_url,
+	.settings_size = sizeof(struct provider_api),
+	.key_header = "Authorization",
+	.key_scheme = "Bearer",
+	.profile = profile,
 	.check_profile = check_profile,
-	.authorize = authorize,
-	.probe = { probe_request, probe_reply },
-	.submit = { .request = submit_request, .reply = submit_reply },
-	.get_status = { status_request, status_reply },
-	.cancel = { cancel_request, cancel_reply },
+	.probe = { probe_request, probe_read },
+	.submit = { .request = submit_request, .read = submit_read },
+	.get_status = { status_request, status_read },
+	.cancel = { cancel_request, cancel_read },
 };

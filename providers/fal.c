@@ -5,17 +5,14 @@
  */
 #include "config.h"
 
-#include "base/crypto.h"
 #include "providers/call.h"
+#include "providers/ed25519_jwks.h"
 #include "providers/provider.h"
 #include "providers/reply.h"
 #include "providers/webhook.h"
 
 /* Files are kept for days, or as long as the profile says. */
 #define EXPIRATION_MIN_S 3600
-
-#define SUBMIT_TIMEOUT_MS 30000
-#define STATUS_TIMEOUT_MS 15000
 
 /* The vendor's bound for the keys of its webhooks. */
 #define KEYS_MAX_AGE_MS (24ull * 3600 * 1000)
@@ -27,18 +24,13 @@
 #define RESULT "result"
 
 struct fal {
-	char *url;
-	char *key;
+	struct provider_api api;
 	char *jwks_url;
 };
 
 static const struct cfg_row options[] = {
-	{ "fal_url", CFG_STR, offsetof(struct fal, url),
-	  .def = "https://queue.fal.run", .max = 2048,
-	  .doc = "Where fal's queue is." },
-	{ "fal_key", CFG_STR, offsetof(struct fal, key),
-	  .max = 512, .flags = CFG_SECRET,
-	  .doc = "fal's API key (https://fal.ai/dashboard/keys). Needed to use fal." },
+	PROVIDER_URL("fal_url", "https://queue.fal.run", "Where fal's queue is."),
+	PROVIDER_KEY("fal_key", "fal's API key (https://fal.ai/dashboard/keys). Needed to use fal."),
 	{ "fal_jwks_url", CFG_STR, offsetof(struct fal, jwks_url),
 	  .def = "https://rest.alpha.fal.ai/.well-known/jwks.json", .max = 2048,
 	  .doc = "Where the public keys of fal's webhooks are." },
@@ -50,20 +42,15 @@ static const char *const output_hosts[] = { "fal.media", ".fal.media", NULL };
 static void
 check(const void *settings, struct buf *mistakes)
 {
-	const struct fal *f = settings;
-
-	call_check_url("fal_url", f->url, mistakes);
-	call_check_url("fal_jwks_url", f->jwks_url, mistakes);
-	call_check_secret("fal_key", f->key, f->url, mistakes);
-	if (!f->key)
-		cfg_mistake(mistakes, "fal_key", "has to be set to use fal");
+	call_check_url("fal_jwks_url", ((const struct fal *)settings)->jwks_url, mistakes);
 }
 
-static const char *
-api_url(const void *settings)
-{
-	return ((const struct fal *)settings)->url;
-}
+static const struct profile_member profile[] = {
+	{ "model", PROFILE_TEXT, false },
+	{ "input", PROFILE_OBJECT, false },
+	{ "expiration_s", PROFILE_OTHER, true },
+	{ .name = NULL }
+};
 
 /* How much of an endpoint names its app, below which its requests are: "owner/app",
  * or "workflows/owner/app"; what follows says how it is called.  0: not even that. */
@@ -86,86 +73,59 @@ app_len(const char *endpoint)
 static void
 check_profile(const json_t *on, const char *where, struct buf *mistakes)
 {
-	static const char *const members[] = { "model", "input", "expiration_s", NULL };
 	const char *model = reply_string(on, "model");
 	const json_t *expiration = json_object_get(on, "expiration_s");
 
-	call_check_members(on, members, where, mistakes);
-	call_check_object(on, "input", where, mistakes);
-	if (!model || app_len(model) == 0)
+	if (model && app_len(model) == 0)
 		cfg_mistake(mistakes, where, "model has to be an endpoint's id, such as fal-ai/flux/schnell");
 	if (expiration && json_integer_value(expiration) < EXPIRATION_MIN_S)
 		cfg_mistake(mistakes, where, "expiration_s has to be a number of seconds, %d at least",
 			EXPIRATION_MIN_S);
 }
 
-static enum err_code
-authorize(const void *settings, struct http_request *rq)
-{
-	return call_credentials(rq, "Authorization", "Key", ((const struct fal *)settings)->key);
-}
-
 /* The app is all that is to be known: the URLs in an answer are made of it and the
  * request's id, so our key goes nowhere else. */
-static enum err_code
-submit_handle(const void *settings, const struct gen_spec *spec, struct buf *ret, struct err *err)
+static void
+submit_handle(const struct gen_spec *spec, struct buf *ret)
 {
 	const char *model = reply_string(spec->on, "model");
 
-	(void)settings;
-	if (!model || app_len(model) == 0)
-		return err_set(err, ERR_CONFIG, "the model's profile has no endpoint for fal");
 	buf_put(ret, model, app_len(model));
-	return ret->err ? err_set(err, ret->err, "fal's app") : ERR_OK;
 }
 
 /* Nobody waits any more for what has not begun by the job's deadline. */
-static enum err_code
-add_preferences(struct http_request *rq, const struct gen_spec *spec)
+static void
+add_preferences(struct call *c, const struct gen_spec *spec)
 {
 	const json_t *expiration = json_object_get(spec->on, "expiration_s");
 	uint64_t seconds = spec->time_left_ms / 1000;
 	char value[80];
-	enum err_code rc;
 
 	snprintf(value, sizeof value, "%llu",
 		(unsigned long long)(seconds < START_TIMEOUT_MIN_S ? START_TIMEOUT_MIN_S : seconds));
-	rc = http_request_add_header(rq, "X-Fal-Request-Timeout", value);
-	if (rc || !expiration)
-		return rc;
+	call_header(c, "X-Fal-Request-Timeout", value);
+	if (!expiration)
+		return;
 	snprintf(value, sizeof value, "{\"expiration_duration_seconds\":%lld}",
 		(long long)json_integer_value(expiration));
-	return http_request_add_header(rq, "X-Fal-Object-Lifecycle-Preference", value);
+	call_header(c, "X-Fal-Object-Lifecycle-Preference", value);
 }
 
-static enum err_code
-submit_request(const void *settings, const struct gen_spec *spec, struct http_request *rq,
-	struct err *err)
+static void
+submit_request(const void *settings, const struct gen_spec *spec, struct call *c)
 {
-	const struct fal *f = settings;
 	const char *model = reply_string(spec->on, "model");
-	json_t *input = json_object_get(spec->on, "input");
-	struct buf url = BUF_INIT(8192);
-	enum err_code rc;
 
-	if (!model || !json_is_object(input))
-		return err_set(err, ERR_CONFIG, "the model's profile has no endpoint or no input for fal");
-	buf_printf(&url, "%s/", f->url);
-	buf_put_urlenc(&url, model, strlen(model), "/");
-	if (spec->webhook_url) {
-		buf_puts(&url, "?fal_webhook=");
-		buf_put_urlenc(&url, spec->webhook_url, strlen(spec->webhook_url), NULL);
+	(void)settings;
+	if (!model || app_len(model) == 0) {
+		call_refuse(c, ERR_CONFIG, "the model's profile names no endpoint");
+		return;
 	}
-	rc = call_begin(rq, HTTP_POST, &url, SUBMIT_TIMEOUT_MS);
-	if (!rc)
-		rc = call_json(rq, json_incref(input));
-	if (!rc)
-		rc = call_idempotency_key(rq, &spec->job_id);
-	if (!rc)
-		rc = add_preferences(rq, spec);
-	if (!rc)
-		rc = authorize(f, rq);
-	return rc ? err_set(err, rc, "fal's submit request") : ERR_OK;
+	call_put_path(c, "/", model);
+	if (spec->webhook_url)
+		call_put(c, "?fal_webhook=", spec->webhook_url);
+	call_json(c, json_incref(json_object_get(spec->on, "input")));
+	add_preferences(c, spec);
 }
 
 static const struct {
@@ -269,80 +229,54 @@ read_result(const json_t *result, struct gen_observation *obs)
 }
 
 static enum err_code
-read_submitted(const json_t *doc, struct submit_reply *reply)
+read_id(const json_t *doc, struct gen_observation *obs)
 {
-	const char *id = reply_string(doc, "request_id");
+	enum err_code rc = reply_keep(&obs->prediction_id, doc, "request_id");
 
-	if (!id || !*id || strlen(id) > PREDICTION_ID_MAX)
-		return ERR_OK;
-	reply->outcome = SUBMIT_ACCEPTED;
-	if (reply_keep(&reply->obs.prediction_id, doc, "request_id") ||
-	    reply_keep(&reply->obs.status_text, doc, "status"))
-		return ERR_NOMEM;
-	return ERR_OK;
+	return rc ? rc : reply_keep(&obs->status_text, doc, "status");
 }
 
 static enum err_code
-submit_reply(const void *settings, const struct http_response *rs, struct submit_reply *ret,
-	struct err *err)
+submit_read(const void *settings, const struct answer *answer, struct submit_reply *ret)
 {
-	struct submit_reply reply = { .outcome = SUBMIT_UNKNOWN, .obs = GEN_OBSERVATION_INIT };
-	json_t *doc = reply_json(buf_str(&rs->body), rs->body.len);
-	enum err_code rc = ERR_OK;
-
 	(void)settings;
-	if (rs->status >= 200 && rs->status < 300 && doc)
-		rc = read_submitted(doc, &reply);
-	if (!rc && reply.outcome != SUBMIT_ACCEPTED)
-		rc = reply_to_create(rs, doc, &reply);
-	if (reply.error == ERR_PROVIDER_REJECTED && why_failed(doc) == ERR_CONTENT_BLOCKED)
-		reply.error = ERR_CONTENT_BLOCKED;
-	json_decref(doc);
-	if (rc) {
-		submit_reply_clear(&reply);
-		return err_set(err, rc, "fal's answer");
+	if (answer->good && reply_id(answer->doc, "request_id")) {
+		ret->outcome = SUBMIT_ACCEPTED;
+		return read_id(answer->doc, &ret->obs);
 	}
-	*ret = reply;
+	if (ret->error == ERR_PROVIDER_REJECTED && why_failed(answer->doc) == ERR_CONTENT_BLOCKED)
+		ret->error = ERR_CONTENT_BLOCKED;
 	return ERR_OK;
 }
 
-/* A request's URL, and what is below it. */
-static enum err_code
-request_below(const struct fal *f, const struct look_query *query, enum http_method method,
-	const char *below, struct http_request *rq, struct err *err)
+/* Below a request's URL. */
+static void
+put_request(struct call *c, const struct look_query *query, const char *below)
 {
-	struct buf url = BUF_INIT(8192);
-	enum err_code rc;
-
-	if (!query->handle)
-		return err_set(err, ERR_CONFIG, "which of fal's apps has the request is not known");
-	buf_printf(&url, "%s/", f->url);
-	buf_put_urlenc(&url, query->handle, strlen(query->handle), "/");
-	buf_puts(&url, "/requests/");
-	buf_put_urlenc(&url, query->prediction_id, strlen(query->prediction_id), NULL);
-	buf_puts(&url, below);
-	rc = call_begin(rq, method, &url, STATUS_TIMEOUT_MS);
-	if (!rc)
-		rc = authorize(f, rq);
-	return rc ? err_set(err, rc, "fal's request") : ERR_OK;
+	if (!query->handle) {
+		call_refuse(c, ERR_CONFIG, "which of fal's apps has the request is not known");
+		return;
+	}
+	call_put_path(c, "/", query->handle);
+	call_put(c, "/requests/", query->prediction_id);
+	buf_puts(&c->url, below);
 }
 
-static enum err_code
-status_request(const void *settings, const struct look_query *query, struct http_request *rq,
-	struct err *err)
+static void
+status_request(const void *settings, const struct look_query *query, struct call *c)
 {
-	enum err_code rc = request_below(settings, query, HTTP_GET, query->follow ? "" : "/status", rq, err);
-
-	if (!rc && query->follow)	/* it may be a data: URI */
-		rq->max_response_bytes = INLINE_RESPONSE_BYTES;
-	return rc;
+	(void)settings;
+	put_request(c, query, query->follow ? "" : "/status");
+	if (query->follow)	/* it may be a data: URI */
+		c->rq->max_response_bytes = INLINE_RESPONSE_BYTES;
 }
 
-static enum err_code
-cancel_request(const void *settings, const struct look_query *query, struct http_request *rq,
-	struct err *err)
+static void
+cancel_request(const void *settings, const struct look_query *query, struct call *c)
 {
-	return request_below(settings, query, HTTP_PUT, "/cancel", rq, err);
+	(void)settings;
+	c->rq->method = HTTP_PUT;
+	put_request(c, query, "/cancel");
 }
 
 /* There is no word for failure: one that is completed may have failed, and the queue
@@ -355,191 +289,78 @@ static const struct status_word words[] = {
 };
 
 static enum err_code
-read_status(const json_t *doc, struct status_reply *reply)
+read_status(const json_t *doc, struct status_reply *ret)
 {
-	const char *status = reply_string(doc, "status");
-
-	if (!status)
+	if (!reply_string(doc, "status"))
 		return ERR_OK;
-	reply->outcome = STATUS_SEEN;
-	reply_status_word(words, status, &reply->obs);
-	if (reply->obs.status != GEN_SUCCEEDED)
+	ret->outcome = STATUS_SEEN;
+	if (reply_status(words, doc, "status", &ret->obs))
+		return ERR_NOMEM;
+	if (ret->obs.status != GEN_SUCCEEDED)
 		return ERR_OK;
 	if (json_string_length(json_object_get(doc, "error")) > 0 || reply_string(doc, "error_type"))
-		return read_failure(doc, &reply->obs);
-	reply->outcome = STATUS_MORE;
-	reply->follow = mem_strdup(RESULT);
-	return reply->follow ? ERR_OK : ERR_NOMEM;
+		return read_failure(doc, &ret->obs);
+	ret->outcome = STATUS_MORE;
+	ret->follow = mem_strdup(RESULT);
+	return ret->follow ? ERR_OK : ERR_NOMEM;
 }
 
 /* Is it the model that answers, or does the queue not let us have the result? */
 static bool
-is_failure(const struct http_response *rs, const json_t *doc)
+is_failure(const struct answer *answer)
 {
-	const char *detail = reply_string(doc, "detail");
+	const char *detail = reply_string(answer->doc, "detail");
 
-	switch (rs->status) {
+	switch (answer->status) {
 	case 401: case 402: case 403: case 404: case 408: case 410: case 429:
 		return false;
 	}
-	if (json_is_array(json_object_get(doc, "detail")) || reply_string(doc, "error_type"))
+	if (json_is_array(json_object_get(answer->doc, "detail")) || reply_string(answer->doc, "error_type"))
 		return true;
-	return rs->status >= 400 && rs->status < 500 && !(detail && strstr(detail, "in progress"));
+	return answer->status >= 400 && answer->status < 500 && answer->doc &&
+		!(detail && strstr(detail, "in progress"));
 }
 
 static enum err_code
-read_answer(const struct look_query *query, const struct http_response *rs, const json_t *doc,
-	struct status_reply *reply)
-{
-	bool good = rs->status >= 200 && rs->status < 300 && doc;
-
-	if (good && !query->follow)
-		return read_status(doc, reply);
-	if (good || (query->follow && is_failure(rs, doc))) {
-		reply->outcome = STATUS_SEEN;
-		return good ? read_result(doc, &reply->obs) : read_failure(doc, &reply->obs);
-	}
-	return ERR_OK;
-}
-
-/* Whose it is was in the question. */
-static enum err_code
-name_prediction(const struct look_query *query, const json_t *doc, struct gen_observation *obs)
-{
-	obs->prediction_id = mem_strdup(query->prediction_id);
-	return obs->prediction_id ? reply_keep(&obs->status_text, doc, "status") : ERR_NOMEM;
-}
-
-/* Of both calls: what read makes of the answer, else what its HTTP status means. */
-static enum err_code
-look_reply(enum err_code (*read)(const struct look_query *query, const struct http_response *rs,
-	const json_t *doc, struct status_reply *reply), const struct look_query *query,
-	const struct http_response *rs, struct status_reply *ret, struct err *err)
-{
-	struct status_reply reply = { .outcome = STATUS_LATER, .obs = GEN_OBSERVATION_INIT };
-	json_t *doc = reply_json(buf_str(&rs->body), rs->body.len);
-	enum err_code rc = read(query, rs, doc, &reply);
-
-	if (!rc && reply.outcome == STATUS_SEEN)
-		rc = name_prediction(query, doc, &reply.obs);
-	else if (!rc && reply.outcome == STATUS_LATER)
-		rc = reply_to_look(rs, doc, &reply);
-	json_decref(doc);
-	if (rc) {
-		status_reply_clear(&reply);
-		return err_set(err, rc, "fal's answer");
-	}
-	*ret = reply;
-	return ERR_OK;
-}
-
-static enum err_code
-status_reply(const void *settings, const struct look_query *query, const struct http_response *rs,
-	struct status_reply *ret, struct err *err)
+status_read(const void *settings, const struct look_query *query, const struct answer *answer,
+	struct status_reply *ret)
 {
 	(void)settings;
-	return look_reply(read_answer, query, rs, ret, err);
+	if (answer->good && !query->follow)
+		return read_status(answer->doc, ret);
+	if (!answer->good && !(query->follow && is_failure(answer)))
+		return ERR_OK;
+	ret->outcome = STATUS_SEEN;
+	return answer->good ? read_result(answer->doc, &ret->obs) : read_failure(answer->doc, &ret->obs);
 }
 
 /* Only what had not begun is gone for sure; the rest is asked to stop, or was over. */
 static enum err_code
-read_cancel(const struct look_query *query, const struct http_response *rs, const json_t *doc,
-	struct status_reply *reply)
+cancel_read(const void *settings, const struct look_query *query, const struct answer *answer,
+	struct status_reply *ret)
 {
-	const char *status = reply_string(doc, "status");
+	const char *status = reply_string(answer->doc, "status");
 
+	(void)settings;
 	(void)query;
-	if (rs->status >= 200 && rs->status < 300 && status && strcmp(status, "OK") == 0) {
-		reply->outcome = STATUS_SEEN;
-		reply->obs.status = GEN_CANCELED;
-	}
-	return ERR_OK;
+	if (!answer->good || !status || strcmp(status, "OK") != 0)
+		return ERR_OK;
+	ret->outcome = STATUS_SEEN;
+	ret->obs.status = GEN_CANCELED;
+	return reply_keep(&ret->obs.status_text, answer->doc, "status");
+}
+
+static void
+keys_request(const void *settings, struct call *c)
+{
+	call_url(c, ((const struct fal *)settings)->jwks_url);
+	c->is_public = true;
 }
 
 static enum err_code
-cancel_reply(const void *settings, const struct look_query *query, const struct http_response *rs,
-	struct status_reply *ret, struct err *err)
+keys_read(const struct answer *answer, struct buf *ret)
 {
-	(void)settings;
-	return look_reply(read_cancel, query, rs, ret, err);
-}
-
-/* A JWKS is public: no credentials go there. */
-static enum err_code
-keys_request(const void *settings, struct http_request *rq, struct err *err)
-{
-	struct buf url = BUF_INIT(4096);
-	enum err_code rc;
-
-	buf_puts(&url, ((const struct fal *)settings)->jwks_url);
-	rc = call_begin(rq, HTTP_GET, &url, STATUS_TIMEOUT_MS);
-	return rc ? err_set(err, rc, "fal's keys") : ERR_OK;
-}
-
-/* An Ed25519 key as a JWKS has it.  ERR_INVALID: it is none; ERR_NOMEM. */
-static enum err_code
-read_key(const char *x, size_t len, uint8_t key[ED25519_KEY_BYTES])
-{
-	struct buf raw = BUF_INIT(ED25519_KEY_BYTES);
-	enum err_code rc = base64url_decode(&raw, x, len);
-
-	if (rc != ERR_NOMEM && raw.len != ED25519_KEY_BYTES)
-		rc = ERR_INVALID;
-	if (!rc)
-		memcpy(key, raw.p, ED25519_KEY_BYTES);
-	buf_clear(&raw);
-	return rc;
-}
-
-/* Their `x`, separated by commas. */
-static enum err_code
-keys_reply(const void *settings, const struct http_response *rs, struct buf *ret, struct err *err)
-{
-	json_t *doc = reply_json(buf_str(&rs->body), rs->body.len), *jwk;
-	uint8_t key[ED25519_KEY_BYTES];
-	size_t i, before = ret->len;
-	enum err_code rc = rs->status == 200 ? ERR_OK : ERR_UPSTREAM;
-
-	(void)settings;
-	json_array_foreach(json_object_get(doc, "keys"), i, jwk) {
-		const char *x = reply_string(jwk, "x");
-		enum err_code is_key = rc || !x ? ERR_INVALID : read_key(x, strlen(x), key);
-
-		if (!is_key)
-			buf_printf(ret, "%s%s", ret->len > before ? "," : "", x);
-		else if (is_key == ERR_NOMEM)
-			rc = is_key;
-	}
-	json_decref(doc);
-	if (!rc)
-		rc = ret->err ? ret->err : ret->len == before ? ERR_UPSTREAM : ERR_OK;
-	return rc ? err_set(err, rc, "no keys of fal's webhooks: HTTP %ld", rs->status) : ERR_OK;
-}
-
-/* They are fetched, never configured. */
-static bool
-webhook_ready(const void *settings)
-{
-	(void)settings;
-	return false;
-}
-
-/* Any of them may have signed it. */
-static enum err_code
-check_signature(const char *keys, const struct buf *text, const uint8_t signature[ED25519_SIGNATURE_BYTES])
-{
-	enum err_code rc = ERR_SIGNATURE;
-	const char *x;
-	size_t len;
-
-	while ((rc == ERR_SIGNATURE || rc == ERR_INVALID) && webhook_next_item(&keys, ',', &x, &len)) {
-		uint8_t key[ED25519_KEY_BYTES];
-
-		rc = read_key(x, len, key);
-		if (!rc)
-			rc = ed25519_verify(key, text->p, text->len, signature, NULL);
-	}
-	return rc == ERR_INVALID ? ERR_SIGNATURE : rc;
+	return ed25519_jwks_read(answer->doc, ret);
 }
 
 /* What is signed: three headers and the body's digest, a line each. */
@@ -560,8 +381,8 @@ put_signed_text(struct buf *text, const char *id, const char *user, const char *
 
 /* A request has one webhook: all that carry its id are the same. */
 static enum err_code
-webhook_verify(const void *settings, const char *fetched, const struct webhook *wh, int64_t now_s,
-	char **ret_delivery, struct err *err)
+webhook_verify(const char *keys, const struct webhook *wh, int64_t now_s, char **ret_delivery,
+	struct err *err)
 {
 	const char *id = wh->header(wh->ctx, "x-fal-webhook-request-id");
 	const char *user = wh->header(wh->ctx, "x-fal-webhook-user-id");
@@ -571,7 +392,6 @@ webhook_verify(const void *settings, const char *fetched, const struct webhook *
 	struct buf text = BUF_INIT(2048);
 	enum err_code rc;
 
-	(void)settings;
 	if (!id || !*id || strlen(id) > PREDICTION_ID_MAX || !user || !timestamp || !hex)
 		return err_set(err, ERR_SIGNATURE, "a header of fal's webhooks (X-Fal-Webhook-...) is missing");
 	if (hex_decode(hex, sizeof signature, signature))
@@ -581,7 +401,7 @@ webhook_verify(const void *settings, const char *fetched, const struct webhook *
 		return rc;
 	rc = put_signed_text(&text, id, user, timestamp, wh, err);
 	if (!rc)
-		rc = check_signature(fetched ? fetched : "", &text, signature);
+		rc = ed25519_jwks_verify(keys, &text, signature);
 	else if (rc == ERR_TOO_BIG)
 		rc = ERR_SIGNATURE;
 	buf_clear(&text);
@@ -593,13 +413,14 @@ webhook_verify(const void *settings, const char *fetched, const struct webhook *
 
 /* What has no payload, since it is no JSON, is to be fetched. */
 static enum err_code
-read_webhook(const json_t *doc, struct gen_observation *obs)
+webhook_read(const json_t *doc, struct gen_observation *obs)
 {
 	const json_t *payload = json_object_get(doc, "payload");
 	const char *status = reply_string(doc, "status");
 
-	if (reply_keep(&obs->prediction_id, doc, "request_id") || reply_keep(&obs->status_text, doc, "status") ||
-	    reply_keep(&obs->message, doc, "error"))
+	if (!reply_id(doc, "request_id"))
+		return ERR_OK;
+	if (read_id(doc, obs) || reply_keep(&obs->message, doc, "error"))
 		return ERR_NOMEM;
 	if (status && strcmp(status, "ERROR") == 0)
 		return read_failure(payload, obs);
@@ -610,45 +431,23 @@ read_webhook(const json_t *doc, struct gen_observation *obs)
 	return ERR_OK;
 }
 
-static enum err_code
-webhook_parse(const void *settings, const struct webhook *wh, struct gen_observation *ret,
-	struct err *err)
-{
-	struct gen_observation obs = GEN_OBSERVATION_INIT;
-	json_t *doc = NULL;
-	const char *id;
-	enum err_code rc = reply_document(wh->body, wh->body_len, &doc);
-
-	(void)settings;
-	if (rc)
-		return err_set(err, rc, "the webhook's body is not a JSON object");
-	id = reply_string(doc, "request_id");
-	rc = id && *id && strlen(id) <= PREDICTION_ID_MAX ? read_webhook(doc, &obs) : ERR_BAD_REQUEST;
-	json_decref(doc);
-	if (rc) {
-		gen_observation_clear(&obs);
-		return err_set(err, rc, "not a webhook of fal's: request_id is missing");
-	}
-	*ret = obs;
-	return ERR_OK;
-}
-
 const struct provider provider_fal = {
 	.name = "fal",
 	.title = "fal",
 	.caps = PROVIDER_WEBHOOK | PROVIDER_CANCEL | PROVIDER_VERIFIER,
 	.options = options,
 	.settings_size = sizeof(struct fal),
+	.key_header = "Authorization",
+	.key_scheme = "Key",
+	.needs_key = true,
 	.output_hosts = output_hosts,
+	.profile = profile,
 	.check = check,
-	.api_url = api_url,
 	.check_profile = check_profile,
-	.authorize = authorize,
-	.submit = { .request = submit_request, .reply = submit_reply, .handle = submit_handle },
-	.get_status = { status_request, status_reply },
-	.cancel = { cancel_request, cancel_reply },
-	.verifier = { keys_request, keys_reply, KEYS_MAX_AGE_MS },
-	.webhook_ready = webhook_ready,
+	.submit = { submit_request, submit_handle, submit_read },
+	.get_status = { status_request, status_read },
+	.cancel = { cancel_request, cancel_read },
+	.verifier = { keys_request, keys_read, KEYS_MAX_AGE_MS },
 	.webhook_verify = webhook_verify,
-	.webhook_parse = webhook_parse,
+	.webhook_read = webhook_read,
 };

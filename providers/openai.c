@@ -21,24 +21,20 @@
 #include "providers/reply.h"
 
 #define OPENAI_URL "https://api.openai.com/v1"
-#define PROBE_TIMEOUT_MS 15000
 
 /* URLs of DALL-E are good for an hour; others are not shorter. */
 #define RETENTION_MS (3600 * 1000)
 
 struct openai {
-	char *url;
-	char *key;
+	struct provider_api api;
 	uint64_t timeout_ms;
 };
 
 static const struct cfg_row options[] = {
-	{ "openai_url", CFG_STR, offsetof(struct openai, url),
-	  .def = OPENAI_URL, .max = 2048,
-	  .doc = "Where OpenAI's API is, or that of a server that speaks as it does, with `/v1`." },
-	{ "openai_key", CFG_STR, offsetof(struct openai, key),
-	  .max = 512, .flags = CFG_SECRET,
-	  .doc = "API key. Needed to use OpenAI's own service; other servers may want none." },
+	PROVIDER_URL("openai_url", OPENAI_URL,
+		"Where OpenAI's API is, or that of a server that speaks as it does, with `/v1`."),
+	PROVIDER_KEY("openai_key",
+		"API key. Needed to use OpenAI's own service; other servers may want none."),
 	{ "openai_timeout", CFG_DURATION, offsetof(struct openai, timeout_ms),
 	  .def = "5m", .min = 10000, .max = 3600 * 1000,
 	  .doc = "How long the pictures of one request may take. A request that takes longer is not sent again: "
@@ -51,38 +47,25 @@ static const char *const output_hosts[] = { "oaidalleapiprodscus.blob.core.windo
 static void
 check(const void *settings, struct buf *mistakes)
 {
-	const struct openai *o = settings;
+	const struct provider_api *api = settings;
 
-	call_check_url("openai_url", o->url, mistakes);
-	call_check_secret("openai_key", o->key, o->url, mistakes);
-	if (!o->key && o->url && strcmp(o->url, OPENAI_URL) == 0)
+	if (!api->key && api->url && strcmp(api->url, OPENAI_URL) == 0)
 		cfg_mistake(mistakes, "openai_key", "has to be set to use OpenAI");
 }
 
-static const char *
-api_url(const void *settings)
-{
-	return ((const struct openai *)settings)->url;
-}
+static const struct profile_member profile[] = {
+	{ "model", PROFILE_TEXT, true },
+	{ "input", PROFILE_OBJECT, false },
+	{ .name = NULL }
+};
 
 static void
 check_profile(const json_t *on, const char *where, struct buf *mistakes)
 {
-	static const char *const members[] = { "model", "input", NULL };
 	const json_t *size = json_object_get(json_object_get(on, "input"), "size");
 
-	call_check_members(on, members, where, mistakes);
-	if (json_object_get(on, "model"))
-		call_check_text(on, "model", where, mistakes);
-	call_check_object(on, "input", where, mistakes);
 	if (json_is_array(size) && json_array_size(size) != 2)
 		cfg_mistake(mistakes, where, "input.size has to be a text, or a list of width and height");
-}
-
-static enum err_code
-authorize(const void *settings, struct http_request *rq)
-{
-	return call_credentials(rq, "Authorization", "Bearer", ((const struct openai *)settings)->key);
 }
 
 /* [1024, 768] to "1024x768"; one that lacks a number is left out. */
@@ -144,27 +127,15 @@ create_body(const struct gen_spec *spec, json_t *input)
 	return body;
 }
 
-static enum err_code
-submit_request(const void *settings, const struct gen_spec *spec, struct http_request *rq,
-	struct err *err)
+static void
+submit_request(const void *settings, const struct gen_spec *spec, struct call *c)
 {
-	const struct openai *o = settings;
 	json_t *input = json_object_get(spec->on, "input");
-	struct buf url = BUF_INIT(4096);
-	enum err_code rc;
 
-	if (!json_is_object(input))
-		return err_set(err, ERR_CONFIG, "the model's profile has no input for OpenAI");
-	buf_printf(&url, "%s/images/%s", o->url, is_edit(input) ? "edits" : "generations");
-	rc = call_begin(rq, HTTP_POST, &url, (uint32_t)o->timeout_ms);
-	rq->max_response_bytes = INLINE_RESPONSE_BYTES;
-	if (!rc)
-		rc = call_json(rq, create_body(spec, input));
-	if (!rc)
-		rc = call_idempotency_key(rq, &spec->job_id);
-	if (!rc)
-		rc = authorize(o, rq);
-	return rc ? err_set(err, rc, "OpenAI's create request") : ERR_OK;
+	buf_puts(&c->url, is_edit(input) ? "/images/edits" : "/images/generations");
+	call_json(c, create_body(spec, input));
+	c->rq->timeout_ms = (uint32_t)((const struct openai *)settings)->timeout_ms;
+	c->rq->max_response_bytes = INLINE_RESPONSE_BYTES;
 }
 
 /* A local server may leave out its own address. */
@@ -237,47 +208,23 @@ read_code(const json_t *doc, struct submit_reply *reply)
 }
 
 static enum err_code
-submit_reply(const void *settings, const struct http_response *rs, struct submit_reply *ret,
-	struct err *err)
+submit_read(const void *settings, const struct answer *answer, struct submit_reply *ret)
 {
-	struct submit_reply reply = { .obs = GEN_OBSERVATION_INIT };
-	json_t *doc = reply_json(buf_str(&rs->body), rs->body.len);
-	const json_t *data = json_object_get(doc, "data");
-	enum err_code rc;
+	const json_t *data = json_object_get(answer->doc, "data");
 
-	if (rs->status >= 200 && rs->status < 300 && json_is_array(data)) {
-		rc = read_pictures(api_url(settings), data, &reply.obs);
-	} else {
-		rc = reply_to_create(rs, doc, &reply);
-		read_code(doc, &reply);
+	if (answer->good && json_is_array(data)) {
+		ret->outcome = SUBMIT_ACCEPTED;
+		return read_pictures(((const struct provider_api *)settings)->url, data, &ret->obs);
 	}
-	json_decref(doc);
-	if (rc) {
-		submit_reply_clear(&reply);
-		return err_set(err, rc, "OpenAI's answer");
-	}
-	*ret = reply;
+	read_code(answer->doc, ret);
 	return ERR_OK;
 }
 
-static enum err_code
-probe_request(const void *settings, struct http_request *rq, struct err *err)
-{
-	struct buf url = BUF_INIT(4096);
-	enum err_code rc;
-
-	buf_printf(&url, "%s/models", api_url(settings));
-	rc = call_begin(rq, HTTP_GET, &url, PROBE_TIMEOUT_MS);
-	if (!rc)
-		rc = authorize(settings, rq);
-	return rc ? err_set(err, rc, "OpenAI's models request") : ERR_OK;
-}
-
-static enum err_code
-probe_reply(const void *settings, const struct http_response *rs, struct err *err)
+static void
+probe_request(const void *settings, struct call *c)
 {
 	(void)settings;
-	return reply_to_probe(rs, err);
+	buf_puts(&c->url, "/models");
 }
 
 const struct provider provider_openai = {
@@ -286,12 +233,13 @@ const struct provider provider_openai = {
 	.caps = PROVIDER_SYNC,
 	.options = options,
 	.settings_size = sizeof(struct openai),
+	.key_header = "Authorization",
+	.key_scheme = "Bearer",
 	.output_hosts = output_hosts,
 	.retention_ms = RETENTION_MS,
+	.profile = profile,
 	.check = check,
-	.api_url = api_url,
 	.check_profile = check_profile,
-	.authorize = authorize,
-	.probe = { probe_request, probe_reply },
-	.submit = { .request = submit_request, .reply = submit_reply },
+	.probe = { .request = probe_request },
+	.submit = { .request = submit_request, .read = submit_read },
 };

@@ -2,11 +2,11 @@
  * What a provider is: pure mapping between our words and its HTTP.  No I/O, no
  * SQL, no clock; base/ sends, times out and limits, the same for all.
  *
- * A call is a pair: build the request from our words, read the reply back into
- * our words.  A reply function returns ERR_OK whenever it could say what the
- * reply means, including "the provider refused"; anything else is our own
- * trouble (ERR_NOMEM).  `settings` is the provider's own struct, filled from
- * its `options` rows.  All functions may be called from any thread.
+ * A call is a pair: `request` builds it from our words, `read` finds our words in the
+ * answer.  What would be the same few lines around each of them is in adapter.c, by
+ * which core calls them: URL and key, JSON, what an HTTP status means, what is freed
+ * when memory runs out.  `settings` is the provider's own struct, which begins with
+ * struct provider_api.  All functions may be called from any thread.
  */
 #ifndef GENGATE_PROVIDERS_PROVIDER_H
 #define GENGATE_PROVIDERS_PROVIDER_H
@@ -15,8 +15,11 @@
 #include "base/generation.h"
 #include "base/http.h"
 
+struct call;	/* call.h: a request that is being built */
+struct answer;	/* reply.h */
+
 /* What a provider can do; core asks for these, never for a name. */
-#define PROVIDER_WEBHOOK 1u	/* sends signed webhooks: webhook_verify, webhook_parse */
+#define PROVIDER_WEBHOOK 1u	/* sends signed webhooks: webhook_verify, webhook_read */
 #define PROVIDER_CANCEL 2u	/* ends a prediction before its time: cancel */
 #define PROVIDER_FIND 4u	/* lists the account's predictions: find */
 #define PROVIDER_VERIFIER 8u	/* tells what its webhooks are verified by: verifier */
@@ -89,13 +92,18 @@ struct status_reply {
 
 void status_reply_clear(struct status_reply *reply);
 
-/* A call about one prediction that may be repeated.  request: ERR_CONFIG where a
- * handle is needed and there is none. */
+/*
+ * A call about one prediction that may be repeated.
+ *
+ * read: of any answer.  *ret has what its HTTP status says already, STATUS_GONE or
+ * STATUS_LATER, and stays as it is where there is no more to it.  An observation without
+ * an id is about the prediction that was asked for.  Returns ERR_OK or ERR_NOMEM, as
+ * each function of that name; what is in *ret then is freed by the caller.
+ */
 struct provider_look {
-	enum err_code (*request)(const void *settings, const struct look_query *query,
-		struct http_request *ret, struct err *err);
-	enum err_code (*reply)(const void *settings, const struct look_query *query,
-		const struct http_response *rs, struct status_reply *ret, struct err *err);
+	void (*request)(const void *settings, const struct look_query *query, struct call *call);
+	enum err_code (*read)(const void *settings, const struct look_query *query,
+		const struct answer *answer, struct status_reply *ret);
 };
 
 /* Which predictions to list. */
@@ -139,6 +147,32 @@ struct webhook {
 	size_t body_len;
 };
 
+/* Where its API is and who we are there: the beginning of each provider's settings. */
+struct provider_api {
+	char *url;		/* without a slash at its end */
+	char *key;		/* NULL: none */
+	char *webhook_secret;	/* with PROVIDER_WEBHOOK; NULL: see verifier */
+};
+
+/* The options that fill it. */
+#define PROVIDER_URL(row, url_, doc_) \
+	{ row, CFG_STR, offsetof(struct provider_api, url), .def = url_, .max = 2048, .doc = doc_ }
+#define PROVIDER_KEY(row, doc_) \
+	{ row, CFG_STR, offsetof(struct provider_api, key), .max = 512, .flags = CFG_SECRET, .doc = doc_ }
+#define PROVIDER_WEBHOOK_SECRET(row, doc_) \
+	{ row, CFG_STR, offsetof(struct provider_api, webhook_secret), .max = 4096, .flags = CFG_SECRET, .doc = doc_ }
+
+/* A member of its part of a profile. */
+struct profile_member {
+	const char *name;	/* NULL: the end of the table */
+	enum {
+		PROFILE_TEXT,	/* not empty */
+		PROFILE_OBJECT,
+		PROFILE_OTHER,	/* see check_profile */
+	} type;
+	bool optional;
+};
+
 struct provider {
 	const char *name;		/* as in the configuration and in URLs */
 	const char *title;		/* for people: "Replicate" */
@@ -146,40 +180,45 @@ struct provider {
 	const struct cfg_row *options;
 	size_t settings_size;
 
+	/* How its key goes to the API: "KEY_HEADER: KEY_SCHEME KEY"; without a scheme the
+	 * key alone. */
+	const char *key_header, *key_scheme;
+	bool needs_key;
+
 	/* Hosts that outputs may be fetched from: "host", or ".suffix" for all
-	 * below it.  NULL-terminated. */
+	 * below it.  NULL-terminated.  NULL: the API's own alone, which may always be. */
 	const char *const *output_hosts;
 	uint64_t retention_ms;		/* how long outputs can be fetched; 0: for good */
 
-	/* Mistakes of a provider that is in use: a missing token.  May be NULL. */
-	void (*check)(const void *settings, struct buf *mistakes);
-	/* Where its API is: borrowed. */
-	const char *(*api_url)(const void *settings);
-	/* Mistakes in its part of a model's profile, a template: "model", "input", and
-	 * what else it takes.  where: for cfg_mistake(). */
-	void (*check_profile)(const json_t *on, const char *where, struct buf *mistakes);
-	/* Add the API's credentials to a request to its own host: for outputs that
-	 * are kept there.  NULL: there are none. */
-	enum err_code (*authorize)(const void *settings, struct http_request *rq);
+	/* Its part of a model's profile, a template. */
+	const struct profile_member *profile;
 
-	/* Is our key taken?  Costs nothing.  Optional: cannot be told.
-	 * The reply: ERR_OK; ERR_PROVIDER_UNAVAILABLE: it is not; ERR_UPSTREAM: no
-	 * answer to that. */
+	/* Mistakes beyond those that the above tells of: of its settings when it is in use,
+	 * and of its part of a profile; where: for cfg_mistake().  Optional. */
+	void (*check)(const void *settings, struct buf *mistakes);
+	void (*check_profile)(const json_t *on, const char *where, struct buf *mistakes);
+
+	/* Is our key taken?  Costs nothing.  Optional: cannot be told.  read: optional,
+	 * where a 200 with a JSON object is not what says so.  ERR_OK;
+	 * ERR_PROVIDER_UNAVAILABLE: it is not taken; ERR_UPSTREAM: no answer to that. */
 	struct {
-		enum err_code (*request)(const void *settings, struct http_request *ret, struct err *err);
-		enum err_code (*reply)(const void *settings, const struct http_response *rs, struct err *err);
+		void (*request)(const void *settings, struct call *call);
+		enum err_code (*read)(const struct answer *answer, struct err *err);
 	} probe;
 
-	/* Costs money: sent at most once per answer, never resent by base/.
+	/*
+	 * Costs money: sent at most once per answer, never resent by base/.  request: a
+	 * POST with the job's id as its Idempotency-Key.
 	 * handle: what is known before the answer of how its prediction is reached,
-	 * appended; kept until an observation has another.  Optional. */
+	 * appended; kept until an observation has another.  Optional.
+	 * read: of any answer.  *ret has what its HTTP status says already: REFUSED,
+	 * DEFERRED or UNKNOWN.
+	 */
 	struct {
-		enum err_code (*request)(const void *settings, const struct gen_spec *spec,
-			struct http_request *ret, struct err *err);
-		enum err_code (*reply)(const void *settings, const struct http_response *rs,
-			struct submit_reply *ret, struct err *err);
-		enum err_code (*handle)(const void *settings, const struct gen_spec *spec,
-			struct buf *ret, struct err *err);
+		void (*request)(const void *settings, const struct gen_spec *spec, struct call *call);
+		void (*handle)(const struct gen_spec *spec, struct buf *ret);
+		enum err_code (*read)(const void *settings, const struct answer *answer,
+			struct submit_reply *ret);
 	} submit;
 
 	/* NULL of a provider whose creates are answered with the end. */
@@ -189,43 +228,36 @@ struct provider {
 	 * may have finished first. */
 	struct provider_look cancel;
 
-	/* With PROVIDER_FIND: what became of a create without an answer.  May be
-	 * repeated.  request: ERR_INVALID for a page that is not on its own host,
-	 * since the credentials go there. */
+	/* With PROVIDER_FIND: what became of a create without an answer.  May be repeated.
+	 * request: a page that is not on its own host is refused, since our key goes there.
+	 * read: of an answer with a JSON object; *ret is FIND_LATER. */
 	struct {
-		enum err_code (*request)(const void *settings, const struct find_query *query,
-			struct http_request *ret, struct err *err);
-		enum err_code (*reply)(const void *settings, const struct http_response *rs,
-			struct find_reply *ret, struct err *err);
+		void (*request)(const void *settings, const struct find_query *query, struct call *call);
+		enum err_code (*read)(const void *settings, const struct answer *answer,
+			struct find_reply *ret);
 	} find;
 
-	/* With PROVIDER_VERIFIER: a secret, or public keys, as webhook_verify wants
-	 * them.  reply appends it, at most VERIFIER_MAX bytes; ERR_UPSTREAM: the answer
-	 * has none.  It is fetched anew when a signature does not match, and after
-	 * max_age_ms; 0: for no other reason. */
+	/* With PROVIDER_VERIFIER: what webhooks are verified by where the settings have no
+	 * secret: one, or public keys.  read: of an answer with a JSON object, appends it, at
+	 * most VERIFIER_MAX bytes; nothing: it has none.  It is fetched anew when a signature does not
+	 * match, and after max_age_ms; 0: for no other reason. */
 	struct {
-		enum err_code (*request)(const void *settings, struct http_request *ret, struct err *err);
-		enum err_code (*reply)(const void *settings, const struct http_response *rs,
-			struct buf *ret, struct err *err);
+		void (*request)(const void *settings, struct call *call);
+		enum err_code (*read)(const struct answer *answer, struct buf *ret);
 		uint64_t max_age_ms;
 	} verifier;
 
-	/* With PROVIDER_WEBHOOK.  webhook_ready: do the settings say what
-	 * to verify by? */
-	bool (*webhook_ready)(const void *settings);
-	/* fetched: by `verifier`, where the settings have nothing; or NULL.
+	/* With PROVIDER_WEBHOOK.  secret: of the settings, or what `verifier` brought.
 	 * ERR_SIGNATURE: missing, wrong or stale.  now_s: seconds since 1970.
 	 * *ret_delivery: the delivery's id, the same when it is sent again; the
 	 * caller owns it: mem_free(). */
-	enum err_code (*webhook_verify)(const void *settings, const char *fetched,
-		const struct webhook *wh, int64_t now_s, char **ret_delivery, struct err *err);
-	/* Method, headers and body of a webhook as the provider would send it, of
-	 * that size at least, signed by our own first secret: it moves nothing. */
-	enum err_code (*webhook_probe)(const void *settings, int64_t now_s, size_t body_bytes,
-		struct http_request *ret, struct err *err);
-	/* After verify.  ERR_BAD_REQUEST: not what this provider sends. */
-	enum err_code (*webhook_parse)(const void *settings, const struct webhook *wh,
-		struct gen_observation *ret, struct err *err);
+	enum err_code (*webhook_verify)(const char *secret, const struct webhook *wh, int64_t now_s,
+		char **ret_delivery, struct err *err);
+	/* Signs a request, by the first secret, as the provider would.  Optional. */
+	enum err_code (*webhook_sign)(const char *secret, int64_t now_s, struct http_request *rq,
+		struct err *err);
+	/* After verify.  Without prediction_id it is nothing that this provider sends. */
+	enum err_code (*webhook_read)(const json_t *doc, struct gen_observation *ret);
 };
 
 /* The providers that were built in: registry.c. */

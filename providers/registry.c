@@ -32,33 +32,3 @@ provider_by_name(const char *name)
 			return providers[i];
 	return NULL;
 }
-
-void
-submit_reply_clear(struct submit_reply *reply)
-{
-	gen_observation_clear(&reply->obs);
-	mem_free(reply->message);
-	memset(reply, 0, sizeof *reply);
-}
-
-void
-status_reply_clear(struct status_reply *reply)
-{
-	gen_observation_clear(&reply->obs);
-	mem_free(reply->follow);
-	mem_free(reply->message);
-	memset(reply, 0, sizeof *reply);
-}
-
-void
-find_reply_clear(struct find_reply *reply)
-{
-	for (size_t i = 0; i < reply->n; i++) {
-		gen_observation_clear(&reply->found[i].obs);
-		json_decref(reply->found[i].input);
-	}
-	mem_free(reply->found);
-	mem_free(reply->follow);
-	mem_free(reply->message);
-	memset(reply, 0, sizeof *reply);
-}

@@ -117,14 +117,6 @@ reply_document(const char *p, size_t len, json_t **ret)
 	return rc;
 }
 
-json_t *
-reply_json(const char *p, size_t len)
-{
-	json_t *doc = NULL;
-
-	return reply_document(p, len, &doc) ? NULL : doc;
-}
-
 const char *
 reply_string(const json_t *object, const char *member)
 {
@@ -132,6 +124,15 @@ reply_string(const json_t *object, const char *member)
 	const char *s = json_string_value(v);
 
 	return s && strlen(s) == json_string_length(v) ? s : NULL;
+}
+
+const char *
+reply_id(const json_t *object, const char *member)
+{
+	const char *id = reply_string(object, member);
+
+	return id && *id && strlen(id) <= PREDICTION_ID_MAX && strcmp(id, ".") != 0 && strcmp(id, "..") != 0
+		? id : NULL;
 }
 
 char *
@@ -221,62 +222,59 @@ reply_problem(const struct http_response *rs, const json_t *body)
 	return reply_text(buf_str(&rs->body), rs->body.len);
 }
 
-enum err_code
-reply_to_create(const struct http_response *rs, const json_t *body, struct submit_reply *ret)
+void
+reply_to_create(const struct answer *answer, struct submit_reply *ret)
 {
 	ret->outcome = SUBMIT_UNKNOWN;
-	if (rs->status == 429) {
+	if (answer->status == 429) {
 		ret->outcome = SUBMIT_DEFERRED;
-		ret->retry_after_ms = reply_retry_after_ms(rs, body);
-	} else if (rs->status >= 400 && rs->status < 500 && rs->status != 408) {
+		ret->retry_after_ms = reply_retry_after_ms(answer->rs, answer->doc);
+	} else if (answer->status >= 400 && answer->status < 500 && answer->status != 408) {
 		ret->outcome = SUBMIT_REFUSED;
-		ret->error = rs->status >= 401 && rs->status <= 403
+		ret->error = answer->status >= 401 && answer->status <= 403
 			? ERR_PROVIDER_UNAVAILABLE : ERR_PROVIDER_REJECTED;
 	}
-	ret->message = reply_problem(rs, body);
-	return ret->message ? ERR_OK : ERR_NOMEM;
+}
+
+void
+reply_to_look(const struct answer *answer, struct status_reply *ret)
+{
+	bool says_so = json_object_get(answer->doc, "detail") || json_object_get(answer->doc, "error") ||
+		reply_string(answer->doc, "status");
+
+	ret->outcome = says_so && (answer->status == 404 || answer->status == 410) ? STATUS_GONE : STATUS_LATER;
+	if (answer->status == 429)
+		ret->retry_after_ms = reply_retry_after_ms(answer->rs, answer->doc);
 }
 
 enum err_code
-reply_to_look(const struct http_response *rs, const json_t *body, struct status_reply *ret)
+reply_to_probe(const struct answer *answer, struct err *err)
 {
-	/* A proxy that has lost its way to the API says so in HTML, or in plain text. */
-	bool gone = body && (rs->status == 404 || rs->status == 410);
-
-	ret->outcome = gone ? STATUS_GONE : STATUS_LATER;
-	if (rs->status == 429)
-		ret->retry_after_ms = reply_retry_after_ms(rs, body);
-	ret->message = reply_problem(rs, body);
-	return ret->message ? ERR_OK : ERR_NOMEM;
-}
-
-enum err_code
-reply_to_probe(const struct http_response *rs, struct err *err)
-{
-	json_t *doc = reply_json(buf_str(&rs->body), rs->body.len);
-	char *said = rs->status == 200 ? NULL : reply_problem(rs, doc);
+	char *said = answer->status == 200 ? NULL : reply_problem(answer->rs, answer->doc);
 	enum err_code rc = ERR_OK;
 
-	if (rs->status == 401 || rs->status == 402 || rs->status == 403)
-		rc = err_set(err, ERR_PROVIDER_UNAVAILABLE, "HTTP %ld: %s", rs->status, said ? said : "");
-	else if (rs->status != 200 || !doc)
-		rc = err_set(err, ERR_UPSTREAM, "HTTP %ld: %s", rs->status, said ? said : "no JSON object");
-	json_decref(doc);
+	if (answer->status >= 401 && answer->status <= 403)
+		rc = err_set(err, ERR_PROVIDER_UNAVAILABLE, "HTTP %ld: %s", answer->status, said ? said : "");
+	else if (answer->status != 200 || !answer->doc)
+		rc = err_set(err, ERR_UPSTREAM, "HTTP %ld: %s", answer->status, said ? said : "no JSON object");
 	mem_free(said);
 	return rc;
 }
 
-void
-reply_status_word(const struct status_word *words, const char *word, struct gen_observation *obs)
+enum err_code
+reply_status(const struct status_word *words, const json_t *object, const char *member,
+	struct gen_observation *obs)
 {
-	for (; words->word; words++)
-		if (strcmp(word, words->word) == 0) {
-			obs->status = words->status;
-			obs->error = words->error;
-			return;
-		}
-	obs->status = GEN_PROCESSING;
-	obs->status_known = false;
+	const char *word = reply_string(object, member);
+
+	if (!word)
+		return ERR_OK;
+	while (words->word && strcmp(word, words->word) != 0)
+		words++;
+	obs->status = words->word ? words->status : GEN_PROCESSING;
+	obs->error = words->error;
+	obs->status_known = words->word != NULL;
+	return reply_keep(&obs->status_text, object, member);
 }
 
 static uint64_t

@@ -8,6 +8,14 @@
 #include "base/http.h"
 #include "base/json.h"
 
+/* An answer to a call.  All borrowed. */
+struct answer {
+	long status;			/* HTTP's */
+	const json_t *doc;		/* its body, an object; NULL: it is none */
+	bool good;			/* 2xx, and an object */
+	const struct http_response *rs;
+};
+
 /*
  * A document from outside.  NUL in strings and numbers of any size are let pass
  * (the whole document would be refused otherwise; integers beyond int64 lose
@@ -16,12 +24,13 @@
  */
 enum err_code reply_document(const char *p, size_t len, json_t **ret) MUST_CHECK;
 
-/* The same where all that is to be known is whether it can be read; else NULL. */
-json_t *reply_json(const char *p, size_t len);
-
 /* A string member, or NULL: absent, null, another type, or one with a NUL
  * inside, which would hide its rest.  Borrowed. */
 const char *reply_string(const json_t *object, const char *member);
+
+/* The same for a prediction's id: not empty, not longer than PREDICTION_ID_MAX, and none
+ * that a path takes for itself ("..").  Borrowed. */
+const char *reply_id(const json_t *object, const char *member);
 
 /* A string member as reply_text() has it; what is no string leaves *to as it is.
  * ERR_NOMEM. */
@@ -38,22 +47,20 @@ char *reply_problem(const struct http_response *rs, const json_t *body);
 /*
  * What an answer to a create means by its HTTP status alone, where it is no 2xx: 429
  * deferred, with retry_after_ms; 401, 402, 403 refused as unavailable; other 4xx but
- * 408 refused as rejected; all else unknown.  Of a 2xx: unknown.  ret->message is
- * set.  ERR_NOMEM.
+ * 408 refused as rejected; all else unknown.  Of a 2xx: unknown.
  */
 struct submit_reply;
-enum err_code reply_to_create(const struct http_response *rs, const json_t *body,
-	struct submit_reply *ret) MUST_CHECK;
+void reply_to_create(const struct answer *answer, struct submit_reply *ret);
 
-/* The same of a status call or a cancel: 404 and 410 with a JSON object gone, all else
- * later. */
+/* The same of a status call or a cancel: 404 and 410 gone, where a JSON object says so in
+ * `detail`, `error` or `status`, all else later.  A proxy that has lost its way to the API
+ * says it in HTML, in plain text, or in a `message`. */
 struct status_reply;
-enum err_code reply_to_look(const struct http_response *rs, const json_t *body,
-	struct status_reply *ret) MUST_CHECK;
+void reply_to_look(const struct answer *answer, struct status_reply *ret);
 
 /* Is our key taken, by the answer to a probe?  401, 402, 403: ERR_PROVIDER_UNAVAILABLE;
  * all but 200 with an object: ERR_UPSTREAM. */
-enum err_code reply_to_probe(const struct http_response *rs, struct err *err) MUST_CHECK;
+enum err_code reply_to_probe(const struct answer *answer, struct err *err) MUST_CHECK;
 
 /* A provider's word for how a prediction stands. */
 struct status_word {
@@ -62,8 +69,10 @@ struct status_word {
 	enum err_code error;	/* with GEN_FAILED */
 };
 
-/* Sets status and error; one that is not in the table runs, with status_known unset. */
-void reply_status_word(const struct status_word *words, const char *word, struct gen_observation *obs);
+/* A member that says how it stands: sets status, error and status_text; a word that is
+ * not in the table runs, with status_known unset.  Without that member all stay. */
+enum err_code reply_status(const struct status_word *words, const json_t *object, const char *member,
+	struct gen_observation *obs) MUST_CHECK;
 
 /* A copy without its NULs, cut after 2,000 bytes: for logs.  The caller owns it:
  * mem_free().  NULL: no memory. */

@@ -12,42 +12,22 @@
 #include "providers/provider.h"
 #include "providers/reply.h"
 
-#define CALL_TIMEOUT_MS 15000
 /* Some pictures, over a network of one's own. */
 #define STATUS_TIMEOUT_MS 60000
 
-struct sdcpp {
-	char *url;
-	char *key;
-};
-
 static const struct cfg_row options[] = {
-	{ "sdcpp_url", CFG_STR, offsetof(struct sdcpp, url),
-	  .def = "http://127.0.0.1:1234", .max = 2048,
-	  .doc = "Where the server of stable-diffusion.cpp is, without `/sdcpp`." },
-	{ "sdcpp_key", CFG_STR, offsetof(struct sdcpp, key),
-	  .max = 512, .flags = CFG_SECRET,
-	  .doc = "Bearer token for a proxy in front of that server; the server itself wants none." },
+	PROVIDER_URL("sdcpp_url", "http://127.0.0.1:1234",
+		"Where the server of stable-diffusion.cpp is, without `/sdcpp`."),
+	PROVIDER_KEY("sdcpp_key",
+		"Bearer token for a proxy in front of that server; the server itself wants none."),
 	CFG_END
 };
 
-/* There are no URLs. */
-static const char *const output_hosts[] = { NULL };
-
-static void
-check(const void *settings, struct buf *mistakes)
-{
-	const struct sdcpp *s = settings;
-
-	call_check_url("sdcpp_url", s->url, mistakes);
-	call_check_secret("sdcpp_key", s->key, s->url, mistakes);
-}
-
-static const char *
-api_url(const void *settings)
-{
-	return ((const struct sdcpp *)settings)->url;
-}
+static const struct profile_member profile[] = {
+	{ "mode", PROFILE_TEXT, true },
+	{ "input", PROFILE_OBJECT, false },
+	{ .name = NULL }
+};
 
 /* NULL: "mode" is none that there is. */
 static const char *
@@ -65,46 +45,23 @@ mode_of(const json_t *on)
 static void
 check_profile(const json_t *on, const char *where, struct buf *mistakes)
 {
-	static const char *const members[] = { "mode", "input", NULL };
-
-	call_check_members(on, members, where, mistakes);
-	call_check_object(on, "input", where, mistakes);
 	if (!mode_of(on))
 		cfg_mistake(mistakes, where, "mode has to be \"img_gen\", which it is where it is not there, or \"vid_gen\"");
 	if (call_has_text(on, "$input") || call_has_text(on, "$inputs"))
 		cfg_mistake(mistakes, where, "\"$input\" and \"$inputs\" are URLs, and this server takes no pictures by URL");
 }
 
-static enum err_code
-begin(const struct sdcpp *s, struct http_request *rq, enum http_method method, const char *path,
-	const char *id, const char *action, uint32_t timeout_ms)
+static void
+submit_request(const void *settings, const struct gen_spec *spec, struct call *c)
 {
-	struct buf url = BUF_INIT(4096);
-	enum err_code rc;
-
-	buf_printf(&url, "%s/sdcpp/v1/%s", s->url, path);
-	buf_put_urlenc(&url, id, strlen(id), NULL);
-	buf_puts(&url, action);
-	rc = call_begin(rq, method, &url, timeout_ms);
-	return rc ? rc : call_credentials(rq, "Authorization", "Bearer", s->key);
-}
-
-static enum err_code
-submit_request(const void *settings, const struct gen_spec *spec, struct http_request *rq,
-	struct err *err)
-{
-	json_t *input = json_object_get(spec->on, "input");
 	const char *mode = mode_of(spec->on);
-	enum err_code rc;
 
-	if (!json_is_object(input) || !mode)
-		return err_set(err, ERR_CONFIG, "the model's profile has no input or no such mode for stable-diffusion.cpp");
-	rc = begin(settings, rq, HTTP_POST, mode, "", "", CALL_TIMEOUT_MS);
-	if (!rc)
-		rc = call_json(rq, json_incref(input));
-	if (!rc)
-		rc = call_idempotency_key(rq, &spec->job_id);
-	return rc ? err_set(err, rc, "stable-diffusion.cpp's create request") : ERR_OK;
+	(void)settings;
+	if (!mode)
+		call_refuse(c, ERR_CONFIG, "the model's profile has a mode that there is not");
+	else
+		call_put(c, "/sdcpp/v1/", mode);
+	call_json(c, json_incref(json_object_get(spec->on, "input")));
 }
 
 static const struct status_word words[] = {
@@ -142,103 +99,68 @@ seconds_of(const json_t *doc)
 	return json_is_number(started) && s > 0 ? s : 0;
 }
 
-/* A job; a create's answer may have no status.  ERR_BAD_REQUEST: it is none. */
+/* A job; a create's answer may have no status. */
 static enum err_code
 read_job(const json_t *doc, struct gen_observation *obs)
 {
-	const char *id = reply_string(doc, "id"), *status = reply_string(doc, "status");
-	enum err_code rc;
-
-	if (!id || !*id || strlen(id) > PREDICTION_ID_MAX)
-		return ERR_BAD_REQUEST;
-	if (status)
-		reply_status_word(words, status, obs);
+	if (reply_status(words, doc, "status", obs))
+		return ERR_NOMEM;
 	if (gen_status_is_final(obs->status))
 		obs->seconds = seconds_of(doc);
 	obs->outputs = read_result(json_object_get(doc, "result"));
-	rc = obs->outputs ? reply_keep(&obs->status_text, doc, "status") : ERR_NOMEM;
-	if (!rc)
-		rc = reply_keep(&obs->message, json_object_get(doc, "error"), "message");
-	return rc ? rc : reply_keep(&obs->prediction_id, doc, "id");
-}
-
-static enum err_code
-submit_reply(const void *settings, const struct http_response *rs, struct submit_reply *ret,
-	struct err *err)
-{
-	struct submit_reply reply = { .obs = GEN_OBSERVATION_INIT };
-	json_t *doc = reply_json(buf_str(&rs->body), rs->body.len);
-	bool taken = rs->status >= 200 && rs->status < 300;
-	enum err_code rc = taken && doc ? read_job(doc, &reply.obs) : ERR_BAD_REQUEST;
-
-	(void)settings;
-	if (rc == ERR_BAD_REQUEST)
-		rc = reply_to_create(rs, doc, &reply);
-	json_decref(doc);
-	if (rc) {
-		submit_reply_clear(&reply);
-		return err_set(err, rc, "stable-diffusion.cpp's answer");
-	}
-	*ret = reply;
+	if (!obs->outputs || reply_keep(&obs->message, json_object_get(doc, "error"), "message") ||
+	    reply_keep(&obs->prediction_id, doc, "id"))
+		return ERR_NOMEM;
 	return ERR_OK;
 }
 
 static enum err_code
-status_request(const void *settings, const struct look_query *query, struct http_request *rq,
-	struct err *err)
+submit_read(const void *settings, const struct answer *answer, struct submit_reply *ret)
 {
-	enum err_code rc = begin(settings, rq, HTTP_GET, "jobs/", query->prediction_id, "", STATUS_TIMEOUT_MS);
-
-	rq->max_response_bytes = INLINE_RESPONSE_BYTES;
-	return rc ? err_set(err, rc, "stable-diffusion.cpp's status request") : ERR_OK;
+	(void)settings;
+	if (!answer->good || !reply_id(answer->doc, "id"))
+		return ERR_OK;
+	ret->outcome = SUBMIT_ACCEPTED;
+	return read_job(answer->doc, &ret->obs);
 }
 
-static enum err_code
-cancel_request(const void *settings, const struct look_query *query, struct http_request *rq,
-	struct err *err)
+static void
+status_request(const void *settings, const struct look_query *query, struct call *c)
 {
-	enum err_code rc = begin(settings, rq, HTTP_POST, "jobs/", query->prediction_id, "/cancel", CALL_TIMEOUT_MS);
+	(void)settings;
+	call_put(c, "/sdcpp/v1/jobs/", query->prediction_id);
+	c->rq->timeout_ms = STATUS_TIMEOUT_MS;
+	c->rq->max_response_bytes = INLINE_RESPONSE_BYTES;
+}
 
-	return rc ? err_set(err, rc, "stable-diffusion.cpp's cancel request") : ERR_OK;
+static void
+cancel_request(const void *settings, const struct look_query *query, struct call *c)
+{
+	(void)settings;
+	c->rq->method = HTTP_POST;
+	call_put(c, "/sdcpp/v1/jobs/", query->prediction_id);
+	buf_puts(&c->url, "/cancel");
 }
 
 /* Of a cancel, too: it answers with the job.  One that cannot be canceled any more is
  * a 409. */
 static enum err_code
-status_reply(const void *settings, const struct look_query *query, const struct http_response *rs,
-	struct status_reply *ret, struct err *err)
+status_read(const void *settings, const struct look_query *query, const struct answer *answer,
+	struct status_reply *ret)
 {
-	struct status_reply reply = { .outcome = STATUS_SEEN, .obs = GEN_OBSERVATION_INIT };
-	json_t *doc = reply_json(buf_str(&rs->body), rs->body.len);
-	bool said = rs->status >= 200 && rs->status < 300 && reply_string(doc, "status");
-	enum err_code rc = said ? read_job(doc, &reply.obs) : ERR_BAD_REQUEST;
-
 	(void)settings;
 	(void)query;
-	if (rc == ERR_BAD_REQUEST)
-		rc = reply_to_look(rs, doc, &reply);
-	json_decref(doc);
-	if (rc) {
-		status_reply_clear(&reply);
-		return err_set(err, rc, "stable-diffusion.cpp's answer");
-	}
-	*ret = reply;
-	return ERR_OK;
+	if (!answer->good || !reply_id(answer->doc, "id") || !reply_string(answer->doc, "status"))
+		return ERR_OK;
+	ret->outcome = STATUS_SEEN;
+	return read_job(answer->doc, &ret->obs);
 }
 
-static enum err_code
-probe_request(const void *settings, struct http_request *rq, struct err *err)
-{
-	enum err_code rc = begin(settings, rq, HTTP_GET, "capabilities", "", "", CALL_TIMEOUT_MS);
-
-	return rc ? err_set(err, rc, "stable-diffusion.cpp's capabilities request") : ERR_OK;
-}
-
-static enum err_code
-probe_reply(const void *settings, const struct http_response *rs, struct err *err)
+static void
+probe_request(const void *settings, struct call *c)
 {
 	(void)settings;
-	return reply_to_probe(rs, err);
+	buf_puts(&c->url, "/sdcpp/v1/capabilities");
 }
 
 const struct provider provider_sdcpp = {
@@ -246,13 +168,13 @@ const struct provider provider_sdcpp = {
 	.title = "stable-diffusion.cpp",
 	.caps = PROVIDER_CANCEL,
 	.options = options,
-	.settings_size = sizeof(struct sdcpp),
-	.output_hosts = output_hosts,
-	.check = check,
-	.api_url = api_url,
+	.settings_size = sizeof(struct provider_api),
+	.key_header = "Authorization",
+	.key_scheme = "Bearer",
+	.profile = profile,
 	.check_profile = check_profile,
-	.probe = { probe_request, probe_reply },
-	.submit = { .request = submit_request, .reply = submit_reply },
-	.get_status = { status_request, status_reply },
-	.cancel = { cancel_request, status_reply },
+	.probe = { .request = probe_request },
+	.submit = { .request = submit_request, .read = submit_read },
+	.get_status = { status_request, status_read },
+	.cancel = { cancel_request, status_read },
 };

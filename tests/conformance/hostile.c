@@ -419,7 +419,7 @@ verify_with(const struct suite *s, const json_t *row, const char *fetched, const
 	wh.body = body;
 	wh.body_len = len;
 	row_open(s, row, &a);
-	rc = a.p->webhook_verify(a.settings, fetched, &wh, now_s, ret_delivery, NULL);
+	rc = adapter_webhook_verify(a.p, a.settings, fetched, &wh, now_s, ret_delivery, NULL);
 	row_close(row, &a);
 	return rc;
 }
@@ -563,7 +563,7 @@ parse_beginnings(const struct suite *s, const json_t *row, const struct webhook 
 		struct gen_observation obs = GEN_OBSERVATION_INIT;
 		/* What is behind the document's end is a line's end at most. */
 		bool whole = strspn(wh->body + len, " \r\n") == wh->body_len - len;
-		enum err_code rc = s->p->webhook_parse(s->adapter.settings, &cut, &obs, NULL);
+		enum err_code rc = adapter_webhook_parse(s->p, &cut, &obs, NULL);
 
 		if (!whole && (rc != ERR_BAD_REQUEST || obs.prediction_id))
 			fail_msg("%s, cut after %zu bytes: %s", row_name(row), len, err_name(rc));

@@ -10,16 +10,16 @@ read_answer(const struct adapter *a, const json_t *row, const struct http_respon
 	const struct look_query query = row_query(row);
 
 	*ret = (struct reading){ .verifier = BUF_INIT(VERIFIER_MAX) };
-	if (look && look->reply)
-		ret->rc = look->reply(a->settings, &query, rs, &ret->look, NULL);
+	if (look && look->read)
+		ret->rc = adapter_look_reply(a->p, a->settings, look, &query, rs, &ret->look, NULL);
 	else if (row_is(row, "submit"))
-		ret->rc = a->p->submit.reply(a->settings, rs, &ret->submit, NULL);
-	else if (row_is(row, "find") && a->p->find.reply)
-		ret->rc = a->p->find.reply(a->settings, rs, &ret->find, NULL);
-	else if (row_is(row, "verifier") && a->p->verifier.reply)
-		ret->rc = a->p->verifier.reply(a->settings, rs, &ret->verifier, NULL);
-	else if (row_is(row, "probe") && a->p->probe.reply)
-		ret->rc = a->p->probe.reply(a->settings, rs, NULL);
+		ret->rc = adapter_submit_reply(a->p, a->settings, rs, &ret->submit, NULL);
+	else if (row_is(row, "find") && a->p->find.read)
+		ret->rc = adapter_find_reply(a->p, a->settings, rs, &ret->find, NULL);
+	else if (row_is(row, "verifier") && a->p->verifier.read)
+		ret->rc = adapter_verifier_reply(a->p, rs, &ret->verifier, NULL);
+	else if (row_is(row, "probe") && a->p->probe.request)
+		ret->rc = adapter_probe_reply(a->p, rs, NULL);
 	else
 		fail_msg("%s: %s: there is no such call", a->p->name, row_name(row));
 }
@@ -29,9 +29,9 @@ read_webhook(const struct adapter *a, const json_t *row, const struct webhook *w
 	struct reading *ret)
 {
 	*ret = (struct reading){ .verifier = BUF_INIT(VERIFIER_MAX) };
-	ret->rc = a->p->webhook_verify(a->settings, row_text(row, "fetched"), wh, now_s, &ret->delivery, NULL);
+	ret->rc = adapter_webhook_verify(a->p, a->settings, row_text(row, "fetched"), wh, now_s, &ret->delivery, NULL);
 	if (!ret->rc)
-		ret->rc = a->p->webhook_parse(a->settings, wh, &ret->hook, NULL);
+		ret->rc = adapter_webhook_parse(a->p, wh, &ret->hook, NULL);
 }
 
 void

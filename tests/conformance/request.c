@@ -32,7 +32,7 @@ build_find(const struct adapter *a, const json_t *row, struct http_request *ret)
 	const struct find_query query = { .after_us = (int64_t)number_or(q, "after_us", 0),
 		.before_us = (int64_t)number_or(q, "before_us", 0), .follow = row_text(q, "follow") };
 
-	return a->p->find.request(a->settings, &query, ret, NULL);
+	return adapter_find_request(a->p, a->settings, &query, ret, NULL);
 }
 
 static enum err_code
@@ -43,17 +43,17 @@ build(const struct adapter *a, const json_t *row, struct http_request *ret)
 	const struct gen_spec spec = spec_of(row);
 
 	if (look && look->request)
-		return look->request(a->settings, &query, ret, NULL);
+		return adapter_look_request(a->p, a->settings, look, &query, ret, NULL);
 	if (row_is(row, "submit"))
-		return a->p->submit.request(a->settings, &spec, ret, NULL);
+		return adapter_submit_request(a->p, a->settings, &spec, ret, NULL);
 	if (row_is(row, "find") && a->p->find.request)
 		return build_find(a, row, ret);
 	if (row_is(row, "verifier") && a->p->verifier.request)
-		return a->p->verifier.request(a->settings, ret, NULL);
+		return adapter_verifier_request(a->p, a->settings, ret, NULL);
 	if (row_is(row, "probe") && a->p->probe.request)
-		return a->p->probe.request(a->settings, ret, NULL);
-	if (row_is(row, "authorize") && a->p->authorize)
-		return a->p->authorize(a->settings, ret);
+		return adapter_probe_request(a->p, a->settings, ret, NULL);
+	if (row_is(row, "authorize"))
+		return adapter_authorize(a->p, a->settings, ret);
 	fail_msg("%s: %s: there is no such call", a->p->name, row_name(row));
 	return ERR_INTERNAL;
 }
@@ -101,9 +101,9 @@ say_handle(const struct adapter *a, const json_t *row, json_t *said)
 	struct buf handle = BUF_INIT(HANDLE_MAX);
 	const struct gen_spec spec = spec_of(row);
 
-	if (!row_is(row, "submit") || !a->p->submit.handle)
+	if (!row_is(row, "submit"))
 		return;
-	assert_int_equal(a->p->submit.handle(a->settings, &spec, &handle, NULL), ERR_OK);
+	assert_int_equal(adapter_submit_handle(a->p, &spec, &handle, NULL), ERR_OK);
 	say_text(said, "handle", handle.len ? buf_str(&handle) : NULL);
 	buf_clear(&handle);
 }
@@ -148,8 +148,8 @@ build_and_clear(const struct adapter *a, const json_t *row)
 	const struct gen_spec spec = spec_of(row);
 	enum err_code rc = build(a, row, &rq);
 
-	if (!rc && row_is(row, "submit") && a->p->submit.handle)
-		rc = a->p->submit.handle(a->settings, &spec, &handle, NULL);
+	if (!rc && row_is(row, "submit"))
+		rc = adapter_submit_handle(a->p, &spec, &handle, NULL);
 	/* What is built is whole: a header without its value would cost the job. */
 	for (size_t i = 0; !rc && i < rq.n_headers; i++)
 		ASSERT_ROW(row_name(row), rq.headers[i].value && *rq.headers[i].value);
@@ -186,7 +186,7 @@ profiles_are_checked(const struct suite *s)
 		struct buf mistakes = BUF_INIT(4096);
 		const char *want = row_text(row, "mistake");
 
-		s->p->check_profile(json_object_get(row, "on"), "here", &mistakes);
+		adapter_check_profile(s->p, json_object_get(row, "on"), "here", &mistakes);
 		ASSERT_ROW(row_name(row), mistakes.err == ERR_OK);
 		if (want ? !strstr(buf_str(&mistakes), want) : mistakes.len > 0)
 			fail_msg("%s: %s: %s", s->p->name, row_name(row), buf_str(&mistakes));

@@ -13,84 +13,28 @@
 #include "providers/provider.h"
 #include "providers/reply.h"
 
-#define TIMEOUT_MS 15000
-
-struct easel {
-	char *url;
-	char *token;
-};
-
 static const struct cfg_row options[] = {
-	{ "easel_url", CFG_STR, offsetof(struct easel, url),
-	  .def = "https://api.easel.example/v1", .max = 2048,
-	  .doc = "Where Easel's API is." },
-	{ "easel_token", CFG_STR, offsetof(struct easel, token),
-	  .max = 512, .flags = CFG_SECRET,
-	  .doc = "Easel's API token. Needed to use Easel." },
+	PROVIDER_URL("easel_url", "https://api.easel.example/v1", "Where Easel's API is."),
+	PROVIDER_KEY("easel_token", "Easel's API token. Needed to use Easel."),
 	CFG_END
 };
 
 /* Nothing is fetched from anywhere else. */
 static const char *const output_hosts[] = { ".easel.example", NULL };
 
-static void
-check(const void *settings, struct buf *mistakes)
-{
-	const struct easel *e = settings;
-
-	call_check_url("easel_url", e->url, mistakes);
-	call_check_secret("easel_token", e->token, e->url, mistakes);
-	if (!e->token)
-		cfg_mistake(mistakes, "easel_token", "has to be set to use Easel");
-}
-
-static const char *
-api_url(const void *settings)
-{
-	return ((const struct easel *)settings)->url;
-}
+static const struct profile_member profile[] = {
+	{ "model", PROFILE_TEXT, false },
+	{ "input", PROFILE_OBJECT, false },
+	{ .name = NULL }
+};
 
 static void
-check_profile(const json_t *on, const char *where, struct buf *mistakes)
+submit_request(const void *settings, const struct gen_spec *spec, struct call *c)
 {
-	static const char *const members[] = { "model", "input", NULL };
-
-	call_check_members(on, members, where, mistakes);
-	call_check_text(on, "model", where, mistakes);
-	call_check_object(on, "input", where, mistakes);
-}
-
-/* A request about all paintings (id NULL) or one. */
-static enum err_code
-begin(const struct easel *e, struct http_request *rq, enum http_method method, const char *id)
-{
-	struct buf url = BUF_INIT(4096);
-	enum err_code rc;
-
-	buf_printf(&url, "%s/paintings", e->url);
-	if (id) {
-		buf_putc(&url, '/');
-		buf_put_urlenc(&url, id, strlen(id), NULL);
-	}
-	rc = call_begin(rq, method, &url, TIMEOUT_MS);
-	return rc ? rc : call_credentials(rq, "Authorization", "Bearer", e->token);
-}
-
-static enum err_code
-submit_request(const void *settings, const struct gen_spec *spec, struct http_request *rq,
-	struct err *err)
-{
-	json_t *model = json_object_get(spec->on, "model"), *input = json_object_get(spec->on, "input");
-	enum err_code rc;
-
-	if (!model || !input)
-		return err_set(err, ERR_CONFIG, "the model's profile has no model or no input for Easel");
-	rc = begin(settings, rq, HTTP_POST, NULL);
-	if (!rc)
-		rc = call_json(rq, json_pack("{sO, sO}", "model", model, "input", input));
-	if (!rc)
-		rc = call_idempotency_key(rq, &spec->job_id);
-	return rc ? err_set(err, rc, "Easel's create request") : ERR_OK;
+	(void)settings;
+	buf_puts(&c->url, "/paintings");
+	call_json(c, json_pack("{sO, sO}", "model", json_object_get(spec->on, "model"),
+		"input", json_object_get(spec->on, "input")));
 }
 
 static const struct status_word words[] = {
@@ -103,89 +47,61 @@ static const struct status_word words[] = {
 	{ .word = NULL }
 };
 
-/* ERR_BAD_REQUEST: it is no painting. */
+static bool
+is_painting(const struct answer *answer)
+{
+	return answer->good && reply_id(answer->doc, "id") && reply_string(answer->doc, "state");
+}
+
 static enum err_code
 read_painting(const json_t *doc, struct gen_observation *obs)
 {
-	const char *id = reply_string(doc, "id"), *state = reply_string(doc, "state");
 	double seconds = json_number_value(json_object_get(doc, "seconds"));
 
-	if (!id || !*id || strlen(id) > PREDICTION_ID_MAX || !state)
-		return ERR_BAD_REQUEST;
-	reply_status_word(words, state, obs);
 	obs->seconds = seconds > 0 ? seconds : 0;
 	obs->outputs = reply_collect_urls(json_object_get(doc, "pictures"));
-	if (!obs->outputs || reply_keep(&obs->prediction_id, doc, "id") ||
-	    reply_keep(&obs->status_text, doc, "state") || reply_keep(&obs->message, doc, "reason"))
+	if (!obs->outputs || reply_status(words, doc, "state", obs) ||
+	    reply_keep(&obs->prediction_id, doc, "id") || reply_keep(&obs->message, doc, "reason"))
 		return ERR_NOMEM;
 	return ERR_OK;
 }
 
-/* The answer's painting, or ERR_BAD_REQUEST: it is none, and its HTTP status counts. */
+/* What is no painting is told by its HTTP status. */
 static enum err_code
-read_answer(const struct http_response *rs, const json_t *doc, struct gen_observation *obs)
+submit_read(const void *settings, const struct answer *answer, struct submit_reply *ret)
 {
-	return rs->status >= 200 && rs->status < 300 ? read_painting(doc, obs) : ERR_BAD_REQUEST;
-}
-
-static enum err_code
-submit_reply(const void *settings, const struct http_response *rs, struct submit_reply *ret,
-	struct err *err)
-{
-	struct submit_reply reply = { .outcome = SUBMIT_ACCEPTED, .obs = GEN_OBSERVATION_INIT };
-	json_t *doc = reply_json(buf_str(&rs->body), rs->body.len);
-	enum err_code rc = read_answer(rs, doc, &reply.obs);
-
 	(void)settings;
-	if (rc == ERR_BAD_REQUEST)
-		rc = reply_to_create(rs, doc, &reply);
-	json_decref(doc);
-	if (rc) {
-		submit_reply_clear(&reply);
-		return err_set(err, rc, "Easel's answer");
-	}
-	*ret = reply;
-	return ERR_OK;
+	if (!is_painting(answer))
+		return ERR_OK;
+	ret->outcome = SUBMIT_ACCEPTED;
+	return read_painting(answer->doc, &ret->obs);
 }
 
-static enum err_code
-status_request(const void *settings, const struct look_query *query, struct http_request *rq,
-	struct err *err)
+static void
+status_request(const void *settings, const struct look_query *query, struct call *c)
 {
-	enum err_code rc = begin(settings, rq, HTTP_GET, query->prediction_id);
-
-	return rc ? err_set(err, rc, "Easel's status request") : ERR_OK;
+	(void)settings;
+	call_put(c, "/paintings/", query->prediction_id);
 }
 
-static enum err_code
-cancel_request(const void *settings, const struct look_query *query, struct http_request *rq,
-	struct err *err)
+static void
+cancel_request(const void *settings, const struct look_query *query, struct call *c)
 {
-	enum err_code rc = begin(settings, rq, HTTP_DELETE, query->prediction_id);
-
-	return rc ? err_set(err, rc, "Easel's cancel request") : ERR_OK;
+	status_request(settings, query, c);
+	c->rq->method = HTTP_DELETE;
 }
 
 /* Of a cancel, too: what it says is believed. */
 static enum err_code
-status_reply(const void *settings, const struct look_query *query, const struct http_response *rs,
-	struct status_reply *ret, struct err *err)
+status_read(const void *settings, const struct look_query *query, const struct answer *answer,
+	struct status_reply *ret)
 {
-	struct status_reply reply = { .outcome = STATUS_SEEN, .obs = GEN_OBSERVATION_INIT };
-	json_t *doc = reply_json(buf_str(&rs->body), rs->body.len);
-	enum err_code rc = read_answer(rs, doc, &reply.obs);
-
 	(void)settings;
 	(void)query;
-	if (rc == ERR_BAD_REQUEST)
-		rc = reply_to_look(rs, doc, &reply);
-	json_decref(doc);
-	if (rc) {
-		status_reply_clear(&reply);
-		return err_set(err, rc, "Easel's answer");
-	}
-	*ret = reply;
-	return ERR_OK;
+	if (!is_painting(answer))
+		return ERR_OK;
+	ret->outcome = STATUS_SEEN;
+	return read_painting(answer->doc, &ret->obs);
 }
 
 const struct provider provider_easel = {
@@ -193,13 +109,14 @@ const struct provider provider_easel = {
 	.title = "Easel",
 	.caps = PROVIDER_CANCEL,
 	.options = options,
-	.settings_size = sizeof(struct easel),
+	.settings_size = sizeof(struct provider_api),
+	.key_header = "Authorization",
+	.key_scheme = "Bearer",
+	.needs_key = true,
 	.output_hosts = output_hosts,
 	.retention_ms = 24 * 3600 * 1000,
-	.check = check,
-	.api_url = api_url,
-	.check_profile = check_profile,
-	.submit = { .request = submit_request, .reply = submit_reply },
-	.get_status = { status_request, status_reply },
-	.cancel = { cancel_request, status_reply },
+	.profile = profile,
+	.submit = { .request = submit_request, .read = submit_read },
+	.get_status = { status_request, status_read },
+	.cancel = { cancel_request, status_read },
 };

@@ -30,7 +30,7 @@ def every_capability_is_explained():
 def every_function_of_the_interface_is_explained():
     struct = re.search(r"^struct provider \{\n(.*?)^\};", read("providers/provider.h"), re.MULTILINE | re.DOTALL)[1]
     struct = re.sub(r"/\*.*?\*/", "", struct, flags=re.DOTALL)
-    names = set(re.findall(r"\(\*(\w+)\)", struct)) - {"request", "reply"} | set(re.findall(r"\b(?:\}|provider_look) (\w+);", struct))
+    names = set(re.findall(r"\(\*(\w+)\)", struct)) - {"request", "read"} | set(re.findall(r"\b(?:\}|provider_look) (\w+);", struct))
     return sorted(name for name in names if not re.search(rf"`(?:\w+\.)?{name}`", read(GUIDE)))
 
 

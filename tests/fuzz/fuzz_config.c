@@ -8,6 +8,7 @@
 #include "tests/fuzz/fuzz.h"
 
 #include "cli/app.h"
+#include "providers/adapter.h"
 
 #define ENV_MAX 64
 
@@ -88,7 +89,7 @@ check(struct app *app)
 	auth_check(&app->auth, parts.supabase, &mistakes);
 	for (size_t i = 0; i < provider_count(); i++)
 		if (provider_at(i)->check)
-			provider_at(i)->check(app->provider_settings[i], &mistakes);
+			adapter_check(provider_at(i), app->provider_settings[i], &mistakes);
 	for (size_t i = 0; storages[i]; i++)
 		if (storages[i]->check)
 			storages[i]->check(app->storage_settings[i], &mistakes);

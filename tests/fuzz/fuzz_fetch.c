@@ -38,12 +38,12 @@ is_of_provider(const struct provider *p, const char *host)
 }
 
 static bool
-is_of_api(const struct provider *p, const void *settings, const struct url *url)
+is_of_api(const void *settings, const struct url *url)
 {
 	struct url api;
 	bool is;
 
-	MUST(url_parse(p->api_url(settings), &api) == ERR_OK);
+	MUST(url_parse(adapter_url(settings), &api) == ERR_OK);
 	is = strcasecmp(api.host, url->host) == 0 && api.port == url->port && strcmp(api.scheme, url->scheme) == 0;
 	url_clear(&api);
 	return is;
@@ -85,11 +85,11 @@ step_perform(struct service *svc, const struct provider *p, const char *call,
 	MUST(strcmp(call, "output") == 0 && rq->method == HTTP_GET && rq->sink_fd >= 0);
 	must_be_sendable(rq);
 	MUST(url_parse(rq->url, &url) == ERR_OK && !url.has_userinfo);
-	MUST(is_of_operator(url.host) || is_of_provider(p, url.host) || is_of_api(p, fuzz_provider_settings(0), &url));
+	MUST(is_of_operator(url.host) || is_of_provider(p, url.host) || is_of_api(fuzz_provider_settings(0), &url));
 	MUST(rq->public_address_only || (is_of_operator(url.host) && url_host_is_loopback(url.host)) ||
-		is_of_api(p, fuzz_provider_settings(0), &url));
+		is_of_api(fuzz_provider_settings(0), &url));
 	MUST(strcmp(url.scheme, "https") == 0 || !rq->public_address_only);
-	MUST(rq->n_headers == 0 || is_of_api(p, fuzz_provider_settings(0), &url));
+	MUST(rq->n_headers == 0 || is_of_api(fuzz_provider_settings(0), &url));
 	url_clear(&url);
 	/* Three redirects, each perhaps asked for once more with credentials. */
 	MUST(++n_asked <= 8);

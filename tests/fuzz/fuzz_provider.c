@@ -13,7 +13,6 @@
 
 #include <strings.h>
 
-#include "providers/provider.h"
 #include "tests/fuzz/providers.h"
 
 static void
@@ -24,14 +23,15 @@ text_is_bounded(const char *s)
 
 /* Where a handle or what is to be followed leads away from the API it is refused. */
 static void
-look_is_sendable(const struct provider_look *look, const void *s, const struct look_query *query)
+look_is_sendable(const struct provider *p, const struct provider_look *look, const void *s,
+	const struct look_query *query)
 {
 	struct http_request rq = HTTP_REQUEST_INIT;
 	enum err_code rc;
 
 	if (!look->request || !query->prediction_id)
 		return;
-	rc = look->request(s, query, &rq, NULL);
+	rc = adapter_look_request(p, s, look, query, &rq, NULL);
 	MUST(rc == ERR_OK || ((query->handle || query->follow) && (rc == ERR_INVALID || rc == ERR_TOO_BIG)) ||
 		rc == ERR_CONFIG);
 	if (!rc)
@@ -61,8 +61,8 @@ look_at(const struct provider *p, const void *s, const struct gen_observation *o
 		MUST(text && strlen(text) == json_string_length(url));
 		MUST(strncasecmp(text, "http", 4) == 0 || strncasecmp(text, "data:", 5) == 0 || !strchr(text, ':'));
 	}
-	look_is_sendable(&p->get_status, s, &query);
-	look_is_sendable(&p->cancel, s, &query);
+	look_is_sendable(p, &p->get_status, s, &query);
+	look_is_sendable(p, &p->cancel, s, &query);
 }
 
 static void
@@ -71,7 +71,7 @@ try_submit(const struct provider *p, const void *s, const struct http_response *
 	struct submit_reply reply;
 	struct err err = ERR_INIT;
 
-	MUST(p->submit.reply(s, rs, &reply, &err) == ERR_OK);
+	MUST(adapter_submit_reply(p, s, rs, &reply, &err) == ERR_OK);
 	/* These may have cost money: not to be sent again. */
 	if ((rs->status >= 200 && rs->status < 300) || rs->status == 500 || rs->status == 502 || rs->status == 504)
 		MUST(reply.outcome != SUBMIT_DEFERRED);
@@ -94,9 +94,9 @@ try_look(const struct provider *p, const struct provider_look *look, const void 
 	struct look_query more = *query;
 	struct err err = ERR_INIT;
 
-	if (!look->reply)
+	if (!look->read)
 		return;
-	MUST(look->reply(s, query, rs, &reply, &err) == ERR_OK);
+	MUST(adapter_look_reply(p, s, look, query, rs, &reply, &err) == ERR_OK);
 	if (reply.outcome == STATUS_GONE)
 		MUST(rs->status < 500);
 	MUST((reply.outcome == STATUS_MORE) == (reply.follow != NULL));
@@ -104,7 +104,7 @@ try_look(const struct provider *p, const struct provider_look *look, const void 
 	text_is_bounded(reply.message);
 	look_at(p, s, &reply.obs);
 	more.follow = reply.follow;
-	look_is_sendable(look, s, &more);
+	look_is_sendable(p, look, s, &more);
 	status_reply_clear(&reply);
 }
 
@@ -115,7 +115,7 @@ next_is_sendable(const struct provider *p, const void *s, const char *follow)
 	const struct find_query query = { .follow = follow };
 	struct http_request rq = HTTP_REQUEST_INIT;
 
-	if (follow && !p->find.request(s, &query, &rq, NULL))
+	if (follow && !adapter_find_request(p, s, &query, &rq, NULL))
 		must_be_sendable(&rq);
 	http_request_clear(&rq);
 }
@@ -126,9 +126,9 @@ try_find(const struct provider *p, const void *s, const struct http_response *rs
 	struct find_reply reply;
 	struct err err = ERR_INIT;
 
-	if (!p->find.reply)
+	if (!p->find.read)
 		return;
-	MUST(p->find.reply(s, rs, &reply, &err) == ERR_OK);
+	MUST(adapter_find_reply(p, s, rs, &reply, &err) == ERR_OK);
 	MUST(reply.outcome == FIND_PAGE || (reply.n == 0 && !reply.follow));
 	MUST(reply.retry_after_ms <= HTTP_RETRY_AFTER_MAX_MS && reply.date_us >= 0);
 	text_is_bounded(reply.message);
@@ -142,24 +142,24 @@ try_find(const struct provider *p, const void *s, const struct http_response *rs
 }
 
 static void
-try_probe(const struct provider *p, const void *s, const struct http_response *rs)
+try_probe(const struct provider *p, const struct http_response *rs)
 {
 	struct err err = ERR_INIT;
-	enum err_code rc = p->probe.reply ? p->probe.reply(s, rs, &err) : ERR_OK;
+	enum err_code rc = p->probe.request ? adapter_probe_reply(p, rs, &err) : ERR_OK;
 
 	MUST(rc == ERR_OK || rc == ERR_PROVIDER_UNAVAILABLE || rc == ERR_UPSTREAM);
 	MUST_SAY(rc, &err);
 }
 
 static void
-try_verifier(const struct provider *p, const void *s, const struct http_response *rs)
+try_verifier(const struct provider *p, const struct http_response *rs)
 {
 	struct buf verifier = BUF_INIT(VERIFIER_MAX);
 	struct err err = ERR_INIT;
-	enum err_code rc = p->verifier.reply ? p->verifier.reply(s, rs, &verifier, &err) : ERR_UPSTREAM;
+	enum err_code rc = p->verifier.read ? adapter_verifier_reply(p, rs, &verifier, &err) : ERR_UPSTREAM;
 
 	MUST((rc == ERR_OK) == (verifier.len > 0));
-	MUST(!p->verifier.reply || rc == ERR_OK || err.text[0]);
+	MUST(!p->verifier.read || rc == ERR_OK || err.text[0]);
 	buf_clear(&verifier);
 }
 
@@ -181,12 +181,12 @@ try_webhook(const struct provider *p, const void *s, const struct http_response 
 
 	if (!(p->caps & PROVIDER_WEBHOOK))
 		return;
-	rc = p->webhook_verify(s, fetched ? fetched : FUZZ_WEBHOOK_SECRET, &wh, 1700000000, &delivery, &err);
+	rc = adapter_webhook_verify(p, s, fetched ? fetched : FUZZ_WEBHOOK_SECRET, &wh, 1700000000, &delivery, &err);
 	MUST(rc == ERR_OK || rc == ERR_SIGNATURE);
 	MUST(!delivery == (rc != ERR_OK));
 	mem_free(delivery);
 	err = (struct err)ERR_INIT;
-	rc = p->webhook_parse(s, &wh, &obs, &err);
+	rc = adapter_webhook_parse(p, &wh, &obs, &err);
 	MUST(rc == ERR_OK || rc == ERR_BAD_REQUEST);
 	MUST_SAY(rc, &err);
 	if (!rc) {
@@ -209,9 +209,9 @@ try_call(const struct provider *p, const void *s, const char *call, const struct
 	else if (strcmp(call, "find") == 0)
 		try_find(p, s, rs);
 	else if (strcmp(call, "probe") == 0)
-		try_probe(p, s, rs);
+		try_probe(p, rs);
 	else if (strcmp(call, "verifier") == 0)
-		try_verifier(p, s, rs);
+		try_verifier(p, rs);
 	else if (strcmp(call, "webhook") == 0)
 		try_webhook(p, s, rs);
 }

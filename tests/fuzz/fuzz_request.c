@@ -39,7 +39,7 @@ template_for(const struct provider *p)
 
 		MUST(on);
 		if (p->check_profile)
-			p->check_profile(on, "on", &mistakes);
+			adapter_check_profile(p, on, "on", &mistakes);
 		good = mistakes.len == 0;
 		buf_clear(&mistakes);
 		json_decref(on);
@@ -67,7 +67,7 @@ load_models(void)
 static void
 is_sent_by(const struct provider *p, const void *s, const struct request *rq)
 {
-	const bool has_webhooks = p->caps & PROVIDER_WEBHOOK && (p->caps & PROVIDER_VERIFIER || p->webhook_ready(s));
+	const bool has_webhooks = p->caps & PROVIDER_WEBHOOK && (p->caps & PROVIDER_VERIFIER || adapter_has_secret(s));
 	struct gen_spec spec = {
 		.webhook_url = has_webhooks ? "https://here.example/webhooks/x?job=y" : NULL, .time_left_ms = 60000,
 	};
@@ -78,7 +78,7 @@ is_sent_by(const struct provider *p, const void *s, const struct request *rq)
 	MUST(models_expand(&rq->model, p->name, rq->body, &on, NULL) == ERR_OK);
 	MUST(json_is_object(on));
 	spec.on = on;
-	rc = p->submit.request(s, &spec, &sent, NULL);
+	rc = adapter_submit_request(p, s, &spec, &sent, NULL);
 	MUST(rc == ERR_OK || rc == ERR_CONFIG);	/* the profile is not made for each of them */
 	if (!rc) {
 		must_be_sendable(&sent);

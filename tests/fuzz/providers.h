@@ -2,7 +2,7 @@
 #ifndef GENGATE_TESTS_FUZZ_PROVIDERS_H
 #define GENGATE_TESTS_FUZZ_PROVIDERS_H
 
-#include "providers/provider.h"
+#include "providers/adapter.h"
 
 /* By which webhooks are verified that the operator gives a secret for. */
 #define FUZZ_WEBHOOK_SECRET "whsec_MDEyMzQ1Njc4OWFiY2RlZg=="

@@ -12,12 +12,12 @@ FOLDERS = ("base", "providers", "storage", "core", "fcgi")
 # How functions are called that read what somebody else has written.
 READS = re.compile(r"(?:^|_)(?:parse|parsed|read|decode|decoded|verify|verified|probe|open|opened|load|feed|resolve|"
                    r"identify|naming|ok|known|wanted|document|unseal|json_read|query|check|is_form|is_data|is_own|is_path|is_signed_for|is_public|"
-                   r"auth_token|retry_after_ms|reply_json)(?:_|$)")
+                   r"auth_token|retry_after_ms)(?:_|$)")
 # Members that get an answer, a webhook, or the HTTP client to ask with.
-GIVEN = re.compile(r"\(\*(\w+)\)\s*\(([^;]*?\bstruct (?:http_response|webhook|http_client) [^;]*?)\);")
+GIVEN = re.compile(r"\(\*(\w+)\)\s*\(([^;]*?\bstruct (?:answer|http_response|webhook|http_client) [^;]*?)\);")
 NAMED = re.compile(r"\b(?:(?:exchange_(?:header|param|query|has_query)|http_response_header)\(\s*\w+(?:->\w+)?|"
                    r"->header\(\s*\w+->ctx),\s*\"([\w-]+)\"")
-JSON = re.compile(r"\b(?:json_read|json_read_file|json_load\w*|reply_document|reply_json)\(")
+JSON = re.compile(r"\b(?:json_read|json_read_file|json_load\w*|reply_document)\(")
 
 
 def read(path):
@@ -45,7 +45,7 @@ def members(text):
         behind = re.search(r"\}\s*(\w*)\s*;", text[match.end():])
         around = behind[1] if behind else ""
         head = re.findall(r"^struct (\w+) \{", text[:match.start()], re.MULTILINE)
-        if not around and match[1] == "reply" and head:
+        if not around and match[1] == "read" and head:
             around = head[-1]
         yield f"{around}.{match[1]}" if around else match[1]
 
@@ -142,12 +142,12 @@ def every_provider_has_answers():
 
 
 def what_is_seeded_is_found():
-    header = "/* json_parse() */\nenum err_code\nnew_parse(const char *s);\nstruct s {\n\tint (*reply)(" \
-        "const struct http_response *rs);\n};\nstruct t {\n\tstruct {\n\t\tint (*reply)(const void *s,\n\t\t\t" \
+    header = "/* json_parse() */\nenum err_code\nnew_parse(const char *s);\nstruct s {\n\tint (*read)(" \
+        "const struct answer *answer);\n};\nstruct t {\n\tstruct {\n\t\tint (*read)(const void *s,\n\t\t\t" \
         "const struct http_response *rs);\n\t} new_call;\n};\n"
     found = {*functions(header), *members(header), *names('exchange_header(x, "x-new");'),
              *names('wh->header(wh->ctx, "x-hook")')}
-    return {"new_parse", "s.reply", "new_call.reply", "x-new", "x-hook"} ^ found
+    return {"new_parse", "s.read", "new_call.read", "x-new", "x-hook"} ^ found
 
 
 CASES = (every_parser_is_listed, nothing_else_is_listed, every_target_is_there, targets_call_what_they_are_for,

@@ -133,5 +133,5 @@ verify_by(const struct adapter *a, const char *secret, const struct headers *h, 
 {
 	const struct webhook wh = { .header = webhook_header, .ctx = h, .body = body, .body_len = len };
 
-	return a->p->webhook_verify(a->settings, secret, &wh, now_s, ret, err);
+	return adapter_webhook_verify(a->p, a->settings, secret, &wh, now_s, ret, err);
 }

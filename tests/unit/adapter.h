@@ -5,7 +5,7 @@
 #ifndef GENGATE_TESTS_ADAPTER_H
 #define GENGATE_TESTS_ADAPTER_H
 
-#include "providers/provider.h"
+#include "providers/adapter.h"
 
 /* Its settings are its own business: they come in as an operator gives them. */
 struct adapter {

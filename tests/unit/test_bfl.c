@@ -55,17 +55,17 @@ settings_are_checked(void **state)
 	struct adapter a;
 
 	(void)state;
-	bfl.p->check(bfl.settings, &mistakes);
+	adapter_check(bfl.p, bfl.settings, &mistakes);
 	assert_string_equal(buf_str(&mistakes), "");
 	adapter_open(&a, "bfl", secrets);
-	a.p->check(a.settings, &mistakes);
+	adapter_check(a.p, a.settings, &mistakes);
 	assert_non_null(strstr(buf_str(&mistakes), "bfl_key"));
 	assert_non_null(strstr(buf_str(&mistakes), "secret 2 is shorter than 16 characters"));
 	assert_null(strstr(buf_str(&mistakes), "short,"));
 	adapter_close(&a);
 	buf_reset(&mistakes);
 	adapter_open(&a, "bfl", commas);
-	a.p->check(a.settings, &mistakes);
+	adapter_check(a.p, a.settings, &mistakes);
 	assert_non_null(strstr(buf_str(&mistakes), "bfl_webhook_secret"));
 	assert_non_null(strstr(buf_str(&mistakes), "bfl_url"));
 	adapter_close(&a);
@@ -82,7 +82,7 @@ what_is_sent(void **state)
 	struct http_request rq = HTTP_REQUEST_INIT;
 
 	(void)state;
-	assert_int_equal(bfl.p->submit.request(bfl.settings, &spec, &rq, NULL), ERR_OK);
+	assert_int_equal(adapter_submit_request(bfl.p, bfl.settings, &spec, &rq, NULL), ERR_OK);
 	assert_int_equal(rq.method, HTTP_POST);
 	assert_string_equal(rq.url, "https://api.bfl.ai/v1/flux-pro-1.1");
 	assert_string_equal(rq.body, "{\"prompt\":\"a heron\",\"webhook_url\":\"https://gw.example.org/webhooks/bfl?job=a\","
@@ -95,7 +95,7 @@ what_is_sent(void **state)
 
 	rq = (struct http_request)HTTP_REQUEST_INIT;
 	spec.webhook_url = NULL;
-	assert_int_equal(bfl.p->submit.request(bfl.settings, &spec, &rq, NULL), ERR_OK);
+	assert_int_equal(adapter_submit_request(bfl.p, bfl.settings, &spec, &rq, NULL), ERR_OK);
 	assert_string_equal(rq.body, "{\"prompt\":\"a heron\"}");
 	assert_int_equal(json_object_size(json_object_get(on, "input")), 3);	/* the profile's is as it was */
 	http_request_clear(&rq);
@@ -129,7 +129,7 @@ create_answers(void **state)
 		const char *handle;
 
 		load_answer(rows[i].file, &rs);
-		assert_int_equal(bfl.p->submit.reply(bfl.settings, &rs, &reply, NULL), ERR_OK);
+		assert_int_equal(adapter_submit_reply(bfl.p, bfl.settings, &rs, &reply, NULL), ERR_OK);
 		handle = reply.obs.handle ? reply.obs.handle : "";
 		ASSERT_ROW(rows[i].file, reply.outcome == rows[i].outcome);
 		ASSERT_ROW(rows[i].file, reply.error == rows[i].error);
@@ -175,11 +175,11 @@ polling_urls(void **state)
 		struct http_response rs;
 		struct submit_reply reply;
 
-		assert_int_equal(bfl.p->get_status.request(bfl.settings, &query, &rq, NULL), ERR_OK);
+		assert_int_equal(adapter_look_request(bfl.p, bfl.settings, &bfl.p->get_status, &query, &rq, NULL), ERR_OK);
 		ASSERT_ROW(name, strcmp(rq.url, rows[i].url) == 0);
 		assert_string_equal(rq.headers[0].value, "a-key");
 		response_of(doc, &rs);
-		assert_int_equal(bfl.p->submit.reply(bfl.settings, &rs, &reply, NULL), ERR_OK);
+		assert_int_equal(adapter_submit_reply(bfl.p, bfl.settings, &rs, &reply, NULL), ERR_OK);
 		ASSERT_ROW(name, (reply.obs.handle != NULL) == rows[i].kept);
 		submit_reply_clear(&reply);
 		http_response_clear(&rs);
@@ -220,7 +220,7 @@ looks(void **state)
 		struct status_reply reply;
 
 		load_answer(rows[i].file, &rs);
-		assert_int_equal(bfl.p->get_status.reply(bfl.settings, &query, &rs, &reply, NULL), ERR_OK);
+		assert_int_equal(adapter_look_reply(bfl.p, bfl.settings, &bfl.p->get_status, &query, &rs, &reply, NULL), ERR_OK);
 		ASSERT_ROW(rows[i].file, reply.outcome == rows[i].outcome);
 		ASSERT_ROW(rows[i].file, reply.obs.status == rows[i].status);
 		ASSERT_ROW(rows[i].file, reply.obs.status_known);
@@ -250,7 +250,7 @@ whose_it_is(void **state)
 		struct status_reply reply;
 
 		make_response(&rs, 200, NULL, rows[i].body, strlen(rows[i].body));
-		assert_int_equal(bfl.p->get_status.reply(bfl.settings, &query, &rs, &reply, NULL), ERR_OK);
+		assert_int_equal(adapter_look_reply(bfl.p, bfl.settings, &bfl.p->get_status, &query, &rs, &reply, NULL), ERR_OK);
 		ASSERT_ROW(rows[i].body, strcmp(reply.obs.prediction_id, rows[i].id) == 0);
 		status_reply_clear(&reply);
 		http_response_clear(&rs);
@@ -263,7 +263,7 @@ verify_signature(const struct adapter *a, const char *signature, const char *bod
 	const char *const headers[] = { "x-bfl-signature", signature, NULL };
 	const struct webhook wh = make_webhook(headers, body);
 
-	return a->p->webhook_verify(a->settings, NULL, &wh, 0, ret_delivery, NULL);
+	return adapter_webhook_verify(a->p, a->settings, NULL, &wh, 0, ret_delivery, NULL);
 }
 
 static void
@@ -306,8 +306,8 @@ no_secret_no_webhook(void **state)
 
 	(void)state;
 	adapter_open(&a, "bfl", env);
-	assert_false(a.p->webhook_ready(a.settings));
-	assert_true(bfl.p->webhook_ready(bfl.settings));
+	assert_false(adapter_has_secret(a.settings));
+	assert_true(adapter_has_secret(bfl.settings));
 	assert_int_equal(verify_signature(&a, "sha256=" SIGNATURE, BODY, &delivery), ERR_SIGNATURE);
 	assert_null(delivery);
 	adapter_close(&a);
@@ -340,7 +340,7 @@ webhooks(void **state)
 		const struct webhook wh = make_webhook(no_headers, rows[i].body);
 		struct gen_observation obs = GEN_OBSERVATION_INIT;
 
-		ASSERT_ROW(rows[i].body, bfl.p->webhook_parse(bfl.settings, &wh, &obs, NULL) == rows[i].rc);
+		ASSERT_ROW(rows[i].body, adapter_webhook_parse(bfl.p, &wh, &obs, NULL) == rows[i].rc);
 		ASSERT_ROW(rows[i].body, obs.status == rows[i].status);
 		ASSERT_ROW(rows[i].body, obs.error == rows[i].error);
 		gen_observation_clear(&obs);
@@ -359,12 +359,12 @@ a_webhook_to_try_with(void **state)
 	struct adapter a;
 
 	(void)state;
-	assert_int_equal(bfl.p->webhook_probe(bfl.settings, 0, 5000, &rq, NULL), ERR_OK);
+	assert_int_equal(adapter_webhook_probe(bfl.p, bfl.settings, 0, 5000, &rq, NULL), ERR_OK);
 	assert_true(rq.body_bytes >= 5000);
 	assert_string_equal(rq.headers[1].name, "X-BFL-Signature");
 	assert_int_equal(verify_signature(&bfl, rq.headers[1].value, rq.body, &delivery), ERR_OK);
 	wh = (struct webhook){ .body = rq.body, .body_len = (size_t)rq.body_bytes };
-	assert_int_equal(bfl.p->webhook_parse(bfl.settings, &wh, &obs, NULL), ERR_OK);
+	assert_int_equal(adapter_webhook_parse(bfl.p, &wh, &obs, NULL), ERR_OK);
 	assert_false(gen_status_is_final(obs.status));
 	gen_observation_clear(&obs);
 	http_request_clear(&rq);
@@ -372,7 +372,7 @@ a_webhook_to_try_with(void **state)
 
 	adapter_open(&a, "bfl", env);
 	rq = (struct http_request)HTTP_REQUEST_INIT;
-	assert_int_equal(a.p->webhook_probe(a.settings, 0, 5000, &rq, NULL), ERR_CONFIG);
+	assert_int_equal(adapter_webhook_probe(a.p, a.settings, 0, 5000, &rq, NULL), ERR_CONFIG);
 	http_request_clear(&rq);
 	adapter_close(&a);
 }
@@ -383,12 +383,12 @@ send_all(const json_t *on)
 	const struct gen_spec spec = { .on = on, .webhook_url = "https://gw.example.org/" };
 	const struct look_query query = { .prediction_id = ID, .handle = "https://gateway.bfl.ai/poll" };
 	struct http_request create = HTTP_REQUEST_INIT, look = HTTP_REQUEST_INIT, webhook = HTTP_REQUEST_INIT;
-	enum err_code rc = bfl.p->submit.request(bfl.settings, &spec, &create, NULL);
+	enum err_code rc = adapter_submit_request(bfl.p, bfl.settings, &spec, &create, NULL);
 
 	if (!rc)
-		rc = bfl.p->get_status.request(bfl.settings, &query, &look, NULL);
+		rc = adapter_look_request(bfl.p, bfl.settings, &bfl.p->get_status, &query, &look, NULL);
 	if (!rc)
-		rc = bfl.p->webhook_probe(bfl.settings, 0, 100, &webhook, NULL);
+		rc = adapter_webhook_probe(bfl.p, bfl.settings, 0, 100, &webhook, NULL);
 	http_request_clear(&create);
 	http_request_clear(&look);
 	http_request_clear(&webhook);
@@ -401,10 +401,10 @@ read_all(const struct http_response *created, const struct http_response *ready)
 	const struct look_query query = { .prediction_id = ID };
 	struct submit_reply create = { .obs = GEN_OBSERVATION_INIT };
 	struct status_reply status = { .obs = GEN_OBSERVATION_INIT };
-	enum err_code rc = bfl.p->submit.reply(bfl.settings, created, &create, NULL);
+	enum err_code rc = adapter_submit_reply(bfl.p, bfl.settings, created, &create, NULL);
 
 	if (!rc)
-		rc = bfl.p->get_status.reply(bfl.settings, &query, ready, &status, NULL);
+		rc = adapter_look_reply(bfl.p, bfl.settings, &bfl.p->get_status, &query, ready, &status, NULL);
 	submit_reply_clear(&create);
 	status_reply_clear(&status);
 	return rc;
@@ -417,10 +417,10 @@ take_webhook(void)
 	const struct webhook wh = make_webhook(headers, BODY);
 	struct gen_observation obs = GEN_OBSERVATION_INIT;
 	char *delivery = NULL;
-	enum err_code rc = bfl.p->webhook_verify(bfl.settings, NULL, &wh, 0, &delivery, NULL);
+	enum err_code rc = adapter_webhook_verify(bfl.p, bfl.settings, NULL, &wh, 0, &delivery, NULL);
 
 	if (!rc)
-		rc = bfl.p->webhook_parse(bfl.settings, &wh, &obs, NULL);
+		rc = adapter_webhook_parse(bfl.p, &wh, &obs, NULL);
 	gen_observation_clear(&obs);
 	mem_free(delivery);
 	return rc;

@@ -67,7 +67,7 @@ what_is_sent(void **state)
 	struct buf handle = BUF_INIT(200);
 
 	(void)state;
-	assert_int_equal(fal.p->submit.request(fal.settings, &spec, &rq, NULL), ERR_OK);
+	assert_int_equal(adapter_submit_request(fal.p, fal.settings, &spec, &rq, NULL), ERR_OK);
 	assert_int_equal(rq.method, HTTP_POST);
 	assert_string_equal(rq.url, "https://queue.fal.run/fal-ai/flux/dev"
 		"?fal_webhook=https%3A%2F%2Fgw.example.org%2Fwebhooks%2Ffal%3Fjob%3Da%26b");
@@ -76,7 +76,7 @@ what_is_sent(void **state)
 	assert_string_equal(sent(&rq, "Idempotency-Key"), "00000000-0000-0000-0000-000000000000");
 	assert_string_equal(sent(&rq, "X-Fal-Request-Timeout"), "90");
 	assert_string_equal(sent(&rq, "X-Fal-Object-Lifecycle-Preference"), "{\"expiration_duration_seconds\":7200}");
-	assert_int_equal(fal.p->submit.handle(fal.settings, &spec, &handle, NULL), ERR_OK);
+	assert_int_equal(adapter_submit_handle(fal.p, &spec, &handle, NULL), ERR_OK);
 	assert_string_equal(buf_str(&handle), "fal-ai/flux");
 	buf_clear(&handle);
 	http_request_clear(&rq);
@@ -92,7 +92,7 @@ little_time_left(void **state)
 	struct http_request rq = HTTP_REQUEST_INIT;
 
 	(void)state;
-	assert_int_equal(fal.p->submit.request(fal.settings, &spec, &rq, NULL), ERR_OK);
+	assert_int_equal(adapter_submit_request(fal.p, fal.settings, &spec, &rq, NULL), ERR_OK);
 	assert_string_equal(rq.url, "https://queue.fal.run/fal-ai/flux");
 	assert_string_equal(sent(&rq, "X-Fal-Request-Timeout"), "2");
 	assert_string_equal(sent(&rq, "X-Fal-Object-Lifecycle-Preference"), "");
@@ -118,14 +118,18 @@ endpoints(void **state)
 		json_t *on = json_pack("{s:s, s:{}}", "model", rows[i].model, "input");
 		const struct gen_spec spec = { .on = on };
 		struct buf mistakes = BUF_INIT(1000), handle = BUF_INIT(1000);
-		enum err_code rc = fal.p->submit.handle(fal.settings, &spec, &handle, NULL);
+		struct http_request rq = HTTP_REQUEST_INIT;
+		enum err_code rc = adapter_submit_request(fal.p, fal.settings, &spec, &rq, NULL);
 
-		fal.p->check_profile(on, "here", &mistakes);
+		if (!rc)
+			rc = adapter_submit_handle(fal.p, &spec, &handle, NULL);
+		adapter_check_profile(fal.p, on, "here", &mistakes);
 		ASSERT_ROW(rows[i].model, rc == (rows[i].app ? ERR_OK : ERR_CONFIG));
 		ASSERT_ROW(rows[i].model, strcmp(buf_str(&handle), rows[i].app ? rows[i].app : "") == 0);
 		ASSERT_ROW(rows[i].model, (mistakes.len == 0) == (rows[i].app != NULL));
 		buf_clear(&mistakes);
 		buf_clear(&handle);
+		http_request_clear(&rq);
 		json_decref(on);
 	}
 }
@@ -156,7 +160,7 @@ create_answers(void **state)
 		struct submit_reply reply;
 
 		load_answer(rows[i].file, &rs);
-		assert_int_equal(fal.p->submit.reply(fal.settings, &rs, &reply, NULL), ERR_OK);
+		assert_int_equal(adapter_submit_reply(fal.p, fal.settings, &rs, &reply, NULL), ERR_OK);
 		ASSERT_ROW(rows[i].file, reply.outcome == rows[i].outcome);
 		ASSERT_ROW(rows[i].file, reply.error == rows[i].error);
 		ASSERT_ROW(rows[i].file, reply.retry_after_ms == rows[i].retry_after_ms);
@@ -174,34 +178,34 @@ who_is_asked(void **state)
 	struct http_request rq = HTTP_REQUEST_INIT;
 
 	(void)state;
-	assert_int_equal(fal.p->get_status.request(fal.settings, &query, &rq, NULL), ERR_OK);
+	assert_int_equal(adapter_look_request(fal.p, fal.settings, &fal.p->get_status, &query, &rq, NULL), ERR_OK);
 	assert_int_equal(rq.method, HTTP_GET);
 	assert_string_equal(rq.url, APP "/status");
 	assert_string_equal(sent(&rq, "Authorization"), "Key id:secret");
 	http_request_clear(&rq);
 
 	rq = (struct http_request)HTTP_REQUEST_INIT;
-	assert_int_equal(fal.p->cancel.request(fal.settings, &query, &rq, NULL), ERR_OK);
+	assert_int_equal(adapter_look_request(fal.p, fal.settings, &fal.p->cancel, &query, &rq, NULL), ERR_OK);
 	assert_int_equal(rq.method, HTTP_PUT);
 	assert_string_equal(rq.url, APP "/cancel");
 	http_request_clear(&rq);
 
 	rq = (struct http_request)HTTP_REQUEST_INIT;
 	query.follow = "result";
-	assert_int_equal(fal.p->get_status.request(fal.settings, &query, &rq, NULL), ERR_OK);
+	assert_int_equal(adapter_look_request(fal.p, fal.settings, &fal.p->get_status, &query, &rq, NULL), ERR_OK);
 	assert_string_equal(rq.url, APP);
 	http_request_clear(&rq);
 
 	/* Whatever a handle is, it is below the API's own address. */
 	rq = (struct http_request)HTTP_REQUEST_INIT;
 	query.handle = "@evil.example.org:1/?#";
-	assert_int_equal(fal.p->get_status.request(fal.settings, &query, &rq, NULL), ERR_OK);
+	assert_int_equal(adapter_look_request(fal.p, fal.settings, &fal.p->get_status, &query, &rq, NULL), ERR_OK);
 	assert_string_equal(rq.url, "https://queue.fal.run/%40evil.example.org%3A1/%3F%23/requests/" ID);
 	http_request_clear(&rq);
 
 	rq = (struct http_request)HTTP_REQUEST_INIT;
 	query.handle = NULL;
-	assert_int_equal(fal.p->get_status.request(fal.settings, &query, &rq, NULL), ERR_CONFIG);
+	assert_int_equal(adapter_look_request(fal.p, fal.settings, &fal.p->get_status, &query, &rq, NULL), ERR_CONFIG);
 	http_request_clear(&rq);
 }
 
@@ -225,7 +229,7 @@ check_look(const struct look_row *row)
 	struct status_reply reply;
 
 	load_answer(row->file, &rs);
-	assert_int_equal(call->reply(fal.settings, &query, &rs, &reply, NULL), ERR_OK);
+	assert_int_equal(adapter_look_reply(fal.p, fal.settings, call, &query, &rs, &reply, NULL), ERR_OK);
 	ASSERT_ROW(row->file, reply.outcome == row->outcome);
 	ASSERT_ROW(row->file, (reply.follow != NULL) == (row->outcome == STATUS_MORE));
 	if (row->outcome == STATUS_SEEN) {
@@ -299,7 +303,7 @@ the_keys(void **state)
 	struct http_request rq = HTTP_REQUEST_INIT;
 
 	(void)state;
-	assert_int_equal(fal.p->verifier.request(fal.settings, &rq, NULL), ERR_OK);
+	assert_int_equal(adapter_verifier_request(fal.p, fal.settings, &rq, NULL), ERR_OK);
 	assert_string_equal(rq.url, "https://rest.alpha.fal.ai/.well-known/jwks.json");
 	assert_int_equal(rq.n_headers, 0);	/* the API's key does not go there */
 	http_request_clear(&rq);
@@ -309,7 +313,7 @@ the_keys(void **state)
 		enum err_code rc;
 
 		make_response(&rs, rows[i].status, NULL, rows[i].body, strlen(rows[i].body));
-		rc = fal.p->verifier.reply(fal.settings, &rs, &keys, NULL);
+		rc = adapter_verifier_reply(fal.p, &rs, &keys, NULL);
 		ASSERT_ROW(rows[i].name, rc == (rows[i].keys ? ERR_OK : ERR_UPSTREAM));
 		ASSERT_ROW(rows[i].name, strcmp(buf_str(&keys), rows[i].keys ? rows[i].keys : "") == 0);
 		buf_clear(&keys);
@@ -327,7 +331,7 @@ verify_with(const char *keys, const char *id, const char *user, const char *time
 	};
 	const struct webhook wh = make_webhook(headers, body);
 	char *delivery = NULL;
-	enum err_code rc = fal.p->webhook_verify(fal.settings, keys, &wh, now_s, &delivery, NULL);
+	enum err_code rc = adapter_webhook_verify(fal.p, fal.settings, keys, &wh, now_s, &delivery, NULL);
 
 	if (!rc)
 		assert_string_equal(delivery, id);
@@ -412,7 +416,7 @@ webhooks(void **state)
 		const struct webhook wh = make_webhook(no_headers, text);
 		struct gen_observation obs = GEN_OBSERVATION_INIT;
 
-		ASSERT_ROW(rows[i].name, fal.p->webhook_parse(fal.settings, &wh, &obs, NULL) == rows[i].rc);
+		ASSERT_ROW(rows[i].name, adapter_webhook_parse(fal.p, &wh, &obs, NULL) == rows[i].rc);
 		if (!rows[i].rc) {
 			ASSERT_ROW(rows[i].name, obs.status == rows[i].status);
 			ASSERT_ROW(rows[i].name, obs.error == rows[i].error);
@@ -433,14 +437,14 @@ send_all(const json_t *on)
 	const struct look_query query = { .prediction_id = ID, .handle = "fal-ai/flux" };
 	struct http_request create = HTTP_REQUEST_INIT, look = HTTP_REQUEST_INIT, keys = HTTP_REQUEST_INIT;
 	struct buf handle = BUF_INIT(100);
-	enum err_code rc = fal.p->submit.request(fal.settings, &spec, &create, NULL);
+	enum err_code rc = adapter_submit_request(fal.p, fal.settings, &spec, &create, NULL);
 
 	if (!rc)
-		rc = fal.p->submit.handle(fal.settings, &spec, &handle, NULL);
+		rc = adapter_submit_handle(fal.p, &spec, &handle, NULL);
 	if (!rc)
-		rc = fal.p->cancel.request(fal.settings, &query, &look, NULL);
+		rc = adapter_look_request(fal.p, fal.settings, &fal.p->cancel, &query, &look, NULL);
 	if (!rc)
-		rc = fal.p->verifier.request(fal.settings, &keys, NULL);
+		rc = adapter_verifier_request(fal.p, fal.settings, &keys, NULL);
 	http_request_clear(&create);
 	http_request_clear(&look);
 	http_request_clear(&keys);
@@ -452,7 +456,7 @@ static enum err_code
 read_create(const struct http_response *rs)
 {
 	struct submit_reply reply = { .obs = GEN_OBSERVATION_INIT };
-	enum err_code rc = fal.p->submit.reply(fal.settings, rs, &reply, NULL);
+	enum err_code rc = adapter_submit_reply(fal.p, fal.settings, rs, &reply, NULL);
 
 	if (!rc)
 		submit_reply_clear(&reply);
@@ -464,7 +468,7 @@ read_look(const struct provider_look *call, const char *follow, const struct htt
 {
 	const struct look_query query = { .prediction_id = ID, .handle = "fal-ai/flux", .follow = follow };
 	struct status_reply reply = { .obs = GEN_OBSERVATION_INIT };
-	enum err_code rc = call->reply(fal.settings, &query, rs, &reply, NULL);
+	enum err_code rc = adapter_look_reply(fal.p, fal.settings, call, &query, rs, &reply, NULL);
 
 	if (!rc)
 		status_reply_clear(&reply);
@@ -475,7 +479,7 @@ static enum err_code
 read_keys(const struct http_response *rs)
 {
 	struct buf keys = BUF_INIT(VERIFIER_MAX);
-	enum err_code rc = fal.p->verifier.reply(fal.settings, rs, &keys, NULL);
+	enum err_code rc = adapter_verifier_reply(fal.p, rs, &keys, NULL);
 
 	buf_clear(&keys);
 	/* What could not be read may as well have been no JSON. */
@@ -492,10 +496,10 @@ take_webhook(void)
 	const struct webhook wh = make_webhook(headers, BODY);
 	struct gen_observation obs = GEN_OBSERVATION_INIT;
 	char *delivery = NULL;
-	enum err_code rc = fal.p->webhook_verify(fal.settings, KEY_1, &wh, NOW, &delivery, NULL);
+	enum err_code rc = adapter_webhook_verify(fal.p, fal.settings, KEY_1, &wh, NOW, &delivery, NULL);
 
 	if (!rc)
-		rc = fal.p->webhook_parse(fal.settings, &wh, &obs, NULL);
+		rc = adapter_webhook_parse(fal.p, &wh, &obs, NULL);
 	gen_observation_clear(&obs);
 	mem_free(delivery);
 	return rc;

@@ -26,7 +26,8 @@
 #include "tests/unit/unit.h"
 
 #define N(table) (sizeof (table) / sizeof *(table))
-#define TOKEN "Bearer very-secret"
+#define KEY "very-secret"
+#define TOKEN "Bearer " KEY
 
 /* Outputs may be fetched from `good` and `api`; nothing may ever reach `secret`,
  * which listens at ::1 as well. */
@@ -255,22 +256,9 @@ answer_api(struct conn *cn)
 
 /* ---- the provider ---- */
 
-static const char *
-api_url(const void *s)
-{
-	return s;
-}
-
-static enum err_code
-authorize(const void *s, struct http_request *rq)
-{
-	(void)s;
-	return http_request_add_header(rq, "Authorization", TOKEN);
-}
-
 static const char *const output_hosts[] = { "delivery.names.test", ".names.test", NULL };
 static const struct provider provider = {
-	.name = "fake", .output_hosts = output_hosts, .api_url = api_url, .authorize = authorize,
+	.name = "fake", .output_hosts = output_hosts, .key_header = "Authorization", .key_scheme = "Bearer",
 };
 
 /* The port comes where "%d" is. */
@@ -278,11 +266,12 @@ static enum err_code
 fetch(const char *pattern, int port, int *ret_fd, uint64_t *ret_bytes, struct err *err)
 {
 	const char *at = strstr(pattern, "%d");
-	char url[300];
+	char url[300], key[] = KEY;
+	const struct provider_api there = { .url = api_at, .key = key };
 
 	assert_non_null(at);
 	snprintf(url, sizeof url, "%.*s%d%s", (int)(at - pattern), pattern, port, at + 2);
-	return fetch_output(&svc, &provider, api_at, url, ret_fd, ret_bytes, err);
+	return fetch_output(&svc, &provider, &there, url, ret_fd, ret_bytes, err);
 }
 
 static void
@@ -550,7 +539,7 @@ data_uris(void **state)
 	for (size_t i = 0; i < N(rows); i++) {
 		uint64_t bytes = 0;
 		int fd = -1;
-		enum err_code rc = fetch_output(&svc, &provider, api_at, rows[i].url, &fd, &bytes, NULL);
+		enum err_code rc = fetch_output(&svc, &provider, &(struct provider_api){ .url = api_at }, rows[i].url, &fd, &bytes, NULL);
 
 		ASSERT_ROW(rows[i].name, rc == rows[i].rc);
 		if (rc == ERR_OK) {

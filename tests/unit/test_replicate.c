@@ -1,6 +1,6 @@
 #include "config.h"
 
-#include "providers/provider.h"
+#include "providers/adapter.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -135,12 +135,12 @@ settings_are_checked(void **state)
 		if (rows[i].secret)
 			env[n++] = rows[i].secret;
 		adapter_open(&a, "replicate", env);
-		a.p->check(a.settings, &mistakes);
+		adapter_check(a.p, a.settings, &mistakes);
 		ASSERT_ROW(rows[i].name, (mistakes.len == 0) == !rows[i].mistake);
 		ASSERT_ROW(rows[i].name, has(buf_str(&mistakes), rows[i].mistake));
 		ASSERT_ROW(rows[i].name, !strstr(buf_str(&mistakes), "MfKQ9r8"));
-		ASSERT_ROW(rows[i].name, a.p->webhook_ready(a.settings) == rows[i].ready);
-		ASSERT_ROW(rows[i].name, same(a.p->api_url(a.settings), "https://api.replicate.com/v1"));
+		ASSERT_ROW(rows[i].name, adapter_has_secret(a.settings) == rows[i].ready);
+		ASSERT_ROW(rows[i].name, same(adapter_url(a.settings), "https://api.replicate.com/v1"));
 		buf_clear(&mistakes);
 		adapter_close(&a);
 	}
@@ -199,10 +199,10 @@ throttled_until(void **state)
 		struct status_reply status;
 
 		make_response(&rs, 429, rows[i].headers, rows[i].body, strlen(rows[i].body));
-		ASSERT_ROW(rows[i].name, replicate.p->submit.reply(replicate.settings, &rs, &created, NULL) == ERR_OK);
+		ASSERT_ROW(rows[i].name, adapter_submit_reply(replicate.p, replicate.settings, &rs, &created, NULL) == ERR_OK);
 		ASSERT_ROW(rows[i].name, created.outcome == SUBMIT_DEFERRED);
 		ASSERT_ROW(rows[i].name, created.retry_after_ms == rows[i].want_ms);
-		ASSERT_ROW(rows[i].name, replicate.p->get_status.reply(replicate.settings, &(struct look_query){ .prediction_id = "p" }, &rs, &status, NULL) == ERR_OK);
+		ASSERT_ROW(rows[i].name, adapter_look_reply(replicate.p, replicate.settings, &replicate.p->get_status, &(struct look_query){ .prediction_id = "p" }, &rs, &status, NULL) == ERR_OK);
 		ASSERT_ROW(rows[i].name, status.outcome == STATUS_LATER);
 		ASSERT_ROW(rows[i].name, status.retry_after_ms == rows[i].want_ms);
 		submit_reply_clear(&created);
@@ -237,7 +237,7 @@ outputs_do_not_nest_for_ever(void **state)
 			buf_putc(&body, ']');
 		buf_putc(&body, '}');
 		make_response(&rs, 200, NULL, buf_str(&body), body.len);
-		ASSERT_ROW(rows[i].name, replicate.p->get_status.reply(replicate.settings, &(struct look_query){ .prediction_id = "p" }, &rs, &reply, NULL) == ERR_OK);
+		ASSERT_ROW(rows[i].name, adapter_look_reply(replicate.p, replicate.settings, &replicate.p->get_status, &(struct look_query){ .prediction_id = "p" }, &rs, &reply, NULL) == ERR_OK);
 		ASSERT_ROW(rows[i].name, reply.outcome == rows[i].want);
 		ASSERT_ROW(rows[i].name, json_array_size(reply.obs.outputs) == rows[i].n);
 		status_reply_clear(&reply);
@@ -264,7 +264,7 @@ long_answers(void **state)
 	buf_puts(&body, "\",\"output\":[\"https://a/b\"]}");
 	assert_int_equal(body.err, ERR_OK);
 	make_response(&rs, 200, NULL, body.p, body.len);
-	assert_int_equal(replicate.p->get_status.reply(replicate.settings, &(struct look_query){ .prediction_id = "p" }, &rs, &reply, NULL), ERR_OK);
+	assert_int_equal(adapter_look_reply(replicate.p, replicate.settings, &replicate.p->get_status, &(struct look_query){ .prediction_id = "p" }, &rs, &reply, NULL), ERR_OK);
 	assert_int_equal(reply.outcome, STATUS_SEEN);
 	assert_int_equal(reply.obs.status, GEN_SUCCEEDED);
 	assert_int_equal(json_array_size(reply.obs.outputs), 1);
@@ -299,15 +299,15 @@ answers_that_end_early(void **state)
 			struct status_reply status;
 
 			make_response(&rs, 201, NULL, part, len);
-			assert_int_equal(replicate.p->submit.reply(replicate.settings, &rs, &created, NULL), ERR_OK);
+			assert_int_equal(adapter_submit_reply(replicate.p, replicate.settings, &rs, &created, NULL), ERR_OK);
 			assert_int_equal(created.outcome, SUBMIT_UNKNOWN);
 			assert_non_null(created.message);
 			assert_null(strstr(created.message, "lighthouse"));
 			assert_null(strstr(created.message, "sealed"));
-			assert_int_equal(replicate.p->get_status.reply(replicate.settings, &(struct look_query){ .prediction_id = "p" }, &rs, &status, NULL), ERR_OK);
+			assert_int_equal(adapter_look_reply(replicate.p, replicate.settings, &replicate.p->get_status, &(struct look_query){ .prediction_id = "p" }, &rs, &status, NULL), ERR_OK);
 			assert_int_equal(status.outcome, STATUS_LATER);
 			assert_null(strstr(status.message, "lighthouse"));
-			assert_int_equal(replicate.p->webhook_parse(replicate.settings, &wh, &obs, NULL), ERR_BAD_REQUEST);
+			assert_int_equal(adapter_webhook_parse(replicate.p, &wh, &obs, NULL), ERR_BAD_REQUEST);
 			assert_null(obs.prediction_id);
 			submit_reply_clear(&created);
 			status_reply_clear(&status);
@@ -333,7 +333,7 @@ long_words(void **state)
 		buf_puts(&body, "\xc3\xa9");
 	buf_puts(&body, "\"}");
 	make_response(&rs, 200, NULL, buf_str(&body), body.len);
-	assert_int_equal(replicate.p->get_status.reply(replicate.settings, &(struct look_query){ .prediction_id = "p" }, &rs, &reply, NULL), ERR_OK);
+	assert_int_equal(adapter_look_reply(replicate.p, replicate.settings, &replicate.p->get_status, &(struct look_query){ .prediction_id = "p" }, &rs, &reply, NULL), ERR_OK);
 	/* Cut, between two characters. */
 	assert_int_equal(strlen(reply.obs.message), 1999);
 	status_reply_clear(&reply);
@@ -346,7 +346,7 @@ long_words(void **state)
 		buf_putc(&body, 'i');
 	buf_puts(&body, "\"}");
 	make_response(&rs, 200, NULL, buf_str(&body), body.len);
-	assert_int_equal(replicate.p->get_status.reply(replicate.settings, &(struct look_query){ .prediction_id = "p" }, &rs, &reply, NULL), ERR_OK);
+	assert_int_equal(adapter_look_reply(replicate.p, replicate.settings, &replicate.p->get_status, &(struct look_query){ .prediction_id = "p" }, &rs, &reply, NULL), ERR_OK);
 	assert_int_equal(reply.outcome, STATUS_LATER);
 	status_reply_clear(&reply);
 	http_response_clear(&rs);

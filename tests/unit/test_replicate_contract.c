@@ -61,7 +61,7 @@ requests(void **state)
 		struct http_request rq = HTTP_REQUEST_INIT;
 		json_t *body;
 
-		ASSERT_ROW(rows[i].file, replicate.p->submit.request(replicate.settings, &spec, &rq, NULL) == ERR_OK);
+		ASSERT_ROW(rows[i].file, adapter_submit_request(replicate.p, replicate.settings, &spec, &rq, NULL) == ERR_OK);
 		ASSERT_ROW(rows[i].file, same(rq.url, json_string_value(json_object_get(request, "url"))));
 		body = json_loadb(rq.body, rq.body_bytes, 0, NULL);
 		ASSERT_ROW(rows[i].file, json_equal(body, want));

@@ -47,7 +47,7 @@ the_window(void **state)
 
 	(void)state;
 	assert_true(replicate.p->caps & PROVIDER_FIND);
-	assert_int_equal(replicate.p->find.request(replicate.settings, &query, &rq, NULL), ERR_OK);
+	assert_int_equal(adapter_find_request(replicate.p, replicate.settings, &query, &rq, NULL), ERR_OK);
 	assert_int_equal(rq.method, HTTP_GET);
 	assert_string_equal(rq.url, "https://api.replicate.com/v1/predictions?created_after=2026-11-23T09%3A59%3A00.000000Z"
 		"&created_before=2026-11-23T10%3A00%3A00.500000Z");
@@ -79,7 +79,7 @@ the_next_page(void **state)
 	for (size_t i = 0; i < N(rows); i++) {
 		const struct find_query query = { .follow = rows[i].url };
 		struct http_request rq = HTTP_REQUEST_INIT;
-		enum err_code rc = replicate.p->find.request(replicate.settings, &query, &rq, NULL);
+		enum err_code rc = adapter_find_request(replicate.p, replicate.settings, &query, &rq, NULL);
 		json_t *doc = json_pack("{s:[], s:s}", "results", "next", rows[i].url);
 		struct http_response rs;
 		struct find_reply reply;
@@ -90,7 +90,7 @@ the_next_page(void **state)
 
 		/* Nor is it taken out of a list. */
 		response_of(doc, &rs);
-		assert_int_equal(replicate.p->find.reply(replicate.settings, &rs, &reply, NULL), ERR_OK);
+		assert_int_equal(adapter_find_reply(replicate.p, replicate.settings, &rs, &reply, NULL), ERR_OK);
 		ASSERT_ROW(rows[i].name, same(reply.follow, rows[i].good ? rows[i].url : NULL));
 		ASSERT_ROW(rows[i].name, reply.cut == !rows[i].good);
 		find_reply_clear(&reply);

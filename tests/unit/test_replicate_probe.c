@@ -51,7 +51,7 @@ answers(void **state)
 		struct err err = ERR_INIT;
 
 		make_response(&rs, rows[i].status, NULL, rows[i].body, strlen(rows[i].body));
-		ASSERT_ROW(rows[i].name, replicate.p->probe.reply(replicate.settings, &rs, &err) == rows[i].want);
+		ASSERT_ROW(rows[i].name, adapter_probe_reply(replicate.p, &rs, &err) == rows[i].want);
 		ASSERT_ROW(rows[i].name, strstr(err.text, rows[i].say));
 		http_response_clear(&rs);
 	}
@@ -81,7 +81,7 @@ webhooks(void **state)
 		struct headers h;
 		char *delivery = NULL;
 
-		assert_int_equal(replicate.p->webhook_probe(replicate.settings, NOW, sizes[i], &rq, NULL), ERR_OK);
+		assert_int_equal(adapter_webhook_probe(replicate.p, replicate.settings, NOW, sizes[i], &rq, NULL), ERR_OK);
 		assert_int_equal(rq.method, HTTP_POST);
 		assert_true(rq.body_bytes >= sizes[i] && rq.body_bytes < sizes[i] + 300);
 		h = (struct headers){ header(&rq, "webhook-id"), header(&rq, "webhook-timestamp"),
@@ -90,7 +90,7 @@ webhooks(void **state)
 		mem_free(delivery);
 		wh.body = rq.body;
 		wh.body_len = (size_t)rq.body_bytes;
-		assert_int_equal(replicate.p->webhook_parse(replicate.settings, &wh, &obs, NULL), ERR_OK);
+		assert_int_equal(adapter_webhook_parse(replicate.p, &wh, &obs, NULL), ERR_OK);
 		assert_int_equal(obs.status, GEN_STARTING);
 		gen_observation_clear(&obs);
 		http_request_clear(&rq);
@@ -101,10 +101,10 @@ static enum err_code
 build_all(void)
 {
 	struct http_request a = HTTP_REQUEST_INIT, b = HTTP_REQUEST_INIT;
-	enum err_code rc = replicate.p->probe.request(replicate.settings, &a, NULL);
+	enum err_code rc = adapter_probe_request(replicate.p, replicate.settings, &a, NULL);
 
 	if (!rc)
-		rc = replicate.p->webhook_probe(replicate.settings, NOW, 10, &b, NULL);
+		rc = adapter_webhook_probe(replicate.p, replicate.settings, NOW, 10, &b, NULL);
 	http_request_clear(&a);
 	http_request_clear(&b);
 	return rc;

@@ -56,7 +56,7 @@ the_reply(void **state)
 		enum err_code rc;
 
 		make_response(&rs, rows[i].status, NULL, rows[i].body, strlen(rows[i].body));
-		rc = replicate.p->verifier.reply(replicate.settings, &rs, &secret, &err);
+		rc = adapter_verifier_reply(replicate.p, &rs, &secret, &err);
 		ASSERT_ROW(rows[i].name, rc == (rows[i].good ? ERR_OK : ERR_UPSTREAM));
 		ASSERT_ROW(rows[i].name, strcmp(buf_str(&secret), rows[i].good ? SECRET : "") == 0);
 		ASSERT_ROW(rows[i].name, rc == err.code && !strstr(err.text, "whsec"));
