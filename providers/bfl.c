@@ -5,10 +5,7 @@
  */
 #include "config.h"
 
-#include <strings.h>
-
 #include "base/crypto.h"
-#include "base/url.h"
 #include "providers/call.h"
 #include "providers/provider.h"
 #include "providers/reply.h"
@@ -130,22 +127,11 @@ read_task(const json_t *doc, struct gen_observation *obs)
 
 /* May a polling URL have our key?  The vendor's hosts are many, and change. */
 static enum err_code
-check_own(const char *api_url, const char *text)
+check_own(const char *api_url, const char *url)
 {
-	static const char domain[] = ".bfl.ai";
-	struct url url = { .scheme = NULL };
-	enum err_code rc = call_check_own(api_url, text);
-	size_t len;
+	enum err_code rc = call_check_own(api_url, url);
 
-	if (rc != ERR_INVALID)
-		return rc;
-	rc = url_parse(text, &url);
-	len = rc ? 0 : strlen(url.host);
-	if (!rc && (url.has_userinfo || url.port != 443 || strcmp(url.scheme, "https") != 0 ||
-		    len < sizeof domain || strcasecmp(url.host + len - (sizeof domain - 1), domain) != 0))
-		rc = ERR_INVALID;
-	url_clear(&url);
-	return rc;
+	return rc == ERR_INVALID ? call_check_below(".bfl.ai", url) : rc;
 }
 
 static enum err_code
@@ -171,55 +157,33 @@ submit_read(const void *settings, const struct answer *answer, struct submit_rep
 	return ERR_OK;
 }
 
-/* How a URL's query names its task, and how long that is; NULL: it does not. */
-static const char *
-id_in(const char *url, size_t *len)
+/* Is the task's id in the URL's query? */
+static bool
+names_task(const char *url, const char *id)
 {
-	const char *p = strchr(url, '?');
+	const char *p = strstr(url, id);
 
-	while (p && strncmp(p + 1, "id=", 3) != 0)
-		p = strchr(p + 1, '&');
-	if (!p)
-		return NULL;
-	p += strlen("?id=");
-	*len = strcspn(p, "&#");
-	return p;
+	return p && p - url > 4 && (memcmp(p - 4, "?id=", 4) == 0 || memcmp(p - 4, "&id=", 4) == 0) &&
+		strchr("&", p[strlen(id)]);
 }
 
-/* The polling URL, unless it is that of another task; one without an id gets it.  handle:
- * NULL: there is none. */
-static void
-put_polling_url(struct call *c, const char *handle, const char *prediction_id)
-{
-	struct buf id = BUF_INIT(4096);
-	const char *named;
-	size_t len = 0;
-
-	buf_put_urlenc(&id, prediction_id, strlen(prediction_id), NULL);
-	named = handle ? id_in(handle, &len) : NULL;
-	if (named && len == id.len && memcmp(named, buf_str(&id), len) == 0) {
-		call_url(c, handle);
-	} else if (handle && !named && !strchr(handle, '#')) {
-		call_url(c, handle);
-		call_put(c, strchr(handle, '?') ? "&id=" : "?id=", prediction_id);
-	} else {
-		call_put(c, "/get_result?id=", prediction_id);
-	}
-	if (id.err)
-		call_refuse(c, id.err, NULL);
-	buf_clear(&id);
-}
-
-/* The key goes there: a URL that is not the API's, any more, is not followed. */
+/* By the polling URL as it is, if it names the task; else its query is the id.  The key goes
+ * there: one that is not the API's, any more, is not followed. */
 static void
 status_request(const void *settings, const struct look_query *query, struct call *c)
 {
-	const struct provider_api *api = settings;
-	enum err_code rc = query->handle ? check_own(api->url, query->handle) : ERR_INVALID;
+	const char *url = query->handle;
+	enum err_code rc = url ? check_own(((const struct provider_api *)settings)->url, url) : ERR_INVALID;
+	bool whole = !rc && names_task(url, query->prediction_id);
 
 	if (rc == ERR_NOMEM)
 		call_refuse(c, rc, NULL);
-	put_polling_url(c, rc ? NULL : query->handle, query->prediction_id);
+	else if (rc)
+		buf_puts(&c->url, "/get_result");
+	else
+		call_url(c, url, whole ? strlen(url) : strcspn(url, "?#"));
+	if (!whole)
+		call_put(c, "?id=", query->prediction_id);
 }
 
 static enum err_code

@@ -54,10 +54,10 @@ call_put_path(struct call *c, const char *text, const char *path)
 }
 
 void
-call_url(struct call *c, const char *url)
+call_url(struct call *c, const char *url, size_t len)
 {
 	buf_reset(&c->url);
-	buf_puts(&c->url, url);
+	buf_put(&c->url, url, len);
 }
 
 void
@@ -92,6 +92,20 @@ call_check_own(const char *api_url, const char *text)
 		    strcasecmp(own.host, url.host) != 0 || own.port != url.port))
 		rc = ERR_INVALID;
 	url_clear(&own);
+	url_clear(&url);
+	return rc;
+}
+
+enum err_code
+call_check_below(const char *domain, const char *text)
+{
+	struct url url = { .scheme = NULL };
+	enum err_code rc = url_parse(text, &url);
+	size_t len = rc ? 0 : strlen(url.host), tail = strlen(domain);
+
+	if (!rc && (url.has_userinfo || url.port != 443 || strcmp(url.scheme, "https") != 0 || len <= tail ||
+		    strcasecmp(url.host + len - tail, domain) != 0))
+		rc = ERR_INVALID;
 	url_clear(&url);
 	return rc;
 }

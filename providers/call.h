@@ -23,9 +23,9 @@ struct call {
 void call_put(struct call *c, const char *text, const char *segment);
 void call_put_path(struct call *c, const char *text, const char *path);
 
-/* Another URL than the API's, which call_check_own() said is the API's own, or one that
- * gets no key. */
-void call_url(struct call *c, const char *url);
+/* Another URL than the API's, which a check below said is the vendor's, or one that gets no
+ * key. */
+void call_url(struct call *c, const char *url, size_t len);
 
 /* A JSON body.  body is stolen; NULL: there was no memory for it. */
 void call_json(struct call *c, json_t *body);
@@ -38,6 +38,9 @@ void call_refuse(struct call *c, enum err_code rc, const char *why);
 /* Is a URL that an answer gave on the API's own host?  Our key goes there.
  * ERR_INVALID: no. */
 enum err_code call_check_own(const char *api_url, const char *url) MUST_CHECK;
+
+/* The same of a host below a domain, ".bfl.ai" say, by https at its own port. */
+enum err_code call_check_below(const char *domain, const char *url) MUST_CHECK;
 
 /* A row that holds an API's address is a mistake unless it can be put before a path:
  * http or https, no user, query, fragment, nor a slash at its end. */

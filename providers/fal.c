@@ -176,38 +176,25 @@ is_black(const json_t *result, size_t i)
 	return json_is_true(json_array_get(json_object_get(result, "has_nsfw_concepts"), i));
 }
 
-static int
-add_file(json_t *files, const json_t *result, size_t i, const json_t *file, bool *black)
-{
-	json_t *urls;
-	int rc;
-
-	if (is_black(result, i)) {
-		*black = true;
-		return 0;
-	}
-	urls = reply_collect_urls(file);
-	rc = urls ? json_array_extend(files, urls) : -1;
-	json_decref(urls);
-	return rc;
-}
-
 /* Files are objects, alone or in a list; a text is the prompt. */
 static int
 add_files(json_t *files, const json_t *result, bool *black)
 {
 	const char *name;
-	json_t *value, *file;
-	size_t i;
+	json_t *value;
+	int rc = 0;
 
-	json_object_foreach((json_t *)(uintptr_t)result, name, value) {
-		json_array_foreach(value, i, file)
-			if (add_file(files, result, i, file, black))
-				return -1;
-		if (json_is_object(value) && add_file(files, result, 0, value, black))
-			return -1;
-	}
-	return 0;
+	json_object_foreach((json_t *)(uintptr_t)result, name, value)
+		for (size_t i = 0; i < (json_is_object(value) ? 1 : json_array_size(value)); i++) {
+			json_t *urls = reply_collect_urls(json_is_object(value) ? value : json_array_get(value, i));
+
+			if (is_black(result, i))
+				*black = true;
+			else
+				rc |= json_array_extend(files, urls);
+			json_decref(urls);
+		}
+	return rc;
 }
 
 static enum err_code
@@ -353,7 +340,9 @@ cancel_read(const void *settings, const struct look_query *query, const struct a
 static void
 keys_request(const void *settings, struct call *c)
 {
-	call_url(c, ((const struct fal *)settings)->jwks_url);
+	const char *url = ((const struct fal *)settings)->jwks_url;
+
+	call_url(c, url, strlen(url));
 	c->is_public = true;
 }
 

@@ -212,7 +212,7 @@ find_request(const void *settings, const struct find_query *query, struct call *
 
 		if (rc)
 			call_refuse(c, rc, "the list's next page is not on the API's own host");
-		call_url(c, query->follow);
+		call_url(c, query->follow, strlen(query->follow));
 		return;
 	}
 	rfc3339_format(query->after_us, after);

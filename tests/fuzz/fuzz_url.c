@@ -49,6 +49,21 @@ own(const char *text)
 	url_clear(&url);
 }
 
+static void
+below(const char *text)
+{
+	struct url url;
+	size_t len;
+
+	if (call_check_below(".example.com", text))
+		return;
+	MUST(url_parse(text, &url) == ERR_OK);
+	len = strlen(url.host);
+	MUST(strcmp(url.scheme, "https") == 0 && url.port == 443 && !url.has_userinfo);
+	MUST(len > 12 && strcasecmp(url.host + len - 12, ".example.com") == 0);
+	url_clear(&url);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -63,6 +78,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	resolve(text, location);
 	own(text);
+	below(text);
 	mem_free(text);
 	mem_free(location);
 	return 0;
