@@ -299,17 +299,18 @@ reload(struct service *svc, struct job *job, struct err *err)
 	return rc;
 }
 
-/* Before the job moves, and before anybody is told that the news was taken. */
+/* Before the job moves, and before anybody is told that the news was taken.  What the
+ * event does not name is the hint that the job leaves behind, and hints are webhooks'. */
 static enum err_code
 keep_stray(struct service *svc, const struct job *job, const struct job_event *ev,
 	const char *prediction_id, const struct apply *how, struct err *err)
 {
 	const char *provider = ev->provider ? ev->provider : job->provider;
-	bool told = ev->obs && ev->obs->handle && ev->obs->prediction_id &&
-		strcmp(ev->obs->prediction_id, prediction_id) == 0;
+	bool told = ev->obs && ev->obs->prediction_id && strcmp(ev->obs->prediction_id, prediction_id) == 0;
 	const char *known = strcmp(provider, job->provider) == 0 ? job->handle : NULL;
 	enum err_code rc = strays_add(svc->db, &job->owner, &job->id, prediction_id,
-		told ? ev->obs->handle : known, provider, how->road, err);
+		told && ev->obs->handle ? ev->obs->handle : known, provider,
+		told ? how->road : "webhook", err);
 
 	if (!rc)
 		workers_hint_removal(svc->workers);

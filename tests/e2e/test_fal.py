@@ -208,6 +208,34 @@ def a_webhook_after_the_end_moves_nothing():
 
 
 @test
+def a_hint_at_anothers_is_not_the_creates_answer():
+    """Left behind when the answer comes: no record says whose it is, and no create named it."""
+    rig.set_sim(processing_ms=60000)
+    rig.faults(create_late={"count": 1, "delay_ms": 1200, "match": "misled"},
+               webhook_lost={"count": -1, "match": "/webhooks/"})
+    try:
+        theirs = rig.submit("of another")
+        rig.wait_state(theirs, "running")
+        prediction = rig.one_prediction(theirs)["id"]
+        job = rig.submit("misled")
+        stacks.wait_for(lambda: rig.predictions(job), 10, "the job's own")
+        body = json.dumps({"request_id": prediction, "status": "OK", "payload": {"images": []}}).encode()
+        equal(rig.http("POST", rig.webhook_path(job), body=body, headers=sign(body, prediction)).status, 200, "status")
+        equal(rig.state(job), "submitting", "state")
+        row = f"SELECT road, verdict FROM generation_strays WHERE prediction_id = '{prediction}' AND ended_at IS NOT NULL"
+        stacks.wait_for(lambda: rig.sql(row), 20, "what becomes of it")
+        equal(rig.sql(row), [["webhook", "foreign"]], "road and verdict")
+        equal([rig.state(j) for j in (job, theirs)], ["running", "running"], "states")
+        equal(rig.one_prediction(theirs)["status"] in ("canceled", "failed"), False, "the other was ended")
+        for j in (job, theirs):
+            rig.http("POST", f"/generate/{j['id']}/cancel", user=j["user"])
+            equal(rig.settled(j)["status"], "canceled", "end")
+    finally:
+        rig.faults(webhook_lost=0)
+        rig.set_sim(processing_ms=100)
+
+
+@test
 def keys_are_fetched_anew():
     reads = rig.counters()["fal_jwks_reads"]
     rig.set_sim(fal_webhook_key=2)
