@@ -1,6 +1,7 @@
 -- May a prediction that says nobody's name be this job's?  Not if another job has it, or
--- if another job of those days asked for the same and could be meant.  Ids sort by
--- age, by the clocks of our hosts; a job lives for a day at most before it is stored.
+-- if another job of those days asked for the same and could be meant: at that provider,
+-- or gone on from one to another.  Ids sort by age, by the clocks of our hosts; a job lives
+-- for a day at most before it is stored.
 -- $1 owner  $2 job  $3 prediction  $4 provider
 with this as (
 	select j.request ->> 'prompt' as prompt,
@@ -16,9 +17,13 @@ select not exists (
 		where l.prediction_id = $3::text and l.job_id <> $2::uuid
 	) and not exists (
 		select from public.generation_jobs j
-		where j.id >= this.oldest and j.id <> $2::uuid and j.provider = $4::text
-			and (j.prediction_id = $3::text
+		where j.id >= this.oldest and j.id <> $2::uuid
+			and ((j.prediction_id = $3::text and j.provider = $4::text)
 				or (j.request ->> 'prompt' is not distinct from this.prompt
-					and coalesce(j.completed_at, now()) > this.sent_at - interval '15 minutes'))
+					and coalesce(j.completed_at, now()) > this.sent_at - interval '15 minutes'
+					and (j.provider = $4::text or exists (
+						select from public.generation_events e
+						where e.owner_id = j.owner_id and e.job_id = j.id
+							and e.detail ->> 'next_provider' is not null))))
 	) as alone
 from this

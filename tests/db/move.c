@@ -640,6 +640,9 @@ whose_a_nameless_prediction_is(void **state)
 		{ "settled just now", "update public.generation_jobs set status = 'canceled', completed_at = now() where id = '%s'", false },
 		{ "settled long before", "update public.generation_jobs set completed_at = now() - interval '1 h' where id = '%s'", true },
 		{ "at another provider", "update public.generation_jobs set completed_at = now(), provider = 'fal' where id = '%s'", true },
+		{ "gone on to that one", "insert into public.generation_events (owner_id, job_id, event, detail)"
+		  " select owner_id, id, 'not_there', '{\"next_provider\": \"fal\"}' from public.generation_jobs"
+		  " where id = '%s'", false },
 		{ "it has the prediction since", "update public.generation_jobs set provider = 'replicate', prediction_id = 'p', "
 		  "completed_at = now() - interval '1 h' where id = '%s'", false },
 		{ "another prediction", "update public.generation_jobs set prediction_id = 'q' where id = '%s'", true },

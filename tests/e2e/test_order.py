@@ -31,6 +31,7 @@ def setup():
     with open(rig.config["models_file"], "w", encoding="utf-8") as f:
         json.dump({"two": TWO, "two-in-a-hurry": {**TWO, "timeout": "5s"},
                    "turned": {**TWO, "order": ["replicate", "fal"]},
+                   "turned-in-a-hurry": {**TWO, "order": ["replicate", "fal"], "timeout": "5s"},
                    "either": {"on": TWO["on"]}, "elsewhere": {"on": {"fal": FAL}}}, f)
     rig.start()
 
@@ -119,6 +120,35 @@ def what_comes_to_light_at_the_one_before_is_ended():
               "replicate", "the stray's provider")
     finally:
         rig.set_sim(list_lag_ms=0)
+
+
+@test
+def what_was_left_at_the_one_before_is_nobody_elses():
+    """Two ask for the same; the first has gone on when the list shows what it left behind, which
+    says nobody's name.  It is not the other's."""
+    secret = rig.config["replicate_webhook_secret"]
+    rig.configure(replicate_webhook_secret=None)
+    rig.faults(secret_401=-1, create_drop_after={"count": 1, "match": "the same for two"})
+    rig.gengate.restart()
+    rig.wait_ready()
+    rig.set_sim(list_lag_ms=600000)
+    try:
+        first = rig.submit("the same for two [endless]", model="turned")
+        stacks.wait_for(lambda: provider_in_trail(first) == ["fal"], 20, "it to go on")
+        rig.wait_state(first, "running")
+        rig.set_sim(list_lag_ms=0)
+        rig.faults(create_drop_before={"count": 1, "match": "the same for two"})
+        other = rig.submit("the same for two [endless]", model="turned-in-a-hurry")
+        rig.fails(other, "outcome_unknown", timeout=60)
+        check("found" not in rig.trail(other), f"trail: {rig.trail(other)}")
+        rig.http("POST", f"/generate/{first['id']}/cancel", user=first["user"])
+        rig.settled(first)
+    finally:
+        rig.set_sim(list_lag_ms=0)
+        rig.faults(secret_401=0)
+        rig.configure(replicate_webhook_secret=secret)
+        rig.gengate.restart()
+        rig.wait_ready()
 
 
 @test
