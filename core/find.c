@@ -387,12 +387,12 @@ take_over(struct service *svc, struct job *job, const struct gen_observation *ob
 
 /* Is it this job's alone, as far as our own books say? */
 static bool
-is_ours_alone(struct search *s, const char *prediction_id)
+is_ours_alone(struct search *s, const char *prediction_id, bool is_named)
 {
 	bool alone = false;
 	struct err err = ERR_INIT;
 
-	if (jobs_alone(s->svc->db, s->job, prediction_id, &alone, &err)) {
+	if (jobs_alone(s->svc->db, s->job, s->job->provider, prediction_id, is_named, &alone, &err)) {
 		step_failed(s->job, "find", err.text);
 		return false;
 	}
@@ -418,7 +418,7 @@ confirm(struct search *s, const struct candidate *c, bool is_named)
 	} else {
 		names = find_naming(s->svc, reply.obs.webhook_url, &s->job->owner, &s->job->id);
 		if (names == NAMES_THIS_JOB || (names == NAMES_NOBODY &&
-				(is_named || is_ours_alone(s, c->id)))) {
+				(is_named || is_ours_alone(s, c->id, false)))) {
 			take_over(s->svc, s->job, &reply.obs, "find");
 			ret = TAKEN_OVER;
 		} else if (names == NAMES_ANOTHER && !is_named) {
@@ -546,7 +546,7 @@ search(struct search *s)
 
 /* A webhook named a prediction while the create's outcome was unknown.  Where the
  * provider does not echo the webhook's URL, its id in a signed webhook at this job's
- * sealed URL has to do. */
+ * sealed URL has to do, unless another job has it. */
 static enum outcome
 look_at_hint(struct search *s)
 {
@@ -555,6 +555,7 @@ look_at_hint(struct search *s)
 	enum err_code rc = step_ask_status(s->svc, s->job->provider, s->job->prediction_id, s->job->handle,
 		&reply, &err);
 	enum outcome ret = NO_ANSWER;
+	enum naming names;
 
 	s->cut_off |= rc == ERR_STOPPING;
 	if (rc || reply.outcome != STATUS_SEEN) {
@@ -564,18 +565,13 @@ look_at_hint(struct search *s)
 		if (s->job->misses >= GONE_AFTER)
 			ret = NOT_THERE;
 	} else {
-		switch (find_naming(s->svc, reply.obs.webhook_url, &s->job->owner, &s->job->id)) {
-		case NAMES_THIS_JOB:
-		case NAMES_NOBODY:
+		names = find_naming(s->svc, reply.obs.webhook_url, &s->job->owner, &s->job->id);
+		if (names == NAMES_THIS_JOB ||
+		    (names == NAMES_NOBODY && is_ours_alone(s, s->job->prediction_id, true))) {
 			take_over(s->svc, s->job, &reply.obs, "webhook");
 			ret = TAKEN_OVER;
-			break;
-		case NAMES_ANOTHER:
-			ret = NOT_THERE;
-			break;
-		default:
-			ret = CANNOT_TELL;
-			break;
+		} else {
+			ret = names == NAMES_ANOTHER ? NOT_THERE : CANNOT_TELL;
 		}
 	}
 	status_reply_clear(&reply);

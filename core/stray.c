@@ -1,7 +1,7 @@
 /*
  * Strays: a second prediction for one job, as a late answer of a create, a list or a
- * webhook named it.  None of these is believed: the provider's own record is asked.
- * If that says it is this job's, it is taken over where the job has none yet, else
+ * webhook named it.  None of these is believed: the provider's own record is asked,
+ * and where that tells no names, our own books.  If that says it is this job's, it is taken over where the job has none yet, else
  * ended, as often as it takes; what does not name the job is left alone.
  */
 #include "config.h"
@@ -158,13 +158,32 @@ take_or_end(struct service *svc, struct job *job, const struct stray *stray,
 }
 
 /* Whose is it, by the provider's own record?  Where that names nobody, a create's own
- * answer has named it. */
-static bool
-is_jobs_own(const struct service *svc, const struct stray *stray, const struct gen_observation *obs)
+ * answer has named it, or a signed webhook at the job's sealed URL, unless another job
+ * has it. */
+static enum err_code
+is_jobs_own(const struct service *svc, const struct job *job, const struct stray *stray,
+	const struct gen_observation *obs, bool *ret, struct err *err)
 {
 	enum naming names = find_naming(svc, obs->webhook_url, &stray->owner, &stray->job);
 
-	return names == NAMES_THIS_JOB || (names == NAMES_NOBODY && stray->answered);
+	*ret = names == NAMES_THIS_JOB || (names == NAMES_NOBODY && stray->answered);
+	return names == NAMES_NOBODY && stray->heard
+		? jobs_alone(svc->db, job, stray->provider, stray->prediction_id, true, ret, err) : ERR_OK;
+}
+
+/* It is there, and its job takes it over, or it is ended, or left alone. */
+static void
+decide(struct service *svc, struct job *job, const struct stray *stray, const struct gen_observation *obs)
+{
+	struct err err = ERR_INIT;
+	bool own;
+
+	if (is_jobs_own(svc, job, stray, obs, &own, &err))
+		come_back(svc, stray, 0, err.text);
+	else if (own)
+		take_or_end(svc, job, stray, obs);
+	else
+		deal_with(svc, stray, "foreign");
 }
 
 static void
@@ -182,10 +201,8 @@ look_at(struct service *svc, struct job *job, struct stray *stray)
 		deal_with(svc, stray, "left");
 	else if (rc || reply.outcome != STATUS_SEEN)
 		come_back(svc, stray, reply.retry_after_ms, rc ? err.text : reply.message);
-	else if (is_jobs_own(svc, stray, &reply.obs))
-		take_or_end(svc, job, stray, &reply.obs);
 	else
-		deal_with(svc, stray, "foreign");
+		decide(svc, job, stray, &reply.obs);
 	status_reply_clear(&reply);
 }
 

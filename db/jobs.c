@@ -524,10 +524,12 @@ jobs_defer(struct db *db, const struct job *job, uint64_t due_ms, struct err *er
 }
 
 enum err_code
-jobs_alone(struct db *db, const struct job *job, const char *prediction_id, bool *ret, struct err *err)
+jobs_alone(struct db *db, const struct job *job, const char *provider, const char *prediction_id,
+	bool is_named, bool *ret, struct err *err)
 {
 	struct text o, j;
-	const char *params[] = { id(&o, &job->owner), id(&j, &job->id), prediction_id, job->provider };
+	const char *params[] = { id(&o, &job->owner), id(&j, &job->id), prediction_id, provider,
+		is_named ? "true" : "false" };
 	PGresult *res = NULL;
 	enum err_code rc = db_query(db, SQL_job_alone, params, N(params), &res, err);
 

@@ -131,9 +131,11 @@ enum err_code jobs_move(struct db *db, struct job *job, const struct job_move *m
 enum err_code jobs_defer(struct db *db, const struct job *job, uint64_t due_ms,
 	struct err *err) MUST_CHECK;
 
-/* A prediction that names no job: is it this job's, or could it be another's of ours? */
-enum err_code jobs_alone(struct db *db, const struct job *job, const char *prediction_id,
-	bool *ret, struct err *err) MUST_CHECK;
+/* A prediction whose record names no job: is it this job's, or could it be another's of
+ * ours?  is_named: a webhook of this job's named it, so that it is another's only if that
+ * one has it. */
+enum err_code jobs_alone(struct db *db, const struct job *job, const char *provider,
+	const char *prediction_id, bool is_named, bool *ret, struct err *err) MUST_CHECK;
 
 /* Something for the trail that moved nothing.  delivery, detail may be NULL. */
 enum err_code jobs_note(struct db *db, const struct uuid *owner, const struct uuid *id,

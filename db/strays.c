@@ -58,6 +58,7 @@ stray_from_row(const PGresult *res, struct stray *ret, struct err *err)
 		.attempts = (int32_t)row_i64(res, 0, "attempts", 0),
 		.misses = (int32_t)row_i64(res, 0, "misses", 0),
 		.answered = road && strcmp(road, "reply") == 0,
+		.heard = road && strcmp(road, "webhook") == 0,
 	};
 
 	if (uuid_parse(owner, strlen(owner), &stray.owner) || uuid_parse(job, strlen(job), &stray.job))

@@ -16,6 +16,7 @@ struct stray {
 	char *provider;
 	char *handle;			/* how it is reached, or NULL */
 	bool answered;			/* a create's own answer named it */
+	bool heard;			/* a webhook of its job's did */
 	int32_t attempts;		/* looks that were taken */
 	int32_t misses;			/* of these, those in a row that did not find it */
 };

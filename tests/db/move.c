@@ -621,12 +621,12 @@ the_record_gets_the_prediction(void **state)
 }
 
 static bool
-is_alone(struct fixture *f, const struct job *job, const char *prediction_id)
+is_alone(struct fixture *f, const struct job *job, const char *prediction_id, bool is_named)
 {
 	struct err err = ERR_INIT;
 	bool alone = false;
 
-	WANT(ERR_OK, jobs_alone(f->db, job, prediction_id, &alone, &err));
+	WANT(ERR_OK, jobs_alone(f->db, job, job->provider, prediction_id, is_named, &alone, &err));
 	return alone;
 }
 
@@ -634,26 +634,28 @@ is_alone(struct fixture *f, const struct job *job, const char *prediction_id)
 static void
 whose_a_nameless_prediction_is(void **state)
 {
-	static const struct { const char *name, *change; bool alone; } rows[] = {
-		{ "another prompt", "update public.generation_jobs set request = '{\"prompt\": \"a dog\"}' where id = '%s'", true },
-		{ "the same prompt, live", "update public.generation_jobs set request = '{\"prompt\": \"a \\\"cat\\\"\", \"seed\": 1}' where id = '%s'", false },
-		{ "settled just now", "update public.generation_jobs set status = 'canceled', completed_at = now() where id = '%s'", false },
-		{ "settled long before", "update public.generation_jobs set completed_at = now() - interval '1 h' where id = '%s'", true },
-		{ "at another provider", "update public.generation_jobs set completed_at = now(), provider = 'fal' where id = '%s'", true },
+	static const struct { const char *name, *change; bool alone, alone_if_named; } rows[] = {
+		{ "another prompt", "update public.generation_jobs set request = '{\"prompt\": \"a dog\"}' where id = '%s'", true, true },
+		{ "the same prompt, live", "update public.generation_jobs set request = '{\"prompt\": \"a \\\"cat\\\"\", \"seed\": 1}' where id = '%s'", false, true },
+		{ "settled just now", "update public.generation_jobs set status = 'canceled', completed_at = now() where id = '%s'", false, true },
+		{ "settled long before", "update public.generation_jobs set completed_at = now() - interval '1 h' where id = '%s'", true, true },
+		{ "at another provider", "update public.generation_jobs set completed_at = now(), provider = 'fal' where id = '%s'", true, true },
 		{ "gone on to that one", "insert into public.generation_events (owner_id, job_id, event, detail)"
 		  " select owner_id, id, 'not_there', '{\"next_provider\": \"fal\"}' from public.generation_jobs"
-		  " where id = '%s'", false },
+		  " where id = '%s'", false, true },
 		{ "it has the prediction since", "update public.generation_jobs set provider = 'replicate', prediction_id = 'p', "
-		  "completed_at = now() - interval '1 h' where id = '%s'", false },
-		{ "another prediction", "update public.generation_jobs set prediction_id = 'q' where id = '%s'", true },
-		{ "it has it now", "update public.generation_live set prediction_id = 'p' where job_id = '%s'", false },
+		  "completed_at = now() - interval '1 h' where id = '%s'", false, false },
+		{ "another prediction", "update public.generation_jobs set prediction_id = 'q' where id = '%s'", true, true },
+		{ "it has it now", "update public.generation_live set prediction_id = 'p' where job_id = '%s'", false, false },
 	};
 	struct fixture *f = *state;
-	struct job job = job_in(f, GEN_UNCERTAIN), other;
+	struct job job = job_in(f, GEN_UNCERTAIN), gone = { .owner = new_uuid(), .id = new_uuid(), .provider = job.provider };
+	struct job other;
 
-	assert_true(is_alone(f, &job, "p"));
+	assert_true(is_alone(f, &job, "p", false));
+	assert_false(is_alone(f, &gone, "p", true));
 	other = created_job(f);
-	assert_false(is_alone(f, &job, "p"));
+	assert_false(is_alone(f, &job, "p", false));
 	for (size_t i = 0; i < COUNT_OF(rows); i++) {
 		PGresult *res;
 		char text[512];
@@ -662,7 +664,7 @@ whose_a_nameless_prediction_is(void **state)
 		*strstr(text, "%s") = '\0';
 		res = sql(f->pg, "%s%s'", text, text_of(&other.id));
 		PQclear(res);
-		if (is_alone(f, &job, "p") != rows[i].alone)
+		if (is_alone(f, &job, "p", false) != rows[i].alone || is_alone(f, &job, "p", true) != rows[i].alone_if_named)
 			fail_msg("%s", rows[i].name);
 	}
 	job_clear(&other);

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.parse
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import e2e
@@ -207,6 +208,21 @@ def a_webhook_after_the_end_moves_nothing():
     equal(rig.rows(job, trail=False), rows, "rows")
 
 
+def hear(job, prediction):
+    """A webhook of this job's that names that prediction."""
+    body = json.dumps({"request_id": prediction, "status": "OK", "payload": {"images": []}}).encode()
+    equal(rig.http("POST", rig.webhook_path(job), body=body, headers=sign(body, prediction)).status, 200, "status")
+
+
+def second(job):
+    """Another prediction at this job's webhook URL, made at the provider; its id."""
+    url = urllib.parse.quote(rig.one_prediction(job)["webhook"], safe="")
+    answer = rig.http("POST", f"/fal/sim/painter/fast?fal_webhook={url}", json={"prompt": "[endless] a stray"},
+                      headers={"Authorization": f"Key {rig.config['fal_key']}"})
+    equal(answer.status, 200, "a second prediction")
+    return answer.json["request_id"]
+
+
 @test
 def a_hint_at_anothers_is_not_the_creates_answer():
     """Left behind when the answer comes: no record says whose it is, and no create named it."""
@@ -219,8 +235,7 @@ def a_hint_at_anothers_is_not_the_creates_answer():
         prediction = rig.one_prediction(theirs)["id"]
         job = rig.submit("misled")
         stacks.wait_for(lambda: rig.predictions(job), 10, "the job's own")
-        body = json.dumps({"request_id": prediction, "status": "OK", "payload": {"images": []}}).encode()
-        equal(rig.http("POST", rig.webhook_path(job), body=body, headers=sign(body, prediction)).status, 200, "status")
+        hear(job, prediction)
         equal(rig.state(job), "submitting", "state")
         row = f"SELECT road, verdict FROM generation_strays WHERE prediction_id = '{prediction}' AND ended_at IS NOT NULL"
         stacks.wait_for(lambda: rig.sql(row), 20, "what becomes of it")
@@ -233,6 +248,42 @@ def a_hint_at_anothers_is_not_the_creates_answer():
     finally:
         rig.faults(webhook_lost=0)
         rig.set_sim(processing_ms=100)
+
+
+@test
+def a_second_one_that_a_webhook_names_is_ended():
+    """No record of fal's says whose it is; but a signed webhook at the job's own URL does."""
+    job = rig.submit("[endless] twice")
+    rig.wait_state(job, "running")
+    stray = second(job)
+    hear(job, stray)
+    row = f"SELECT verdict FROM generation_strays WHERE prediction_id = '{stray}' AND ended_at IS NOT NULL"
+    stacks.wait_for(lambda: rig.sql(row), 20, "what becomes of it")
+    check(rig.sql_value(row) in ("canceled", "ended"), f"verdict: {rig.sql_value(row)}")
+    at_provider = {p["id"]: p["status"] for p in rig.sim_call("GET", "state")["predictions"]}
+    equal(at_provider[stray], "canceled", "at the provider")
+    equal(rig.state(job), "running", "the job's state")
+    rig.http("POST", f"/generate/{job['id']}/cancel", user=job["user"])
+    equal(rig.settled(job)["status"], "canceled", "end")
+
+
+@test
+def anothers_prediction_is_not_taken_over():
+    """A wrong hint first, and then the right one; nothing else tells."""
+    theirs = rig.submit("[endless] of another")
+    rig.wait_state(theirs, "running")
+    rig.faults(create_drop_after={"count": 1, "match": "the second hint"},
+               webhook_late={"count": -1, "delay_ms": 2500, "match": "the second hint"})
+    try:
+        job = rig.submit("the second hint")
+        rig.wait_state(job, "uncertain")
+        hear(job, rig.one_prediction(theirs)["id"])
+        is_kept(rig, job, rig.succeeds(job)["assets"][0])
+        equal(rig.state(theirs), "running", "the other's state")
+    finally:
+        rig.faults(webhook_late=0)
+    rig.http("POST", f"/generate/{theirs['id']}/cancel", user=theirs["user"])
+    equal(rig.settled(theirs)["status"], "canceled", "end")
 
 
 @test
