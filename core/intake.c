@@ -287,6 +287,7 @@ name_all(struct service *svc, struct intake *in, struct err *err)
 {
 	json_t *inputs = json_array();
 	enum err_code rc = inputs ? ERR_OK : ERR_NOMEM;
+	size_t going;
 
 	for (size_t i = 0; i < in->n && !rc; i++)
 		if (json_array_append_new(inputs, json_pack("{ss, sb}", "key", in->items[i].key,
@@ -295,7 +296,9 @@ name_all(struct service *svc, struct intake *in, struct err *err)
 	if (rc)
 		err_set(err, rc, "names of inputs");
 	else
-		rc = inputs_name(svc->db, &in->owner, &in->job, inputs, err);
+		rc = inputs_name(svc->db, &in->owner, &in->job, inputs, &going, err);
+	if (rc == ERR_NOT_FOUND)
+		in->wrong = in->items[going].index;
 	in->named = true;	/* perhaps, if it failed */
 	json_decref(inputs);
 	return rc;

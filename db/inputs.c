@@ -8,7 +8,7 @@
 
 enum err_code
 inputs_name(struct db *db, const struct uuid *owner, const struct uuid *job, const json_t *inputs,
-	struct err *err)
+	size_t *ret_index, struct err *err)
 {
 	char o[UUID_TEXT_SIZE], j[UUID_TEXT_SIZE];
 	char *text = json_write(inputs, JSON_COMPACT);
@@ -20,6 +20,10 @@ inputs_name(struct db *db, const struct uuid *owner, const struct uuid *job, con
 	uuid_format(job, j);
 	rc = text ? db_query(db, SQL_inputs_name, params, N(params), &res, err)
 		: err_set(err, ERR_NOMEM, "inputs of job %s", j);
+	if (!rc && row_text(res, 0, "going")) {
+		*ret_index = (size_t)row_i64(res, 0, "going", 0);
+		rc = err_set(err, ERR_NOT_FOUND, "input %zu goes with the last job that had it", *ret_index);
+	}
 	PQclear(res);
 	mem_free(text);
 	return rc;

@@ -10,9 +10,10 @@
 #include "db/db.h"
 
 /* A job that is about to be made has these inputs: an array of {"key", "uploaded"}.
- * Before the first of them is put into the storage. */
+ * Before the first of them is put into the storage.  ERR_NOT_FOUND: the last job of one that
+ * was uploaded earlier has been deleted, and it goes, too; *ret_index says which. */
 enum err_code inputs_name(struct db *db, const struct uuid *owner, const struct uuid *job,
-	const json_t *inputs, struct err *err) MUST_CHECK;
+	const json_t *inputs, size_t *ret_index, struct err *err) MUST_CHECK;
 
 /* It was not made, or nobody knows: if it is not there, a removal of what was
  * uploaded for it is committed; *ret says so. */

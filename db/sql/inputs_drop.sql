@@ -10,8 +10,6 @@ with dropped as (
 insert into public.generation_removals (owner_id, job_id, keys, input_keys)
 select $1::uuid, $2::uuid, '[]', jsonb_agg(d.key order by d.key)
 from dropped d
-where not exists (select from public.generation_inputs i
-	where i.owner_id = $1::uuid and i.key = d.key and i.job_id <> $2::uuid)
 having count(*) > 0
 on conflict (owner_id, job_id) do update
 	set input_keys = generation_removals.input_keys || excluded.input_keys

@@ -21,8 +21,6 @@ with due as materialized (
 	insert into public.generation_removals (owner_id, job_id, keys, input_keys)
 	select d.owner_id, d.job_id, '[]', jsonb_agg(d.key order by d.key)
 	from dropped d
-	where not exists (select from public.generation_inputs i
-		where i.owner_id = d.owner_id and i.key = d.key and i.job_id <> d.job_id)
 	group by d.owner_id, d.job_id
 	on conflict (owner_id, job_id) do update
 		set input_keys = generation_removals.input_keys || excluded.input_keys

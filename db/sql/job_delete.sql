@@ -1,19 +1,11 @@
 -- Delete a settled job; its files become work to do in the same statement.  One
--- row when it was deleted here; none when it is live, or not there.
+-- row when it was deleted here; none when it is live, or not there.  What another job was
+-- made of, too, is found out when the files are removed (removal_claim.sql).
 -- $1 owner  $2 job
 with gone as (
 	delete from public.generation_jobs j
 	where j.owner_id = $1::uuid and j.id = $2::uuid and j.completed_at is not null
 	returning j.owner_id, j.id
-), shared as materialized (
-	-- What another job was made of, too, stays for that one.  Locked: if that one
-	-- goes at this very moment, its own statement does not see that this one has.
-	select i.owner_id, i.key
-	from gone g
-	join public.generation_inputs mine on mine.owner_id = g.owner_id and mine.job_id = g.id
-	join public.generation_inputs i on i.owner_id = mine.owner_id and i.key = mine.key
-	where i.job_id <> g.id
-	for update of i
 ), inputs as (
 	delete from public.generation_inputs i
 	using gone g
@@ -28,9 +20,7 @@ with gone as (
 		(select coalesce(jsonb_agg(a.storage_key order by a.index), '[]')
 			from public.generation_assets a
 			where a.owner_id = g.owner_id and a.job_id = g.id and a.storage_key is not null) as keys,
-		(select coalesce(jsonb_agg(i.key order by i.key), '[]')
-			from inputs i
-			where not exists (select from shared s where s.key = i.key)) as input_keys) k
+		(select coalesce(jsonb_agg(i.key order by i.key), '[]') from inputs i) as input_keys) k
 	where k.keys <> '[]' or k.input_keys <> '[]'
 	on conflict do nothing
 ), strays as (

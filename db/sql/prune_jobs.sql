@@ -17,14 +17,6 @@ with old as (
 	order by j.id
 	limit 500
 	for update skip locked
-), shared as materialized (
-	-- As in job_delete.sql; those that go together share nothing with who stays.
-	select i.owner_id, i.key
-	from old o
-	join public.generation_inputs mine on mine.owner_id = o.owner_id and mine.job_id = o.id
-	join public.generation_inputs i on i.owner_id = mine.owner_id and i.key = mine.key
-	where not exists (select from old p where p.owner_id = i.owner_id and p.id = i.job_id)
-	for update of i
 ), inputs as (
 	delete from public.generation_inputs i
 	using old o
@@ -42,8 +34,7 @@ with old as (
 				and a.storage_key is not null) as keys,
 		(select coalesce(jsonb_agg(i.key order by i.key), '[]')
 			from inputs i
-			where i.owner_id = o.owner_id and i.job_id = o.id and not exists (
-				select from shared s where s.owner_id = i.owner_id and s.key = i.key)) as input_keys) k
+			where i.owner_id = o.owner_id and i.job_id = o.id) as input_keys) k
 	where k.keys <> '[]' or k.input_keys <> '[]'
 	on conflict do nothing
 	returning keys, input_keys
