@@ -27,7 +27,8 @@
 	X(METHOD, "method", 8, "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "other") \
 	X(HTTP_STATUS, "status", 24, "200", "201", "202", "204", "304", "400", "401", "403", "404", \
 		"405", "409", "410", "413", "415", "422", "429", "499", "500", "502", "503", "504", "other") \
-	X(LIMIT, "limit", 3, "database", "parked_per_user", "parked_total") \
+	X(LIMIT, "limit", 6, "database", "parked_per_user", "parked_total", "spool_bytes", "spool_per_user", \
+		"spool_requests") \
 	X(PROVIDER, "provider", 16, NULL) \
 	X(OUTCOME, "outcome", 4, "accepted", "refused", "deferred", "unknown") \
 	X(STRAY, "outcome", 6, "found", "canceled", "ended", "gone", "foreign", "left") \

@@ -10,8 +10,10 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/media.h"
+#include "base/metrics.h"
 #include "base/pause_point.h"
 #include "base/temp_file.h"
+#include "core/places.h"
 #include "core/step.h"
 #include "core/watch.h"
 #include "core/workers.h"
@@ -40,7 +42,7 @@ struct intake {
 	struct item items[INTAKE_ITEMS_MAX];
 	size_t n;
 	uint64_t bytes;			/* of all files */
-	bool counted;			/* it has a place in the spool */
+	bool has_place;			/* in the spool */
 	uint64_t reserved;
 	bool sent;			/* to the threads: one of them, or their queue, has a reference */
 	bool named;			/* the database may know of it */
@@ -54,14 +56,14 @@ struct intake {
 
 struct intakes {
 	struct current *current;
+	struct places *places;		/* of requests in the spool */
 	pthread_mutex_t lock;		/* guards all below */
 	pthread_cond_t work;
 	pthread_t threads[INTAKE_THREADS_MAX];
 	size_t n_threads, idle;
 	struct intake *first, **last;
 	size_t queued;
-	size_t spooled;			/* requests */
-	uint64_t bytes;
+	uint64_t bytes;			/* in the spool */
 	bool stopping;
 };
 
@@ -87,31 +89,51 @@ intake_new(struct service *svc, const struct uuid *owner, struct intake **ret, s
 	return ERR_OK;
 }
 
+static enum err_code
+take_place(struct service *svc, struct intake *in, struct err *err)
+{
+	struct places *places = in->all->places;
+	enum err_code rc;
+
+	places_limit(places, svc->settings->spool_per_user, svc->settings->spool_requests);
+	rc = places_take(places, &in->owner);
+	if (rc == ERR_TOO_MANY || rc == ERR_OVERLOADED)
+		metric_add(METRIC_LIMITED, 1, rc == ERR_TOO_MANY ? "spool_per_user" : "spool_requests");
+	if (rc)
+		return err_set(err, rc, "no place in the spool (spool_per_user, spool_requests)");
+	in->has_place = true;
+	return ERR_OK;
+}
+
 enum err_code
 intake_reserve(struct service *svc, struct intake *in, uint64_t bytes, struct err *err)
 {
-	const struct settings *s = svc->settings;
 	struct intakes *all = in->all;
 	uint64_t more = bytes > in->reserved ? bytes - in->reserved : 0;
+	enum err_code rc = in->has_place ? ERR_OK : take_place(svc, in, err);
 	bool fits;
 
+	if (rc)
+		return rc;
 	pthread_mutex_lock(&all->lock);
-	fits = all->spooled + !in->counted <= s->spool_requests && all->bytes + more <= s->spool_bytes;
+	fits = all->bytes + more <= svc->settings->spool_bytes;
 	if (fits) {
-		all->spooled += !in->counted;
 		all->bytes += more;
-		in->counted = true;
 		in->reserved += more;
 	}
 	pthread_mutex_unlock(&all->lock);
-	return fits ? ERR_OK : err_set(err, ERR_OVERLOADED, "the spool is full (spool_requests, spool_bytes)");
+	if (fits)
+		return ERR_OK;
+	metric_add(METRIC_LIMITED, 1, "spool_bytes");
+	return err_set(err, ERR_OVERLOADED, "the spool is full (spool_bytes)");
 }
 
 static void
 give_back(struct intake *in)
 {
+	if (in->has_place)
+		places_give(in->all->places, &in->owner);
 	pthread_mutex_lock(&in->all->lock);
-	in->all->spooled -= in->counted;
 	in->all->bytes -= in->reserved;
 	pthread_mutex_unlock(&in->all->lock);
 }
@@ -478,9 +500,12 @@ enum err_code
 intakes_new(struct current *current, struct intakes **ret, struct err *err)
 {
 	struct intakes *all = mem_calloc(1, sizeof *all);
+	enum err_code rc = all ? places_new(&all->places, err) : err_set(err, ERR_NOMEM, "inputs");
 
-	if (!all)
-		return err_set(err, ERR_NOMEM, "inputs");
+	if (rc) {
+		mem_free(all);
+		return rc;
+	}
 	all->current = current;
 	all->last = &all->first;
 	pthread_mutex_init(&all->lock, NULL);
@@ -522,6 +547,7 @@ intakes_free(struct intakes **pall)
 	intakes_stop(all);
 	pthread_cond_destroy(&all->work);
 	pthread_mutex_destroy(&all->lock);
+	places_free(&all->places);
 	mem_free(all);
 	*pall = NULL;
 }

@@ -34,7 +34,8 @@ enum err_code intake_new(struct service *svc, const struct uuid *owner, struct i
 void intake_unref(struct intake **intake);
 
 /* Room for that many bytes in the spool, or for some more than it has already.
- * ERR_OVERLOADED: there is too much in it. */
+ * ERR_TOO_MANY: its user has as many requests there as one may have.  ERR_OVERLOADED: there
+ * is too much in it. */
 enum err_code intake_reserve(struct service *svc, struct intake *in, uint64_t bytes,
 	struct err *err) MUST_CHECK;
 

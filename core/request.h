@@ -44,7 +44,7 @@ struct request_rules {
  * ERR_BAD_REQUEST: not JSON, or no object; err says where.
  * ERR_INVALID: *ret_errors is a new array of {"pointer", "detail"}.  ERR_NOT_FOUND: the
  * same for paths that are not the caller's own.
- * ERR_TOO_BIG, ERR_OVERLOADED, ERR_UPSTREAM: as of the intake.
+ * ERR_TOO_BIG, ERR_TOO_MANY, ERR_OVERLOADED, ERR_UPSTREAM: as of the intake.
  */
 enum err_code request_parse(const char *text, size_t len, const struct request_rules *rules,
 	struct request *ret, json_t **ret_errors, struct err *err) MUST_CHECK;

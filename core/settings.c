@@ -102,6 +102,9 @@ const struct cfg_row core_options[] = {
 	  .doc = "How much may be on its way into the storage at once, in each process. More is answered 503." },
 	{ "spool_requests", CFG_UINT, AT(spool_requests), .def = "64", .min = 1, .max = 10000,
 	  .doc = "And how many requests." },
+	{ "spool_per_user", CFG_UINT, AT(spool_per_user), .def = "4", .min = 1, .max = 10000,
+	  .doc = "How many of these may be one user's, so that a few users do not keep all others from it. One more is "
+		"answered 429." },
 	{ "retain_jobs", CFG_DURATION, AT(retain_jobs_ms), .def = "0", .max = RETAIN_MAX_MS,
 	  .doc = "For how long a job is kept after it has ended, with its outputs' rows and its trail. `0`: for ever. "
 		"Its idempotency key lives as long as it does." },

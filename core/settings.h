@@ -39,6 +39,7 @@ struct settings {
 	char *spool_dir;
 	uint64_t spool_bytes;
 	uint64_t spool_requests;
+	uint64_t spool_per_user;
 	uint64_t retain_jobs_ms;	/* 0: for ever */
 	uint64_t retain_events_ms;	/* the same */
 	bool retain_files;

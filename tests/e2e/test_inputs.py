@@ -584,6 +584,40 @@ def the_spool_has_an_end():
 
 
 @test
+def one_user_has_a_share_of_the_spool():
+    user, answers = new_user(), []
+    failed = rig.submit("[fail] to be tried again", user=user, inputs=[data_uri(png(83))])
+    rig.settled(failed)
+    rig.configure(spool_per_user="1")
+    rig.gengate.restart()
+    rig.wait_ready()
+    try:
+        had = rig.taken("delay")
+        rig.faults(delay={"count": 1, "delay_ms": 1500, "match": PUT})
+        thread = threading.Thread(target=lambda: answers.append(
+            post_form(field("prompt", "slow"), file(png(84)), user=user)))
+        thread.start()
+        stacks.wait_for(lambda: rig.taken("delay") > had, 5, "that the first is stored")
+        for answer in (post_form(field("prompt", "one too many"), file(png(85)), user=user),
+                       rig.post("and as JSON", user=user, inputs=[data_uri(png(85))]),
+                       rig.http("POST", f"/generate/{failed['id']}/retry", user=user)):
+            check_problem(answer, 429, "too_many_requests")
+            check(answer.header("Retry-After"), "no Retry-After")
+        rig.succeeds(rig.submit("without inputs", user=user))
+        other = new_user()
+        rig.succeeds(taken(post_form(field("prompt", "of another"), file(png(86)), user=other), other))
+        thread.join()
+        rig.succeeds(taken(answers[0], user))
+        rig.succeeds(taken(post_form(field("prompt", "the next"), file(png(87)), user=user), user))
+        text = rig.http("GET", "/metrics").text
+        check(re.search(r'gengate_limited_requests_total{[^}]*limit="spool_per_user"} 3', text), "not counted")
+    finally:
+        rig.configure(spool_per_user=None)
+        rig.gengate.restart()
+        rig.wait_ready()
+
+
+@test
 def check_tells():
     def line(on=None, **settings):
         done = (on or rig).gengate_command("check", "--json", check=False, **settings)
