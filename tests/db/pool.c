@@ -72,6 +72,7 @@ lock_rows(struct fixture *f)
 
 struct toucher {
 	struct own *own;
+	enum db_caller caller;
 	enum err_code rc;
 	struct err err;
 	int64_t took_ms;
@@ -83,6 +84,7 @@ toucher_run(void *element)
 	struct toucher *t = element;
 	int64_t start_us = clock_mono_us();
 
+	db_call_as(t->caller);
 	t->rc = touch(t->own, &t->err);
 	t->took_ms = elapsed_ms(start_us);
 }
@@ -561,6 +563,96 @@ a_restart_under_load_is_survived(void **state)
 	own_end(&own);
 }
 
+/* As many as one line may have are busy, and more of it wait; the other has one all the same. */
+static void
+neither_line_has_all_connections(void **state)
+{
+	static const struct { const char *name; enum db_caller many, one; } rows[] = {
+		{ "work has them", DB_WORK, DB_REQUEST },
+		{ "requests have them", DB_REQUEST, DB_WORK },
+	};
+	struct fixture *f = *state;
+	struct toucher touchers[6];
+	pthread_t threads[COUNT_OF(touchers)];
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		enum db_caller was = db_calls_as();
+		struct err err = ERR_INIT;
+		struct own own;
+
+		own_begin(f, &own, 4, 2000);
+		own.settings.wait_ms = 2000;
+		db_configure(own.db, &own.settings);
+		db_limit_requests(own.db, 16);
+		lock_rows(f);
+		for (size_t n = 0; n < COUNT_OF(touchers); n++) {
+			touchers[n] = (struct toucher){ .own = &own, .caller = rows[i].many, .err = ERR_INIT };
+			pthread_create(&threads[n], NULL, toucher_thread, &touchers[n]);
+		}
+		sql_wait(f->pg, 3, OURS_WAITING);
+		db_call_as(rows[i].one);
+		if (look(&own, &err))
+			fail_msg("%s: %s", rows[i].name, err.text);
+		db_call_as(was);
+		sql_do(f->locker, "rollback");
+		for (size_t n = 0; n < COUNT_OF(touchers); n++) {
+			pthread_join(threads[n], NULL);
+			assert_int_equal(touchers[n].rc, ERR_OK);
+		}
+		own_end(&own);
+		fixture_empty(state);
+	}
+}
+
+struct looker {
+	struct own *own;
+	enum db_caller caller;
+	int64_t until_us;
+	long good;
+};
+
+static void
+looker_run(void *element)
+{
+	struct looker *l = element;
+
+	while (clock_mono_us() < l->until_us) {
+		db_call_as(l->caller);
+		l->good += look(l->own, NULL) == ERR_OK;
+	}
+}
+
+/* Where both want more than there is, each has its half, however many stand in the other. */
+static void
+lines_take_turns(void **state)
+{
+	static const struct { const char *name; size_t requests; } rows[] = {
+		{ "a few requests", 2 }, { "little work", 8 },
+	};
+	struct fixture *f = *state;
+	struct looker lookers[10];
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		long good[2] = { 0 };
+		struct own own;
+
+		own_begin(f, &own, 1, 5000);
+		own.settings.wait_ms = 5000;
+		db_configure(own.db, &own.settings);
+		for (size_t n = 0; n < COUNT_OF(lookers); n++)
+			lookers[n] = (struct looker){ .own = &own, .until_us = clock_mono_us() + 500000,
+				.caller = n < rows[i].requests ? DB_REQUEST : DB_WORK };
+		in_parallel(COUNT_OF(lookers), looker_run, lookers, sizeof *lookers);
+		for (size_t n = 0; n < COUNT_OF(lookers); n++)
+			good[lookers[n].caller == DB_WORK] += lookers[n].good;
+		printf("# %s: %ld requests, %ld of work\n", rows[i].name, good[0], good[1]);
+		if (good[0] < 50 || good[1] < 50 || good[0] > 2 * good[1] || good[1] > 2 * good[0])
+			fail_msg("%s: %ld requests, %ld of work", rows[i].name, good[0], good[1]);
+		own_end(&own);
+		fixture_empty(state);
+	}
+}
+
 int
 test_pool(void)
 {
@@ -573,6 +665,8 @@ test_pool(void)
 		cmocka_unit_test_setup(a_query_that_was_cut_is_repeated_once, fixture_empty),
 		cmocka_unit_test_setup(a_read_only_server_is_left, fixture_empty),
 		cmocka_unit_test_setup(unnamed_statements_work_too, fixture_empty),
+		cmocka_unit_test_setup(neither_line_has_all_connections, fixture_empty),
+		cmocka_unit_test_setup(lines_take_turns, fixture_empty),
 		cmocka_unit_test(a_silent_server_is_given_up),
 		cmocka_unit_test(a_silent_host_leaves_time_for_the_next),
 		cmocka_unit_test(a_wrong_url_is_said),

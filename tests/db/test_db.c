@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Words on the command line choose the groups. */
+/* Words on the command line choose groups; one that is no group's, cases of that name. */
 int
 main(int argc, char **argv)
 {
@@ -27,6 +27,7 @@ main(int argc, char **argv)
 		{ "pauses", test_pauses },
 		{ "pool", test_pool },
 	};
+	const char *only = argc == 2 ? argv[1] : NULL;
 	int failed = 0;
 
 	if (!getenv("GENGATE_TEST_DATABASE_URL")) {
@@ -34,8 +35,12 @@ main(int argc, char **argv)
 		return 77;
 	}
 	setvbuf(stdout, NULL, _IOLBF, 0);
+	for (size_t i = 0; only && i < COUNT_OF(groups); i++)
+		if (strcmp(only, groups[i].name) == 0)
+			only = NULL;
+	cmocka_set_test_filter(only);
 	for (size_t i = 0; i < COUNT_OF(groups); i++) {
-		bool wanted = argc < 2;
+		bool wanted = argc < 2 || only;
 
 		for (int n = 1; n < argc; n++)
 			wanted |= strcmp(argv[n], groups[i].name) == 0;

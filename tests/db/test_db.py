@@ -1,7 +1,7 @@
 """db/ against a PostgreSQL of its own: test_db's results, and a few of our own.
 
 test_db is given the cluster's URL.  A line of its that begins with "@" asks for
-something to be done to the server.  Words on the command line choose its groups.
+something to be done to the server.  Words on the command line choose its groups, or a case.
 """
 
 import os

@@ -129,7 +129,11 @@ class Copy:
         """The same for a test outside the matrix; without a case: is any of it red?"""
         path, _, case = name.partition(" ")
         script = os.path.join(self.folder, path)
-        if path.endswith(".py"):
+        if re.fullmatch(r"tests/db/\w+\.c", path):
+            if not self._run("make", "tests/db/test_db", cwd=self.build):
+                return None
+            command = sys.executable, os.path.join(self.folder, "tests/db/test_db.py"), case
+        elif path.endswith(".py"):
             command = sys.executable, script, *([case] if case else [])
         elif os.path.exists(script):
             command = "sh", script
