@@ -17,14 +17,14 @@ A, B = "aaaaaaaa-0000-4000-8000-00000000000a", "bbbbbbbb-0000-4000-8000-00000000
 DENIED = "42501"
 
 COLUMNS = {
-    "generation_jobs": "owner_id, id, status, version, model, provider, request, metadata, error_code,"
-                       " created_at, started_at, completed_at",
+    "generation_jobs": "owner_id, id, status, version, model, provider, request, metadata, error_code, cost,"
+                       " currency, created_at, started_at, completed_at",
     "generation_assets": "owner_id, job_id, index, storage_key, content_type, bytes, width, height, sha256,"
                          " error_code, stored_at",
 }
 HIDDEN = {
-    "generation_jobs": ["idempotency_key", "fingerprint", "deadline_at", "prediction_id"],
-    "generation_assets": ["source_url", "signed_url", "signed_until"],
+    "generation_jobs": ["idempotency_key", "fingerprint", "deadline_at", "prediction_id", "handle"],
+    "generation_assets": ["source_url", "signed_url", "signed_until", "inline"],
 }
 TABLES = ["generation_jobs", "generation_assets", "generation_live", "generation_events", "generation_inputs", "generation_removals", "generation_strays", "generation_shared",
           "generation_migrations"]
