@@ -6,7 +6,10 @@
 
 #include "cli/app.h"
 #include "cli/commands.h"
+#include "cli/terminal.h"
 #include "core/check.h"
+
+#define TEXT_MAX 1000
 
 struct options {
 	const char *config;
@@ -31,14 +34,19 @@ parse_options(int argc, char **argv, struct options *ret)
 	return true;
 }
 
+/* The text may have what a server answered, a web page even. */
 static void
 say_text(void *ctx, const struct check_line *line)
 {
+	struct buf text = BUF_INIT(4096);
+
 	(void)ctx;
-	printf("%-8s %-15s %s\n", words[line->state], line->name, line->text);
+	terminal_put(&text, line->text, TEXT_MAX);
+	printf("%-8s %-15s %s\n", words[line->state], line->name, buf_str(&text));
 	if (line->remedy)
 		printf("%24s %s\n", "->", line->remedy);
 	fflush(stdout);
+	buf_clear(&text);
 }
 
 static void

@@ -7,33 +7,12 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "cli/terminal.h"
 
 #define CELL_MAX 64		/* of a table's column */
 #define VALUE_MAX 2000		/* of one value; JSON has all of it */
 #define LABEL_WIDTH 14
 #define WAY_WIDTH ((int)sizeof "submitting -> uncertain" - 1)
-
-/* Text from outside, on somebody's terminal: what could steer it is shown as '?'. */
-static void
-put_safe(struct buf *out, const char *s, size_t max)
-{
-	size_t len = strlen(s);
-	size_t shown = len < max ? len : max;
-
-	/* Not in the middle of a character. */
-	while (shown < len && shown > 0 && ((unsigned char)s[shown] & 0xc0) == 0x80)
-		shown--;
-	for (size_t i = 0; i < shown; i++) {
-		unsigned char c = (unsigned char)s[i];
-		bool c1 = c == 0xc2 && (unsigned char)s[i + 1] < 0xa0;
-
-		if (c1)
-			i++;
-		buf_putc(out, c < 0x20 || c == 0x7f || c1 ? '?' : (char)c);
-	}
-	if (shown < len)
-		buf_printf(out, "...[%zu bytes]", len);
-}
 
 /* A value in words; what is not there is "-". */
 static void
@@ -42,12 +21,12 @@ put_value(struct buf *out, const json_t *value, size_t max)
 	char *text;
 
 	if (json_is_string(value)) {
-		put_safe(out, json_string_value(value), max);
+		terminal_put(out, json_string_value(value), max);
 	} else if (!value || json_is_null(value)) {
 		buf_putc(out, '-');
 	} else {
 		text = json_write(value, JSON_ENCODE_ANY);
-		put_safe(out, text ? text : "?", max);
+		terminal_put(out, text ? text : "?", max);
 		mem_free(text);
 	}
 }
@@ -374,7 +353,7 @@ put_detail(struct buf *out, const json_t *detail)
 			json_string_length(value);
 
 		buf_putc(out, ' ');
-		put_safe(out, name, CELL_MAX);
+		terminal_put(out, name, CELL_MAX);
 		buf_puts(out, quoted ? "=\"" : "=");
 		put_value(out, value, VALUE_MAX);
 		if (quoted)
@@ -390,7 +369,7 @@ print_event(const json_t *event, size_t widest)
 
 	put_value(&text, at(event, "at"), CELL_MAX);
 	buf_puts(&text, "  ");
-	put_safe(&text, name, CELL_MAX);
+	terminal_put(&text, name, CELL_MAX);
 	buf_printf(&text, "%*s", (int)(widest - strlen(name)) + 2, "");
 	if (is_set(event, "from") && !json_equal(at(event, "from"), at(event, "to"))) {
 		put_value(&way, at(event, "from"), CELL_MAX);

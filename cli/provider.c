@@ -7,9 +7,11 @@
 #include "base/clock.h"
 #include "cli/app.h"
 #include "cli/commands.h"
+#include "cli/terminal.h"
 #include "core/pause.h"
 
 #define DEFAULT_REASON "by an operator"
+#define REASON_MAX 1000
 
 struct options {
 	enum { LIST, PAUSE, RESUME } verb;
@@ -105,10 +107,12 @@ print_pause(const char *name, const struct pause *pause)
 {
 	char since[RFC3339_SIZE], until[RFC3339_SIZE];
 	const char *end = time_text(pause->until_us, until);
+	struct buf reason = BUF_INIT(4096);
 
+	terminal_put(&reason, pause->reason, REASON_MAX);
 	printf("%-12s paused since %s, until %s\n", name, time_text(pause->since_us, since),
 		end ? end : "it is resumed");
-	printf("%-12s %s %s: %s\n", "", pause->by_operator ? "by an operator at" : "by", pause->by, pause->reason);
+	printf("%-12s %s %s: %s\n", "", pause->by_operator ? "by an operator at" : "by", pause->by, buf_str(&reason));
 	if (pause->probed)
 		printf("%-12s a job tries just now whether it may end\n", "");
 	else if (pause->left_ms <= 0)
@@ -116,6 +120,7 @@ print_pause(const char *name, const struct pause *pause)
 	if (pause->rounds > 0)
 		printf("%-12s %lld %s failed so far\n", "", (long long)pause->rounds,
 			pause->rounds == 1 ? "try" : "tries");
+	buf_clear(&reason);
 }
 
 /* One provider, with its pause or NULL; lines: NULL for text. */

@@ -246,7 +246,8 @@ def nginx_complaints(rig, *provoked):
 def secrets_of(rig):
     names = ("secret_key", "replicate_token", "replicate_webhook_secret", "supabase_key")
     found = {name: str(rig.config[name]) for name in names if rig.config.get(name)}
-    found["the webhook secret's bytes"] = found.get("replicate_webhook_secret", "").partition("_")[2]
+    if "replicate_webhook_secret" in found:
+        found["the webhook secret's bytes"] = found["replicate_webhook_secret"].partition("_")[2]
     return {**found, "the database's password": DB_PASSWORD}
 
 

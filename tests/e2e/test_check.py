@@ -16,7 +16,13 @@ SMALL = """
     location ^~ /moved/ { return 301 https://example.com$request_uri; }
     location ^~ /closed/ { return 403; }
     location ^~ /empty/ { return 404; }
+    location ^~ /page/ { default_type text/html; return 200 "<html>\\n<body>It works!</body>\\n</html>\\n"; }
+    location ^~ /plain/ { default_type text/plain; return 404 "404: Not Found"; }
+    location ^~ /down/ { default_type text/html; return 503 "<html>\\r\\n <h1>\x1b[2JGone</h1>\\r\\n</html>\\n"; }
 """
+# Of the others, those that have a call to try a key with.
+TRIED = ["openai", "sdcpp", "comfyui"]
+UNTRIED = ["fal", "bfl"]
 rig = None
 
 
@@ -34,7 +40,8 @@ def look(**settings):
     done = run("--json", **settings)
     said = json.loads(done.stdout)
     equal(said["ok"], done.returncode == 0, "ok")
-    for what, secret in e2e.secrets_of(rig).items():
+    given = {name: value for name, value in settings.items() if value and name.endswith(("_key", "_token", "_secret"))}
+    for what, secret in {**e2e.secrets_of(rig), **given}.items():
         check(secret not in done.stdout + done.stderr, f"{what} is printed")
     for line in said["checks"]:
         equal(list(line), ["name", "state", "text", "remedy"], "members")
@@ -199,6 +206,96 @@ def a_wrong_token():
 def no_provider():
     wrong("provider", "does not answer", replicate_url="http://127.0.0.1:1/v1")
     wrong("provider", "HTTP 404", replicate_url=rig.url + "/empty/v1")
+
+
+# -- The other providers
+
+def instead(provider, **settings):
+    """That one, played by the simulator, and nobody else."""
+    path = os.path.join(rig.dir, f"models-{provider}.json")
+    part = {"workflow": {"1": {"class_type": "SaveImage", "inputs": {"text": "$prompt"}}}} if provider == "comfyui" else \
+        {"model": "some/model", "input": {"prompt": "$prompt"}}
+    if provider == "sdcpp":
+        del part["model"]
+    with open(path, "w", encoding="utf-8") as f:
+        json.dump({"painter": {"on": {provider: part}}}, f)
+    return {"provider": provider, "models_file": path, "replicate_token": None, "replicate_webhook_secret": None,
+            **rig.simulated(provider), **settings}
+
+
+def moved(provider, place):
+    """Its API is somewhere else."""
+    return instead(provider, **{f"{provider}_url": rig.url + place})
+
+
+@test
+def each_of_the_others():
+    equal(sorted(TRIED + UNTRIED), sorted(e2e.stacks.SIMULATED), "providers")
+    for provider in TRIED + UNTRIED:
+        status, lines = look(**instead(provider))
+        equal((status, lines["provider"]["state"]), (0, "ok" if provider in TRIED else "note"), f"{provider}: {not_ok(lines)}")
+        equal(lines["public_url"]["state"], "note", f"{provider}: {lines['public_url']}")
+
+
+@test
+def a_key_that_one_of_the_others_does_not_take():
+    wrong("provider", "does not take our token", **instead("openai", openai_key="sk-other"))
+    for provider in ("sdcpp", "comfyui"):
+        rig.set_sim(**{f"{provider}_key": "key-that-is-wanted"})
+        try:
+            wrong("provider", "HTTP 401", **instead(provider))
+            wrong("provider", "HTTP 401", **instead(provider, **{f"{provider}_key": "of-another-server"}))
+            equal(look(**instead(provider, **{f"{provider}_key": "key-that-is-wanted"}))[0], 0, f"{provider}: exit status with its key")
+        finally:
+            rig.set_sim(**{f"{provider}_key": ""})
+
+
+@test
+def a_key_that_has_to_be_there():
+    for provider in ("fal", "bfl"):
+        done = run(**instead(provider, **{f"{provider}_key": None}))
+        equal(done.returncode, CONFIG, "exit status")
+        check(f"{provider}_key" in done.stderr, done.stderr)
+
+
+@test
+def one_of_the_others_is_not_there():
+    for provider in TRIED:
+        lines = wrong("provider", "does not answer", **instead(provider, **{f"{provider}_url": "http://127.0.0.1:1"}))
+        equal(lines["clock"]["state"], "skipped", "clock")
+        wrong("provider", "URL is right", **moved(provider, "/page"))
+        wrong("provider", "HTTP 404", **moved(provider, "/plain"))
+
+
+@test
+def a_comfyui_of_old():
+    wrong("provider", "too old", **moved("comfyui", "/plain"))
+
+
+@test
+def a_page_stays_in_its_line():
+    """What a server says is on somebody's terminal, who reads line by line."""
+    done = run(**moved("openai", "/down"))
+    equal(done.returncode, 1, "exit status")
+    line = next((line for line in done.stdout.split("\n") if line.startswith("wrong    provider")), "")
+    check("HTTP 503: <html> <h1>?[2JGone</h1> </html>" in line and "\x1b" not in done.stdout, done.stdout)
+
+
+@test
+def webhooks_of_black_forest_labs():
+    secret = "a secret of our own and of some length"
+    before = dict(rig.config)
+    rig.configure(**instead("bfl", bfl_webhook_secret=secret))
+    rig.gengate.restart()
+    try:
+        rig.wait_ready()
+        status, lines = look()
+        equal((status, lines["public_url"]["state"], lines["body_limit"]["state"]), (0, "ok", "ok"), f"{not_ok(lines)}")
+        wrong("public_url", "same webhook secret", bfl_webhook_secret=secret[::-1])
+    finally:
+        rig.configure(**{name: before.get(name) for name in rig.config})
+        rig.gengate.restart()
+        rig.wait_ready()
 
 
 @test
