@@ -83,7 +83,8 @@ def make_stack(once, provider):
         if once and not chosen:
             stack = stacks.Stack(**options)
         else:
-            raise DemoError(f"{e}. Another port: DEMO_PORT={port + 1} ./demo{' --once' if once else ''}") from None
+            words = (" --once" if once else "") + (f" --provider {provider}" if provider != REPLICATE else "")
+            raise DemoError(f"{e}. Another port: DEMO_PORT={port + 1} ./demo{words}") from None
     if provider != REPLICATE:
         use(stack, provider)
     return real, stack

@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 import subprocess
 import sys
 
@@ -16,9 +17,9 @@ def providers():
     return re.findall(r"%D%/(\w+)\.c", listed)
 
 
-def start(*command):
+def start(*command, **more):
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("GENGATE_", "DEMO_"))}
-    return subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+    return subprocess.run(command, env={**environment, **more}, stdin=subprocess.DEVNULL, capture_output=True, text=True,
                           timeout=120, check=False)
 
 
@@ -35,9 +36,19 @@ def each_provider_ends_with_a_picture():
 
 @test
 def a_provider_that_is_not_there_is_told():
-    done = start(os.path.join(stacks.SRCDIR, "demo"), "--once", "--provider", "nobody")
-    equal((done.returncode, done.stdout), (64, ""), "status and output")
-    check(done.stderr.strip().endswith("there are: " + " ".join(providers())), done.stderr)
+    for words in (["--provider", "nobody"], ["--provider", " ".join(providers()[:2])], ["--provider="], ["--provider"]):
+        done = start(os.path.join(stacks.SRCDIR, "demo"), "--once", *words)
+        equal((done.returncode, done.stdout), (64, ""), f"status and output of {words}")
+        check(done.stderr.strip().endswith("there are: " + " ".join(providers())), done.stderr)
+
+
+@test
+def a_port_that_is_taken_is_told():
+    with socket.create_server((stacks.HOST, 0)) as taken:
+        port = taken.getsockname()[1]
+        done = start(sys.executable, os.path.join(stacks.SRCDIR, "tests/stack/demo.py"), "--provider", "fal", DEMO_PORT=str(port))
+    equal(done.returncode, 1, "status")
+    check(done.stderr.strip().endswith(f"DEMO_PORT={port + 1} ./demo --provider fal"), done.stderr)
 
 
 if stacks.missing_programs():
