@@ -12,6 +12,11 @@
 #include <string.h>
 #include <unistd.h>
 
+/* With _FORTIFY_SOURCE glibc makes these macros where the compiler is clang, which
+ * warns where a macro is poisoned. */
+#undef sprintf
+#undef vsprintf
+
 /* What we use instead stands behind each. */
 #pragma GCC poison strcpy strcat strncpy strncat	/* struct buf */
 #pragma GCC poison sprintf vsprintf			/* buf_printf(), snprintf() */
