@@ -9,23 +9,19 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/cfg_value.h"
+
 #define FILE_MAX_BYTES 1000000
 #define SECRET_MAX_BYTES 65536	/* of a file that holds one value */
-#define MISTAKE_MAX_BYTES 16384
-#define QUOTE_MAX_BYTES 60	/* of a wrong value, in a mistake */
 #define NAME_MAX_BYTES 64	/* longer ones resemble none of ours */
-#define HELP_COLUMNS 80
 
 static const char env_prefix[] = "GENGATE_";
 static const char env_suffix[] = "_FILE";
 static const char file_suffix[] = "_file";
 static const char credentials_name[] = "CREDENTIALS_DIRECTORY";
-static const char blanks[] = " \t\r";
-static const char needs_restart[] = "Needs a restart.";
 
 /* ..._PATH: by the name of a file that has the value. */
 enum source { FROM_DEFAULT, FROM_FILE, FROM_FILE_PATH, FROM_CREDENTIAL, FROM_ENV, FROM_ENV_PATH };
@@ -51,34 +47,6 @@ struct load {
 	bool nomem;
 };
 
-/* What a row's text means; the member is chosen by the row's type. */
-union value {
-	char *str;
-	uint64_t num;
-	bool on;
-	int word;
-};
-
-struct unit {
-	const char *name;
-	uint64_t scale;
-};
-
-static const struct unit duration_units[] = {
-	{ "ms", 1 }, { "s", 1000 }, { "m", 60000 }, { "h", 3600000 }, { "d", 86400000 },
-	{ NULL, 0 },
-};
-static const struct unit size_units[] = {
-	{ "B", 1 }, { "kB", 1000 }, { "MB", 1000000 }, { "GB", 1000000000 },
-	{ NULL, 0 },
-};
-
-static bool
-is_blank(char c)
-{
-	return c && strchr(blanks, c);
-}
-
 /* Locale must not decide what our names are, so no <ctype.h>. */
 static char
 lower(char c)
@@ -97,67 +65,6 @@ put_upper(struct buf *out, const char *s)
 {
 	for (; *s; s++)
 		buf_putc(out, upper(*s));
-}
-
-static const struct unit *
-units_of(enum cfg_type type)
-{
-	switch (type) {
-	case CFG_DURATION:
-		return duration_units;
-	case CFG_SIZE:
-		return size_units;
-	case CFG_STR:
-	case CFG_UINT:
-	case CFG_BOOL:
-	case CFG_WORD:
-		break;
-	}
-	return NULL;
-}
-
-/* In the written form, with the largest unit that leaves no rest. */
-static void
-put_number(struct buf *out, enum cfg_type type, uint64_t n)
-{
-	const struct unit *u = units_of(type), *best = NULL;
-
-	for (; u && u->name && n; u++)
-		if (n % u->scale == 0)
-			best = u;
-	if (best)
-		n /= best->scale;
-	buf_printf(out, "%llu%s", (unsigned long long)n, best ? best->name : "");
-}
-
-static bool
-has_range(const struct cfg_row *row)
-{
-	return row->min || row->max;
-}
-
-static void
-put_range(struct buf *out, const struct cfg_row *row)
-{
-	if (!row->max)
-		buf_puts(out, "at least ");
-	else if (!row->min)
-		buf_puts(out, "at most ");
-	if (row->min || !row->max)
-		put_number(out, row->type, row->min);
-	if (row->min && row->max)
-		buf_puts(out, " to ");
-	if (row->max)
-		put_number(out, row->type, row->max);
-	if (row->type == CFG_STR)
-		buf_puts(out, " bytes");
-}
-
-static void
-put_words(struct buf *out, const struct cfg_row *row, const char *mark)
-{
-	for (size_t i = 0; row->words[i]; i++)
-		buf_printf(out, "%s%s%s%s", i ? ", " : "", mark, row->words[i], mark);
 }
 
 /* ---- mistakes ---- */
@@ -301,255 +208,7 @@ slot_mistake(struct load *ld, struct slot *slot, enum source from, const char *f
 	buf_clear(&line);
 }
 
-/* ---- from text to value ---- */
-
-/* A secret is not shown even when it is wrong: most of it may be right. */
-static void
-put_quoted(struct buf *out, const struct cfg_row *row, const char *s)
-{
-	size_t len = strlen(s);
-
-	if (row->flags & CFG_SECRET) {
-		buf_puts(out, "the value");
-		return;
-	}
-	buf_put_json_string(out, s, len > QUOTE_MAX_BYTES ? QUOTE_MAX_BYTES : len);
-	if (len > QUOTE_MAX_BYTES)
-		buf_puts(out, "...");
-}
-
-static enum err_code
-wrong(const struct cfg_row *row, const char *s, const char *what, struct buf *why)
-{
-	put_quoted(why, row, s);
-	buf_puts(why, what);
-	return ERR_INVALID;
-}
-
-static enum err_code
-check_range(const struct cfg_row *row, const char *s, uint64_t n, struct buf *why)
-{
-	if (n >= row->min && (!row->max || n <= row->max))
-		return ERR_OK;
-	wrong(row, s, row->type == CFG_STR ? " has the wrong length (" :
-		" is out of range (", why);
-	put_range(why, row);
-	buf_putc(why, ')');
-	return ERR_INVALID;
-}
-
-static enum err_code
-parse_str(const struct cfg_row *row, const char *s, union value *ret, struct buf *why)
-{
-	enum err_code rc;
-
-	ret->str = NULL;
-	if (!*s && row->flags & CFG_REQUIRED) {
-		buf_puts(why, "is required and may not be empty");
-		return ERR_INVALID;
-	}
-	if (!*s)
-		return ERR_OK;
-	rc = check_range(row, s, strlen(s), why);
-	if (rc)
-		return rc;
-	ret->str = mem_strdup(s);
-	return ret->str ? ERR_OK : ERR_NOMEM;
-}
-
-static enum err_code
-parse_uint(const struct cfg_row *row, const char *s, union value *ret, struct buf *why)
-{
-	size_t len = strlen(s);
-
-	if (!len || strspn(s, "0123456789") != len)
-		return wrong(row, s, " is not a whole number", why);
-	if (parse_u64(s, len, 0, UINT64_MAX, &ret->num))
-		return wrong(row, s, " is too large", why);
-	return check_range(row, s, ret->num, why);
-}
-
-static enum err_code
-parse_bool(const struct cfg_row *row, const char *s, union value *ret, struct buf *why)
-{
-	static const struct { const char *word; bool on; } words[] = {
-		{ "on", true }, { "yes", true }, { "true", true },
-		{ "off", false }, { "no", false }, { "false", false },
-	};
-
-	for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
-		if (strcmp(words[i].word, s) == 0) {
-			ret->on = words[i].on;
-			return ERR_OK;
-		}
-	}
-	return wrong(row, s, " is neither on nor off", why);
-}
-
-static enum err_code
-parse_word(const struct cfg_row *row, const char *s, union value *ret, struct buf *why)
-{
-	for (int i = 0; row->words[i]; i++) {
-		if (strcmp(row->words[i], s) == 0) {
-			ret->word = i;
-			return ERR_OK;
-		}
-	}
-	wrong(row, s, " is not one of ", why);
-	put_words(why, row, "");
-	return ERR_INVALID;
-}
-
-static const struct unit *
-find_unit(const struct unit *u, const char *name)
-{
-	for (; u->name; u++)
-		if (strcmp(u->name, name) == 0)
-			return u;
-	return NULL;
-}
-
-/* The unit that "M", "mb" or " MB" was meant to be, or NULL. */
-static const struct unit *
-guess_unit(const struct unit *u, const char *name)
-{
-	size_t len;
-
-	name += strspn(name, blanks);
-	len = strlen(name);
-	for (; len && u->name; u++)
-		if (strncasecmp(u->name, name, len) == 0 &&
-		    (!u->name[len] || strcmp(u->name + len, "B") == 0))
-			return u;
-	return NULL;
-}
-
-static enum err_code
-wrong_unit(const struct cfg_row *row, const char *s, size_t digits, struct buf *why)
-{
-	const struct unit *u = units_of(row->type);
-	const struct unit *guess = guess_unit(u, s + digits);
-
-	/* "8M" counts as one without: what is missing is what has to be added. */
-	if (!s[digits] || (guess && strlen(guess->name) > strlen(s + digits)))
-		wrong(row, s, " has no unit; ", why);
-	else
-		wrong(row, s, " has an unknown unit; ", why);
-	if (guess && !(row->flags & CFG_SECRET) && digits <= QUOTE_MAX_BYTES) {
-		buf_printf(why, "write it as %.*s%s", (int)digits, s, guess->name);
-		return ERR_INVALID;
-	}
-	buf_puts(why, "the units are ");
-	for (size_t i = 0; u[i].name; i++)
-		buf_printf(why, "%s%s", i ? ", " : "", u[i].name);
-	return ERR_INVALID;
-}
-
-/* A number with a unit; 0 needs none. */
-static enum err_code
-parse_scaled(const struct cfg_row *row, const char *s, union value *ret, struct buf *why)
-{
-	size_t digits = strspn(s, "0123456789");
-	const struct unit *u = find_unit(units_of(row->type), s + digits);
-	uint64_t scale = u ? u->scale : 1;
-
-	if (!digits)
-		return wrong(row, s, row->type == CFG_SIZE ?
-			" is not a size such as 512B, 64kB, 8MB or 1GB" :
-			" is not a duration such as 250ms, 90s, 10m, 2h or 7d", why);
-	if (!u && (s[digits] || strspn(s, "0") != digits))
-		return wrong_unit(row, s, digits, why);
-	if (parse_u64(s, digits, 0, UINT64_MAX / scale, &ret->num))
-		return wrong(row, s, " is too large", why);
-	ret->num *= scale;
-	return check_range(row, s, ret->num, why);
-}
-
-enum err_code
-cfg_parse_duration(const char *s, uint64_t *ret_ms, struct err *err)
-{
-	static const struct cfg_row row = { .name = "duration", .type = CFG_DURATION };
-	struct buf why = BUF_INIT(MISTAKE_MAX_BYTES);
-	union value v;
-	enum err_code rc = parse_scaled(&row, s, &v, &why);
-
-	if (rc)
-		rc = err_set(err, rc, "%s", buf_str(&why));
-	else
-		*ret_ms = v.num;
-	buf_clear(&why);
-	return rc;
-}
-
-/* ERR_INVALID: why tells what is wrong.  A string in ret is the caller's. */
-static enum err_code
-parse_value(const struct cfg_row *row, const char *s, union value *ret, struct buf *why)
-{
-	switch (row->type) {
-	case CFG_STR:
-		return parse_str(row, s, ret, why);
-	case CFG_UINT:
-		return parse_uint(row, s, ret, why);
-	case CFG_BOOL:
-		return parse_bool(row, s, ret, why);
-	case CFG_WORD:
-		return parse_word(row, s, ret, why);
-	case CFG_DURATION:
-	case CFG_SIZE:
-		return parse_scaled(row, s, ret, why);
-	}
-	return ERR_INTERNAL;
-}
-
-/* ---- targets ---- */
-
-static size_t
-member_size(enum cfg_type type)
-{
-	switch (type) {
-	case CFG_STR:
-		return sizeof(char *);
-	case CFG_BOOL:
-		return sizeof(bool);
-	case CFG_WORD:
-		return sizeof(int);
-	case CFG_UINT:
-	case CFG_DURATION:
-	case CFG_SIZE:
-		break;
-	}
-	return sizeof(uint64_t);
-}
-
-static void
-store(const struct cfg_row *row, void *target, const union value *v)
-{
-	memcpy((char *)target + row->offset, v, member_size(row->type));
-}
-
-static union value
-fetch(const struct cfg_row *row, const void *target)
-{
-	union value v = { .num = 0 };
-
-	memcpy(&v, (const char *)target + row->offset, member_size(row->type));
-	return v;
-}
-
-static void
-clear(const struct cfg_row *row, void *target)
-{
-	const union value none = { .str = NULL };
-	union value v = fetch(row, target);
-
-	if (row->type != CFG_STR)
-		return;
-	if (v.str && row->flags & CFG_SECRET)
-		mem_free_secret(v.str, strlen(v.str));
-	else
-		mem_free(v.str);
-	store(row, target, &none);
-}
+/* ---- one set of values after another ---- */
 
 void
 cfg_clear(const struct cfg *cfg)
@@ -558,31 +217,19 @@ cfg_clear(const struct cfg *cfg)
 		const struct cfg_section *sec = &cfg->sections[i];
 
 		for (const struct cfg_row *row = sec->rows; row->name; row++)
-			clear(row, sec->target);
+			cfg_value_clear(row, sec->target);
 	}
 }
 
-/* ---- one set of values after another ---- */
-
-static bool
-differ(const struct cfg_row *row, const union value *a, const union value *b)
-{
-	if (row->type != CFG_STR)
-		return memcmp(a, b, member_size(row->type)) != 0;
-	if (!a->str || !b->str)
-		return a->str != b->str;
-	return strcmp(a->str, b->str) != 0;
-}
-
 static enum err_code
-keep(const struct cfg_row *row, const union value *was, void *now, struct err *err)
+keep(const struct cfg_row *row, const union cfg_value *was, void *now, struct err *err)
 {
-	union value copy = *was;
+	union cfg_value copy = *was;
 
 	if (row->type == CFG_STR && was->str && !(copy.str = mem_strdup(was->str)))
 		return err_set(err, ERR_NOMEM, "%s", row->name);
-	clear(row, now);
-	store(row, now, &copy);
+	cfg_value_clear(row, now);
+	cfg_value_store(row, now, &copy);
 	return ERR_OK;
 }
 
@@ -594,11 +241,11 @@ cfg_follow(const struct cfg *was, const struct cfg *now, struct buf *changed, st
 
 	for (size_t i = 0; i < now->n_sections; i++)
 		for (const struct cfg_row *row = now->sections[i].rows; row->name && !rc; row++) {
-			union value a = fetch(row, was->sections[i].target);
-			union value b = fetch(row, now->sections[i].target);
+			union cfg_value a = cfg_value_fetch(row, was->sections[i].target);
+			union cfg_value b = cfg_value_fetch(row, now->sections[i].target);
 			struct buf *names = row->flags & CFG_RESTART ? kept : changed;
 
-			if (!differ(row, &a, &b))
+			if (!cfg_value_differs(row, &a, &b))
 				continue;
 			buf_printf(names, "%s%s", names->len ? ", " : "", row->name);
 			if (row->flags & CFG_RESTART)
@@ -661,14 +308,14 @@ static void
 set_value(struct load *ld, struct slot *slot, enum source from, const char *text)
 {
 	struct buf line = BUF_INIT(MISTAKE_MAX_BYTES);
-	union value v = { .num = 0 };
+	union cfg_value v = { .num = 0 };
 	enum err_code rc;
 
 	slot->given = true;
 	put_where(&line, ld, slot, from);
-	rc = parse_value(slot->row, text, &v, &line);
+	rc = cfg_value_parse(slot->row, text, &v, &line);
 	if (rc == ERR_OK)
-		store(slot->row, slot->target, &v);
+		cfg_value_store(slot->row, slot->target, &v);
 	else if (rc == ERR_NOMEM)
 		ld->nomem = true;
 	else
@@ -864,9 +511,9 @@ trim(char *s)
 {
 	size_t len;
 
-	s += strspn(s, blanks);
+	s += strspn(s, CFG_BLANKS);
 	len = strlen(s);
-	while (len && is_blank(s[len - 1]))
+	while (len && cfg_is_blank(s[len - 1]))
 		len--;
 	s[len] = '\0';
 	return s;
@@ -1253,276 +900,4 @@ cfg_env_free(char ***penv)
 		mem_free_secret(env[i], strlen(env[i]));
 	mem_free(env);
 	*penv = NULL;
-}
-
-/* ---- what people read ---- */
-
-static const char *
-type_name(enum cfg_type type)
-{
-	switch (type) {
-	case CFG_STR:
-		return "text";
-	case CFG_UINT:
-		return "number";
-	case CFG_BOOL:
-		return "on or off";
-	case CFG_DURATION:
-		return "duration";
-	case CFG_SIZE:
-		return "size";
-	case CFG_WORD:
-		return "word";
-	}
-	return "";
-}
-
-static bool
-shows_default(const struct cfg_row *row)
-{
-	return row->def && !(row->flags & CFG_SECRET);
-}
-
-/* In columns, which are characters and not bytes. */
-static size_t
-width(const char *s, size_t len)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < len; i++)
-		n += ((unsigned char)s[i] & 0xc0) != 0x80;
-	return n;
-}
-
-/* Words in lines of 80 columns; a word that is longer has its own. */
-static void
-put_wrapped(struct buf *out, size_t first_indent, size_t indent, const char *text)
-{
-	static const char between[] = " \t\r\n";
-	size_t column = 0;
-
-	buf_printf(out, "%*s", (int)first_indent, "");
-	for (text += strspn(text, between); *text; text += strspn(text, between)) {
-		size_t len = strcspn(text, between);
-		size_t columns = width(text, len);
-
-		if (!column) {
-			column = first_indent;
-		} else if (column + 1 + columns > HELP_COLUMNS) {
-			buf_printf(out, "\n%*s", (int)indent, "");
-			column = indent;
-		} else {
-			buf_putc(out, ' ');
-			column++;
-		}
-		buf_put(out, text, len);
-		column += columns;
-		text += len;
-	}
-	buf_putc(out, '\n');
-}
-
-static void
-put_help_row(struct buf *out, const struct cfg_row *row)
-{
-	struct buf head = BUF_INIT(MISTAKE_MAX_BYTES);
-
-	buf_printf(&head, "%s (%s", row->name, type_name(row->type));
-	if (row->type == CFG_WORD) {
-		buf_puts(&head, ": ");
-		put_words(&head, row, "");
-	} else if (has_range(row)) {
-		buf_puts(&head, ", ");
-		put_range(&head, row);
-	}
-	if (row->flags & CFG_SECRET)
-		buf_puts(&head, ", secret");
-	if (row->flags & CFG_REQUIRED)
-		buf_puts(&head, ", required");
-	if (shows_default(row))
-		buf_printf(&head, ", default %s", row->def);
-	buf_putc(&head, ')');
-	put_wrapped(out, 2, 6, buf_str(&head));
-	put_wrapped(out, 6, 6, row->doc ? row->doc : "");
-	if (row->flags & CFG_RESTART)
-		put_wrapped(out, 6, 6, needs_restart);
-	if (head.err) {
-		buf_clear(out);
-		out->err = head.err;
-	}
-	buf_clear(&head);
-}
-
-void
-cfg_print_help(const struct cfg *cfg, struct buf *out)
-{
-	for (size_t i = 0; i < cfg->n_sections; i++) {
-		const struct cfg_section *sec = &cfg->sections[i];
-
-		buf_printf(out, "%s%s:\n", i ? "\n" : "", sec->title);
-		for (const struct cfg_row *row = sec->rows; row->name; row++)
-			put_help_row(out, row);
-	}
-}
-
-/* Such that reading the line gives the same string. */
-static void
-put_str_value(struct buf *out, const char *name, const char *s)
-{
-	bool quotes = *s && (*s == '"' || is_blank(*s) || is_blank(s[strlen(s) - 1]));
-
-	if (strchr(s, '\n'))
-		buf_printf(out, "# %s is set, to more than one line\n", name);
-	else
-		buf_printf(out, quotes ? "%s = \"%s\"\n" : "%s = %s\n", name, s);
-}
-
-static bool
-is_set(const struct cfg_row *row, const union value *v)
-{
-	switch (row->type) {
-	case CFG_STR:
-		return v->str;
-	case CFG_BOOL:
-	case CFG_WORD:
-		return true;
-	case CFG_UINT:
-	case CFG_DURATION:
-	case CFG_SIZE:
-		break;
-	}
-	/* 0 may be outside the range of a row that nobody set. */
-	return v->num || row->def;
-}
-
-static void
-put_value_row(struct buf *out, const struct cfg_row *row, const union value *v)
-{
-	if (row->flags & CFG_SECRET) {
-		buf_printf(out, "# %s is %s\n", row->name, is_set(row, v) ? "set" : "not set");
-	} else if (!is_set(row, v)) {
-		/* Only an empty value takes a default away. */
-		buf_printf(out, row->def ? "%s =\n" : "# %s is not set\n", row->name);
-	} else if (row->type == CFG_STR) {
-		put_str_value(out, row->name, v->str);
-	} else {
-		buf_printf(out, "%s = ", row->name);
-		if (row->type == CFG_BOOL)
-			buf_puts(out, v->on ? "on" : "off");
-		else if (row->type == CFG_WORD)
-			buf_puts(out, row->words[v->word]);
-		else
-			put_number(out, row->type, v->num);
-		buf_putc(out, '\n');
-	}
-}
-
-void
-cfg_print_values(const struct cfg *cfg, struct buf *out)
-{
-	for (size_t i = 0; i < cfg->n_sections; i++) {
-		const struct cfg_section *sec = &cfg->sections[i];
-
-		buf_printf(out, "%s# %s\n", i ? "\n" : "", sec->title);
-		for (const struct cfg_row *row = sec->rows; row->name; row++) {
-			union value v = fetch(row, sec->target);
-
-			put_value_row(out, row, &v);
-		}
-	}
-}
-
-/* Text inside a cell: a bar would end it, a newline the table. */
-static void
-put_cell(struct buf *out, const char *s)
-{
-	for (; *s; s++) {
-		if (*s == '|')
-			buf_puts(out, "\\|");
-		else
-			buf_putc(out, *s == '\n' ? ' ' : *s);
-	}
-}
-
-static void
-put_markdown_row(struct buf *out, const struct cfg_row *row)
-{
-	buf_printf(out, "| `%s` | %s%s | ", row->name, type_name(row->type),
-		row->flags & CFG_SECRET ? ", secret" : "");
-	if (shows_default(row)) {
-		buf_putc(out, '`');
-		put_cell(out, row->def_doc ? row->def_doc : row->def);
-		buf_putc(out, '`');
-	} else {
-		buf_puts(out, row->flags & CFG_REQUIRED ? "**required**" : "not set");
-	}
-	buf_puts(out, " | ");
-	if (row->type == CFG_WORD)
-		put_words(out, row, "`");
-	else if (has_range(row))
-		put_range(out, row);
-	buf_puts(out, " | ");
-	put_cell(out, row->doc ? row->doc : "");
-	if (row->flags & CFG_RESTART)
-		buf_printf(out, " %s", needs_restart);
-	buf_puts(out, " |\n");
-}
-
-static const char markdown_intro[] =
-	"<!-- Written by the program from its own rows: change those. -->\n"
-	"\n"
-	"# Configuration\n"
-	"\n"
-	"A value comes from the last of these that has it:\n"
-	"\n"
-	"1. the default below;\n"
-	"2. the configuration file: `name = value`, or `name_file = path` for what that file has;\n"
-	"3. for a secret, the systemd credential of its name (`LoadCredential=name:path`, read\n"
-	"   from `$CREDENTIALS_DIRECTORY`);\n"
-	"4. the environment: `GENGATE_<NAME>`, the name in capitals, or `GENGATE_<NAME>_FILE` for\n"
-	"   what that file has.\n"
-	"\n"
-	"A file with one value may have 64 kB and no zero byte; the newline at its end does not\n"
-	"count. A file with a secret that everybody on the host may read or change is warned about\n"
-	"(`config.exposed` in the log, `gengate check`). What came by the environment is wiped\n"
-	"there, so that `/proc` does not show it.\n"
-	"\n"
-	"In the configuration file a line that begins with `#` is a comment; a `#` further on\n"
-	"belongs to the value. Blanks around name and value do not count; a value in\n"
-	"double quotes is taken as it stands between them. An empty text means \"not set\".\n"
-	"Durations are written `250ms`, `90s`, `10m`, `2h` or `7d`; sizes `512B`, `64kB`, `8MB`\n"
-	"or `1GB`, in powers of 1000; on or off may be `yes`, `no`, `true` and `false` too.\n"
-	"\n"
-	"A name that is not listed here is a mistake, in the file and in the environment, as\n"
-	"are a name twice in the file, with or without `_file`, and both `GENGATE_<NAME>` and\n"
-	"`GENGATE_<NAME>_FILE`.\n"
-	"All mistakes are told at once, before anything starts.\n"
-	"\n"
-	"On SIGHUP `gengate serve` and `gengate work` read all of it anew, `models_file` and the files of\n"
-	"secrets included; the environment is the one that they were started with. What is not\n"
-	"said to need a restart counts from the next request and the next step on. If there is any\n"
-	"mistake, everything stays as it was, and the log has the mistakes.\n";
-
-void
-cfg_print_markdown(const struct cfg *cfg, struct buf *out)
-{
-	buf_puts(out, markdown_intro);
-	for (size_t i = 0; i < cfg->n_sections; i++) {
-		const struct cfg_section *sec = &cfg->sections[i];
-
-		buf_printf(out, "\n## %s\n\n"
-			"| Name | Type | Default | Range or words | Meaning |\n"
-			"|------|------|---------|----------------|---------|\n", sec->title);
-		for (const struct cfg_row *row = sec->rows; row->name; row++)
-			put_markdown_row(out, row);
-	}
-}
-
-void
-cfg_print_systemd(const struct cfg *cfg, struct buf *out)
-{
-	for (size_t i = 0; i < cfg->n_sections; i++)
-		for (const struct cfg_row *row = cfg->sections[i].rows; row->name; row++)
-			if (row->flags & CFG_SECRET)
-				buf_printf(out, "LoadCredential=%s:gengate.%s\n", row->name, row->name);
 }
