@@ -110,6 +110,5 @@ void cfg_mistake(struct buf *mistakes, const char *name, const char *fmt, ...)
 void cfg_print_help(const struct cfg *cfg, struct buf *out);		/* plain text, 80 columns */
 void cfg_print_values(const struct cfg *cfg, struct buf *out);		/* file form; secrets as "# name is set" */
 void cfg_print_markdown(const struct cfg *cfg, struct buf *out);	/* docs/config.md */
-void cfg_print_systemd(const struct cfg *cfg, struct buf *out);		/* a unit's lines, one for each secret */
 
 #endif

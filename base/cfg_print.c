@@ -269,12 +269,3 @@ cfg_print_markdown(const struct cfg *cfg, struct buf *out)
 			put_markdown_row(out, row);
 	}
 }
-
-void
-cfg_print_systemd(const struct cfg *cfg, struct buf *out)
-{
-	for (size_t i = 0; i < cfg->n_sections; i++)
-		for (const struct cfg_row *row = cfg->sections[i].rows; row->name; row++)
-			if (row->flags & CFG_SECRET)
-				buf_printf(out, "LoadCredential=%s:gengate.%s\n", row->name, row->name);
-}

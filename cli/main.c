@@ -45,9 +45,8 @@ static const struct command {
 	  "models [--json] [--config FILE]\n"
 	  "    The model profiles: where they go, what they take and what they cost.\n" },
 	{ "config", cmd_config,
-	  "config [--config FILE] | config --markdown | config --systemd\n"
-	  "    Print the configuration in force (no secrets), or the page about it, or\n"
-	  "    the lines by which a systemd unit hands over each secret.\n" },
+	  "config [--config FILE] | config --markdown\n"
+	  "    Print the configuration in force (no secrets), or the page about it.\n" },
 	{ "version", cmd_version,
 	  "version\n"
 	  "    Print the version.\n" },
@@ -64,10 +63,8 @@ cmd_version(int argc, char **argv)
 	return 0;
 }
 
-typedef void print_fn(const struct cfg *cfg, struct buf *out);
-
 static int
-print(print_fn *write, const struct cfg *cfg)
+print(void (*write)(const struct cfg *cfg, struct buf *out), const struct cfg *cfg)
 {
 	struct buf out = BUF_INIT(1 << 20);
 	int status = 0;
@@ -79,31 +76,22 @@ print(print_fn *write, const struct cfg *cfg)
 	return status;
 }
 
-/* What is the same whatever is set; NULL: word is none of these. */
-static print_fn *
-printer_of_rows(const char *word)
-{
-	if (strcmp(word, "--markdown") == 0)
-		return cfg_print_markdown;
-	return strcmp(word, "--systemd") == 0 ? cfg_print_systemd : NULL;
-}
-
 static int
 cmd_config(int argc, char **argv)
 {
 	struct app *app = app_new();
 	const char *path = NULL;
-	print_fn *print_rows = argc == 2 ? printer_of_rows(argv[1]) : NULL;
+	bool markdown = argc == 2 && strcmp(argv[1], "--markdown") == 0;
 	int status = 1;
 
 	if (argc == 3 && strcmp(argv[1], "--config") == 0)
 		path = argv[2];
-	else if (argc != 1 && !print_rows)
+	else if (argc != 1 && !markdown)
 		status = EXIT_USAGE;
 	if (status == EXIT_USAGE)
 		fputs("gengate: see gengate --help\n", stderr);
-	else if (app && print_rows)
-		status = print(print_rows, &app->cfg);
+	else if (app && markdown)
+		status = print(cfg_print_markdown, &app->cfg);
 	else if (app && (status = app_load(app, path, true)) == 0)
 		status = print(cfg_print_values, &app->cfg);
 	app_free(&app);

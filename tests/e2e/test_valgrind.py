@@ -217,7 +217,7 @@ def reloads():
 
 @test
 def commands():
-    for words in (["--help"], ["version"], ["config"], ["config", "--markdown"], ["config", "--systemd"], ["migrate"]):
+    for words in (["--help"], ["version"], ["config"], ["config", "--markdown"], ["migrate"]):
         rig.run([*rig.gengate_wrapper, rig.gengate_program, *words], env=rig.gengate_environment())
     rig.command("check", "--json")
     rig.command("check", status=1, replicate_token="wrong")
