@@ -91,7 +91,7 @@ gone_and_moved_by_another(void **state)
 	struct job job = job_in(f, GEN_RUNNING), mine;
 	struct bench b;
 
-	bench_up(&b, f, "HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n{}");
+	bench_up(&b, f, "HTTP/1.1 404 Not Found\r\nContent-Length: 17\r\n\r\n{\"detail\":\"gone\"}");
 	sql_do(f->pg, "update public.generation_live set misses = 100");
 	mine = claimed(f, &job);
 	sql_do(f->pg, "update public.generation_live set version = version + 1, cancel_reason = 'user'");
