@@ -466,7 +466,7 @@ adapter_webhook_probe(const struct provider *p, const void *settings, int64_t no
 	enum err_code rc;
 
 	if (!secret || !p->webhook_sign)
-		return err_set(err, ERR_CONFIG, "%s is not set", option_at(p, offsetof(struct provider_api, webhook_secret)));
+		return err_set(err, ERR_CONFIG, "there is no secret to sign a webhook of %s's with", p->title);
 	put_probe(&body, body_bytes);
 	ret->method = HTTP_POST;
 	ret->timeout_ms = CALL_TIMEOUT_MS;

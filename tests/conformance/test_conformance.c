@@ -121,6 +121,16 @@ every_kind_of_case_is_there(const struct suite *s)
 	json_decref(have);
 }
 
+static bool
+has_option(const struct provider *p, size_t offset)
+{
+	const struct cfg_row *row = p->options;
+
+	while (row->name && row->offset != offset)
+		row++;
+	return row->name;
+}
+
 /* What belongs to a capability is there with it, and without it is not. */
 static void
 the_table_is_whole(const struct suite *s)
@@ -129,6 +139,11 @@ the_table_is_whole(const struct suite *s)
 	bool sync = p->caps & PROVIDER_SYNC, webhook = p->caps & PROVIDER_WEBHOOK;
 
 	assert_true(p->name && p->title && p->options && p->settings_size >= sizeof(struct provider_api));
+	assert_true(has_option(p, offsetof(struct provider_api, url)));
+	assert_true(has_option(p, offsetof(struct provider_api, key)) == (p->key_header != NULL));
+	assert_true(p->key_header || !(p->needs_key || p->key_scheme));
+	assert_true(!webhook || has_option(p, offsetof(struct provider_api, webhook_secret)) ||
+		(p->caps & PROVIDER_VERIFIER));
 	assert_true(p->profile && p->submit.request && p->submit.read);
 	assert_true(!p->get_status.request == sync && !p->get_status.read == sync);
 	assert_true(!p->cancel.request == !(p->caps & PROVIDER_CANCEL) && !p->cancel.read == !p->cancel.request);
