@@ -73,7 +73,7 @@ read_parts(CURLU *u, struct url *url)
 		rc = has_part(u, CURLUPART_PORT, &url->port_given);
 	if (!rc)
 		rc = has_part(u, CURLUPART_USER, &url->has_userinfo);
-	if (!rc && !url->host[0])
+	if (!rc && (!url->host[0] || strchr(url->host, '\x7f')))	/* curl looks for the other controls */
 		rc = ERR_INVALID;
 	if (!rc && url->host[0] == '[') {	/* the brackets belong to the URL, not to the host */
 		size_t len = strlen(url->host);

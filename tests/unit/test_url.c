@@ -102,6 +102,7 @@ no_urls(void **state)
 		{ "no address in brackets", "https://[a.example]/" },
 		{ "five parts", "https://[1:2:3:4:5:6:7:8:9]/" },
 		{ "control in the host, percent", "https://a%0db/" },
+		{ "DEL in the host, percent", "https://a%7fb/" },
 		{ "NUL in the host, percent", "https://a%00b/" },
 		{ "slash in the host, percent", "https://a%2fb/" },
 		{ "at in the host, percent", "https://good%40evil/" },
