@@ -69,7 +69,7 @@ const struct cfg_row core_options[] = {
 	{ "lasting_creates", CFG_UINT, AT(lasting_creates), .def = "32", .min = 1, .max = 250, .flags = CFG_RESTART,
 	  .doc = "With a provider that answers a create when the generation is over: such creates that are under "
 		"way at once, at most, each on a thread of its own. More jobs wait. A stop waits until they have ended, "
-		"since what they make is paid for: let the service manager wait as long (`TimeoutStopSec` of systemd)." },
+		"since what they make is paid for: systemd is told to wait as long; another service manager has to be told." },
 	{ "pollers", CFG_UINT, AT(pollers), .def = "250", .min = 1, .max = 1000, .flags = CFG_RESTART,
 	  .doc = "Threads that ask how running jobs stand, at most, so as many at once. They are started when "
 		"they are needed." },

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/manager.h"
 #include "core/find.h"
 #include "core/intake.h"
 #include "core/keeper.h"
@@ -23,6 +24,7 @@
 #define REMOVE_TICK_MS 5000	/* and what is to be removed, without a hint */
 #define QUEUE_MAX 256		/* hints kept in memory, per lane */
 #define CLAIM_MAX 128		/* jobs that are claimed at once */
+#define CLEAN_UP_MS 40000	/* what a stop may take after its grace: statements that have to end */
 #define EXPECT_MARGIN_MS 5000	/* what a lasting create has brought is written down in that time */
 #define QUICK_MS 1500		/* a stop waits that long for what another process could do as well */
 /* Jansson takes 2,048 levels, and writing those takes over half of this. */
@@ -80,6 +82,7 @@ struct workers {
 	bool removing, removed_all;
 	atomic_bool stopping;
 	atomic_int_least64_t until_us;	/* of the stop's grace; before it: for ever */
+	int64_t asked_us;		/* until when we have asked the service manager to wait */
 	atomic_int_least64_t lasting_us;	/* when the last of the lasting creates will have ended */
 };
 
@@ -562,11 +565,25 @@ give_back(struct workers *w)
 		}
 }
 
+/* Once for each end that is later: who manages our process waits as long. */
+static void
+ask_for_time(struct workers *w)
+{
+	int64_t until_us = atomic_load(&w->until_us);
+
+	if (until_us <= w->asked_us || until_us == INT64_MAX)	/* not settled yet */
+		return;
+	w->asked_us = until_us;
+	manager_extend_stop((uint64_t)(until_us - clock_mono_us()) / 1000 + CLEAN_UP_MS);
+}
+
 static void
 wait_idle(struct workers *w, int64_t until_us)
 {
-	while (!all_idle(w) && clock_mono_us() < until_us && clock_mono_us() < atomic_load(&w->until_us))
+	while (!all_idle(w) && clock_mono_us() < until_us && clock_mono_us() < atomic_load(&w->until_us)) {
+		ask_for_time(w);
 		nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);
+	}
 }
 
 /* The end of the scheduler's thread, beside whatever else stops. */

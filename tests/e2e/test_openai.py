@@ -2,6 +2,7 @@
 pictures are there, and what became of one without an answer nobody can tell."""
 
 import os
+import socket
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -119,6 +120,35 @@ def an_answer_that_was_lost():
 @test
 def killed_during_the_create():
     rig.stays_unknown(rig.kill_during_create("never answered", model="hasty"))
+
+
+@test
+def a_stop_asks_for_the_time_of_a_create():
+    """Of the service manager, which would end us after a minute."""
+    path, env = os.path.join(rig.dir, "notify"), rig.gengate.env
+    rig.configure(job_timeout="10m", openai_timeout="7m")
+    rig.set_sim(processing_ms=3000)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(path)
+        manager.settimeout(10)
+        rig.gengate.env = lambda: {**env(), "NOTIFY_SOCKET": path}
+        try:
+            rig.gengate.restart()
+            rig.wait_ready()
+            job = rig.submit("to the end")
+            e2e.stacks.wait_for(lambda: rig.predictions(job), 10, "the create")
+            rig.gengate.stop()
+            name, _, usec = manager.recv(1000).decode().partition("=")
+            equal(name, "EXTEND_TIMEOUT_USEC", "message")
+            check(420e6 < int(usec) < 480e6, f"time: {usec}")
+        finally:
+            rig.gengate.env = env
+            rig.configure(job_timeout="30s", openai_timeout=None)
+            rig.set_sim(processing_ms=100)
+            rig.gengate.start()
+            rig.wait_ready()
+    rig.arrives(job)
+    equal(rig.trail(job).count("submitting"), 1, "creates in the trail")
 
 
 @test

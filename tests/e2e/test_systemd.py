@@ -66,6 +66,12 @@ def the_units_are_right():
 
 
 @test
+def a_stop_may_ask_for_time():
+    """What it says (core/workers.c) is heard only with this."""
+    check(re.search(r"(?m)^NotifyAccess=main$", e2e.read(service())), "the unit does not listen")
+
+
+@test
 def they_leave_little():
     status, level = exposure()
     comment(f"exposure {level}, of 10")
