@@ -11,6 +11,9 @@
 
 bool is_data_uri(const char *s);
 
+/* Its base64, behind the comma; borrowed.  NULL: it has none. */
+const char *data_uri_base64(const char *uri, size_t len);
+
 /* Its bytes, appended to out.  What it says of their type is not looked at.
  * ERR_INVALID: it has no base64, or is broken; err says which.  ERR_TOO_BIG and
  * ERR_NOMEM are out's. */

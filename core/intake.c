@@ -186,6 +186,15 @@ intake_write(struct service *svc, struct intake *in, const char *p, size_t len, 
 	return ERR_OK;
 }
 
+void
+intake_undo_file(struct intake *in)
+{
+	struct item *item = &in->items[--in->n];
+
+	close(item->fd);
+	in->bytes -= item->bytes;
+}
+
 size_t
 intake_count(const struct intake *in)
 {

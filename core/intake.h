@@ -46,6 +46,9 @@ enum err_code intake_begin_file(struct service *svc, struct intake *in, struct e
 enum err_code intake_write(struct service *svc, struct intake *in, const char *p, size_t len,
 	struct err *err) MUST_CHECK;
 
+/* The file that was begun last is none after all. */
+void intake_undo_file(struct intake *in);
+
 /* How many files and paths there are. */
 size_t intake_count(const struct intake *in);
 

@@ -9,6 +9,7 @@
 #include "base/data_uri.h"
 #include "base/url.h"
 #include "core/input.h"
+#include "core/lift.h"
 
 #define DIMENSION_MAX 8192
 #define ERRORS_MAX 50
@@ -599,17 +600,19 @@ plain_bytes(const char *text, size_t len)
 }
 
 enum err_code
-request_parse(const char *text, size_t len, const struct request_rules *rules,
+request_parse(char *text, size_t len, const struct request_rules *rules,
 	struct request *ret, json_t **ret_errors, struct err *err)
 {
 	json_t *body;
-	enum err_code rc;
+	size_t n_files = 0;
+	enum err_code rc = ERR_OK;
 
 	if (len > REQUEST_MAX_BYTES && plain_bytes(text, len) > REQUEST_MAX_BYTES)
 		return err_set(err, ERR_TOO_BIG, "the body without its data: URIs is larger than %d bytes",
 			REQUEST_MAX_BYTES);
-	rc = parse(text, len, &body, err);
-	if (rc)
-		return rc;
-	return request_check(body, 0, rules, ret, ret_errors, err);
+	if (len > REQUEST_MAX_BYTES && rules->intake)
+		rc = lift_inputs(rules->svc, rules->intake, text, len, &n_files, err);
+	if (!rc)
+		rc = parse(text, len, &body, err);
+	return rc ? rc : request_check(body, n_files, rules, ret, ret_errors, err);
 }

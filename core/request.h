@@ -38,7 +38,7 @@ struct request_rules {
 };
 
 /*
- * text: the body as it came.  With an intake, data: URIs are spooled there, and so are
+ * text: the body as it came, perhaps changed: what is large goes to a file from there.  With an intake, data: URIs are spooled there, and so are
  * the paths; what the job keeps has their keys instead, and the fingerprint their
  * hashes: the same bytes are the same request, however they came.
  * ERR_BAD_REQUEST: not JSON, or no object; err says where.
@@ -46,7 +46,7 @@ struct request_rules {
  * same for paths that are not the caller's own.
  * ERR_TOO_BIG, ERR_TOO_MANY, ERR_OVERLOADED, ERR_UPSTREAM: as of the intake.
  */
-enum err_code request_parse(const char *text, size_t len, const struct request_rules *rules,
+enum err_code request_parse(char *text, size_t len, const struct request_rules *rules,
 	struct request *ret, json_t **ret_errors, struct err *err) MUST_CHECK;
 
 /* The same for a form.  body: an object, stolen.  The first n_files nulls in its

@@ -357,7 +357,7 @@ read_request(struct exchange *x, struct intake *in, struct request *ret, json_t 
 
 	if (is_json(type)) {
 		rc = read_json(x, in, err);
-		return rc ? rc : request_parse(buf_str(&x->body), x->body.len, &rules, ret, ret_errors, err);
+		return rc ? rc : request_parse(x->body.p, x->body.len, &rules, ret, ret_errors, err);
 	}
 	if (!multipart_is_form(type))
 		return err_set(err, ERR_MEDIA_TYPE, "Content-Type is neither application/json nor multipart/form-data");

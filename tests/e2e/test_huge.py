@@ -1,7 +1,12 @@
-"""A video of 200 MB: held nowhere in memory, and in nobody's way."""
+"""A video of 200 MB: held nowhere in memory, and in nobody's way.  And the largest request."""
 
+import base64
+import concurrent.futures
+import hashlib
+import json
 import os
 import re
+import struct
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -17,17 +22,26 @@ rigs = {}
 
 
 def setup():
+    painter = {"limits": {"inputs": 2}, "on": {"replicate": {"model": "sim/painter",
+                                                               "input": {**e2e.INPUT, "images": "$inputs"}}}}
+    e2e.MODELS["painter"] = painter
     # One thread to submit, one to poll, one to store.
     for storage in ("local", "supabase"):
         # The bucket behind HTTP/2, which has buffers of its own.
         tls = storage == "supabase" and not missing()
-        rigs[storage] = e2e.Rig(storage=storage, tls=tls, config={"workers": 3}).start()
+        buckets = {"supabase_input_bucket": "inputs"} if storage == "supabase" else {}
+        rigs[storage] = e2e.Rig(storage=storage, tls=tls, config={"workers": 3, **buckets}).start()
         rigs[storage].faults(webhook_lost=-1)
 
 
 def teardown():
     for rig in rigs.values():
         rig.stop()
+
+
+def png(size):
+    start = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + struct.pack(">II", 64, 64)
+    return start + os.urandom(size - len(start))
 
 
 def peak_kb(rig):
@@ -77,6 +91,29 @@ def nobody_waits_for_it_but_its_owner():
     equal(rig.state(huge), "storing", "state of the huge one meanwhile")
     rig.succeeds(huge, timeout=90)
     rig.succeeds(other)
+
+
+@test
+def a_body_is_in_memory_once():
+    """Its pictures go to files from where they are; eight at once, each as large as may be."""
+    rig = rigs["supabase"]
+    pictures = [png(9_500_000), png(9_500_000)]
+    bodies = [json.dumps({"prompt": f"after pictures {n}", "inputs": [
+        "data:image/png;base64," + base64.b64encode(picture).decode() for picture in pictures]}).encode()
+        for n in range(8)]
+    rig.succeeds(rig.submit("to warm up", inputs=["data:image/png;base64," + base64.b64encode(png(70_000)).decode()]))
+    before = peak_kb(rig)
+    with concurrent.futures.ThreadPoolExecutor(len(bodies)) as pool:
+        answers = list(pool.map(lambda n: rig.http("POST", "/generate", body=bodies[n], user=f"large-{n}", headers={
+            "Content-Type": "application/json", "Prefer": "respond-async"}), range(len(bodies))))
+    equal([answer.status for answer in answers], [202] * len(bodies), "statuses")
+    kept = [o["sha256"] for o in rig.sim_call("GET", "objects") if f"/{answers[0].json['id']}/" in o["name"]
+            and o["bucket"] == "inputs"]
+    equal(set(kept), {hashlib.sha256(picture).hexdigest() for picture in pictures}, "what is stored")
+    grown = peak_kb(rig) - before
+    all_kb = sum(len(body) for body in bodies) // 1000
+    print(f"# {len(bodies)} bodies of {all_kb // 1000} MB in all: {grown // 1000} MB more", flush=True)
+    check(grown < 1.2 * all_kb, f"{grown} kB more for {all_kb} kB of bodies")
 
 
 e2e.main(setup, teardown)

@@ -9,6 +9,7 @@
 #include <strings.h>
 
 #include "core/input.h"
+#include "core/lift.h"
 #include "core/request.h"
 #include "tests/fuzz/providers.h"
 #include "tests/fuzz/service.h"
@@ -134,7 +135,7 @@ refused(const json_t *errors)
 }
 
 static enum err_code
-try_request(const char *text, size_t len, const struct request_rules *rules, struct request *ret)
+try_request(char *text, size_t len, const struct request_rules *rules, struct request *ret)
 {
 	json_t *errors = NULL;
 	struct err err = ERR_INIT;
@@ -149,7 +150,7 @@ try_request(const char *text, size_t len, const struct request_rules *rules, str
 }
 
 static void
-pass_on(const char *text, size_t len)
+pass_on(char *text, size_t len)
 {
 	const struct request_rules rules = { .models = models, .default_model = "m" };
 	struct request rq;
@@ -178,7 +179,7 @@ kept_inputs_are_own(const struct request *rq)
 
 /* The same bytes are the same request, whenever they come. */
 static void
-take_in(const char *text, size_t len, uint8_t ret_fingerprint[SHA256_BYTES], bool *ret_taken)
+take_in(char *text, size_t len, uint8_t ret_fingerprint[SHA256_BYTES], bool *ret_taken)
 {
 	struct request_rules rules = { .models = models, .default_model = "m", .svc = fuzz_service("none") };
 	struct request rq;
@@ -196,6 +197,34 @@ take_in(const char *text, size_t len, uint8_t ret_fingerprint[SHA256_BYTES], boo
 	intake_unref(&rules.intake);
 }
 
+/* Where a picture was taken out there is as much JSON as before. */
+static void
+lift(const char *text, size_t len)
+{
+	struct service *svc = fuzz_service("none");
+	char *lifted = copy_exactly(text, len);
+	struct intake *in = NULL;
+	json_t *before, *after;
+	size_t files = 0;
+
+	MUST(intake_new(svc, &owner, &in, NULL) == ERR_OK);
+	MUST(lift_inputs(svc, in, lifted, len, &files, NULL) == ERR_OK);
+	MUST(intake_count(in) == files);
+	before = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
+	after = json_loadb(lifted, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
+	MUST(!before == !after);
+	for (size_t i = 0, n = 0; after && n < files; i++) {
+		const json_t *v = json_array_get(json_object_get(after, "inputs"), i);
+
+		MUST(json_is_string(v) || json_is_null(v));
+		n += json_is_null(v);
+	}
+	json_decref(before);
+	json_decref(after);
+	intake_unref(&in);
+	mem_free(lifted);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -207,6 +236,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!models)
 		load_models();
 	pass_on(exact, size);
+	lift(exact, size);
 	take_in(exact, size, once, &taken_once);
 	if (taken_once) {
 		take_in(exact, size, twice, &taken_twice);

@@ -52,7 +52,7 @@ parse(const char *body, struct request *rq, json_t **errors, struct err *err)
 	const struct request_rules rules = { .models = models, .default_model = "plain" };
 
 	*errors = NULL;
-	return request_parse(body, strlen(body), &rules, rq, errors, err);
+	return request_parse((char *)(uintptr_t)body, strlen(body), &rules, rq, errors, err);
 }
 
 static bool
@@ -194,7 +194,7 @@ what_is_no_object_is_not_looked_at(void **state)
 		json_t *errors = NULL;
 		struct err err = ERR_INIT;
 
-		ASSERT_ROW(rows[i].name, request_parse(rows[i].body, rows[i].len, &rules,
+		ASSERT_ROW(rows[i].name, request_parse((char *)(uintptr_t)rows[i].body, rows[i].len, &rules,
 			&rq, &errors, &err) == ERR_BAD_REQUEST);
 		ASSERT_ROW(rows[i].name, !errors);
 		if (!strstr(err.text, rows[i].say))
@@ -475,7 +475,7 @@ without_a_default_model(void **state)
 		struct request rq;
 		json_t *errors = NULL, *e;
 
-		ASSERT_ROW(rows[i].name, request_parse(rows[i].body, strlen(rows[i].body), &rules,
+		ASSERT_ROW(rows[i].name, request_parse((char *)(uintptr_t)rows[i].body, strlen(rows[i].body), &rules,
 			&rq, &errors, NULL) == ERR_INVALID);
 		ASSERT_ROW(rows[i].name, json_array_size(errors) == 1);
 		e = json_array_get(errors, 0);
