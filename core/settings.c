@@ -56,7 +56,7 @@ const struct cfg_row core_options[] = {
 	  .doc = "More hosts that outputs may be fetched from, separated by commas: `host`, `host:port`, "
 		"or `.suffix`. One that names a loopback address also allows plain http to it." },
 	{ "cors_origins", CFG_STR, AT(cors_origins), .max = 4096,
-	  .doc = "Whose web pages may call the users' routes from a browser, separated by commas: "
+	  .doc = "Whose web pages may call the users' routes, and fetch files by signed links, from a browser, separated by commas: "
 		"`https://app.example.com`, `http://localhost:5173`. `*`: every page's; it still needs the user's token, "
 		"for cookies and a browser's own logins are never allowed. Empty: only pages of the same origin." },
 	{ "ca_file", CFG_STR, AT(ca_file), .max = 1024, .flags = CFG_RESTART,

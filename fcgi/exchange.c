@@ -119,7 +119,7 @@ send_head(struct exchange *x)
 	buf_printf(&head, "Status: %d\r\nX-Request-Id: %s\r\nX-Content-Type-Options: nosniff\r\n",
 		x->status, x->request_id);
 	/* Here, so that no answer of any kind goes without. */
-	if (x->for_users)
+	if (x->for_pages)
 		cors_put(x, &head);
 	put_headers(x, &head);
 	if (x->file >= 0)

@@ -49,6 +49,7 @@ struct exchange {
 	const char *path;		/* decoded by the web server; begins with a slash */
 	const char *route;		/* the path of its row in the table; NULL: none */
 	bool for_users;			/* its route is; never true without svc */
+	bool for_pages;			/* as well, also of other origins (fcgi/cors.h) */
 	void (*handle)(struct exchange *x);	/* that row's resource */
 	char tail[TAIL_SIZE];		/* of the path: what is at the route's "*" */
 	struct buf body;		/* as read for the route */

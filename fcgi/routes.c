@@ -15,7 +15,7 @@ static const struct route {
 	const char *method;	/* GET takes HEAD too */
 	uint64_t max_body_bytes;
 	void (*handle)(struct exchange *x);
-	enum { AN_OWNER, ANYBODY } whom;	/* it is for */
+	enum { AN_OWNER, A_LINKS_HOLDER, ANYBODY } whom;	/* it is for */
 } routes[] = {
 	{ "/generate", "POST", 0, generate_post, AN_OWNER },
 	{ "/generate/*", "DELETE", 0, generate_delete, AN_OWNER },
@@ -24,7 +24,7 @@ static const struct route {
 	{ "/status", "GET", 0, status_query, AN_OWNER },
 	{ "/status/*", "GET", 0, status_get, AN_OWNER },
 	{ "/webhooks/*", "POST", WEBHOOK_MAX_BYTES, webhooks_post, ANYBODY },
-	{ "/signed/**", "GET", 0, files_get, ANYBODY },
+	{ "/signed/**", "GET", 0, files_get, A_LINKS_HOLDER },
 	{ "/healthz", "GET", 0, healthz_get, ANYBODY },
 	{ "/readyz", "GET", 0, readyz_get, ANYBODY },
 	{ "/metrics", "GET", 0, metrics_get, ANYBODY },
@@ -78,7 +78,7 @@ answer_other_method(struct exchange *x)
 	struct buf methods = BUF_INIT(64);
 
 	put_methods(x->path, &methods);
-	if (x->for_users && cors_is_preflight(x)) {
+	if (x->for_pages && cors_is_preflight(x)) {
 		cors_answer_preflight(x, buf_str(&methods));
 	} else {
 		answer_header(x, "Allow", buf_str(&methods));
@@ -119,6 +119,7 @@ routes_dispatch(struct exchange *x)
 		path_known = true;
 		x->route = routes[i].path;
 		x->for_users = routes[i].whom == AN_OWNER;
+		x->for_pages = routes[i].whom != ANYBODY;
 		if (method_matches(&routes[i], x->method)) {
 			call(x, &routes[i]);
 			return;

@@ -147,6 +147,33 @@ def strangers_are_answered_as_ever():
 
 
 @test
+def files_by_signed_links():
+    """nginx serves them, and says what gengate says of origins."""
+    with e2e.Rig(storage="local", config={"outputs": "private", "cors_origins": APP}) as local:
+        job = local.submit("to be fetched")
+        url = local.succeeds(job)["assets"][0]["url"]
+        check("/signed/outputs/" in url, url)
+
+        def fetch(address, origin, method="GET", **headers):
+            return local.http(method, address, headers={"Origin": origin, **headers})
+
+        answer = fetch(url, APP)
+        equal((answer.status, answer.header("Content-Type")), (200, "image/png"), "the file")
+        equal((answer.header("Access-Control-Allow-Origin"), answer.header("Vary")), (APP, "Origin"), "to the page")
+        answer = fetch(url, "https://evil.example")
+        equal((answer.status, answer.header("Access-Control-Allow-Origin"), answer.header("Vary")), (200, None, "Origin"),
+              "to a stranger")
+        e2e.check_problem(check_open(fetch(url + "0", APP)), 403, "forbidden")
+        answer = fetch(url, APP, "OPTIONS", **{"Access-Control-Request-Method": "GET"})
+        equal((check_open(answer).status, answer.header("Access-Control-Allow-Methods")), (204, "GET, HEAD"), "preflight")
+        local.configure(cors_origins=None)
+        local.gengate.restart()
+        local.wait_ready()
+        answer = check_closed(fetch(url, APP))
+        equal((answer.status, answer.header("Vary")), (200, None), "without the setting")
+
+
+@test
 def what_is_not_the_users_is_nobody_elses():
     for method, path in (("POST", "/webhooks/replicate"), ("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/metrics"),
                          ("GET", "/generate/no/such/path")):

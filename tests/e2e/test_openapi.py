@@ -77,6 +77,10 @@ def is_for_users(path):
     return all(doc["paths"].get(path, {"get": {"security": []}}).get(method, {}).get("security") != [] for method in METHODS)
 
 
+def is_for_pages(path):
+    return is_for_users(path) or doc["paths"].get(path, {}).get("x-for-pages", False)
+
+
 class Response:
     """What one route may answer with one status."""
 
@@ -84,7 +88,7 @@ class Response:
         self.method, self.path, self.status = method, path, status
         self.where = f"{method} {path} {status}"
         self.node = resolve(node)
-        headers = {**self.node.get("headers", {}), **(doc["x-cors"]["headers"] if is_for_users(path) else {})}
+        headers = {**self.node.get("headers", {}), **(doc["x-cors"]["headers"] if is_for_pages(path) else {})}
         self.headers = {name.lower(): resolve(header) for name, header in headers.items()}
         self.header_schemas = {name: validator(header["schema"]) for name, header in self.headers.items()}
         self.content = self.node.get("content", {})
@@ -115,7 +119,7 @@ def all_responses():
             for status, node in item.get(method, {}).get("responses", {}).items():
                 found[method.upper(), path, int(status)] = Response(method.upper(), path, int(status), node)
         found["*", path, 405] = Response("*", path, 405, item["x-other-methods"])
-        if is_for_users(path):
+        if is_for_pages(path):
             found["OPTIONS", path, 204] = Response("OPTIONS", path, 204, doc["x-cors"]["preflight"])
     found["*", None, 404] = Response("*", None, 404, doc["x-other-paths"])
     return found
