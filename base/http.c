@@ -3,95 +3,26 @@
 #include "base/http.h"
 
 #include <curl/curl.h>
-#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/clock.h"
-#include "base/http_address.h"
-#include "base/pause_point.h"
+#include "base/http_transfer.h"
 
-#define CONNECT_TIMEOUT_MS 10000
-#define TIMEOUT_MS 30000
-#define MAX_RESPONSE_BYTES ((uint64_t)8 << 20)
 #define MAX_CONNECTIONS 64
 #define MAX_PER_HOST 16
 #define STREAMS_PER_CONNECTION 100	/* libcurl's own limit, for HTTP/2 */
-#define MAX_RESPONSE_HEADERS 100
-#define MAX_HEADER_BYTES ((size_t)64 << 10)
-#define MAX_WHAT_BYTES ((size_t)16 << 10)
-
-/* Servers and balancers close an idle connection after 60 s and more.  Ours go
- * before that, so that a create seldom meets one that is being closed. */
-#define MAX_IDLE_S 50L
-
-static const char stopped[] = "the client was stopped";
 
 #define KICK_US 100000
 #define STOP_IDLE_MS 3000	/* how long a transfer that has an idle_timeout_ms may stand still in a stop */
 #define SLEEP_MS 60000	/* with nothing to do; a wake-up ends it */
 
-/*
- * Scheme, host and port: what a connection is for.  The client's thread keeps
- * count, since libcurl 7.88 does not wait for a connection that is being made
- * when all others are full: of a thousand requests it opens dozens for what
- * ten can carry.  An https host is taken to speak HTTP/2 until it has answered
- * otherwise.
- */
-struct origin {
-	struct origin *next;
-	size_t requests;		/* on their way; of these */
-	size_t started;			/* libcurl has so many */
-	size_t sockets;
-	const struct transfer *opener;	/* for whom a connection is being made */
-	size_t room;			/* how many may be started meanwhile, it included */
-	bool one_at_a_time;		/* it does not multiplex */
-	char name[];
-};
-
-/*
- * One request on its way.  It lives on the stack of its caller, who builds it,
- * queues it, and touches it again when `done` is set; in between it belongs to
- * the client's thread.
- */
-struct transfer {
-	struct transfer *next;
-	struct origin *origin;		/* from admission on */
-	const struct http_request *rq;
-	struct http_response *rs;
-	CURL *easy;
-	struct curl_slist *headers;
-	struct buf what;		/* method and URL, for error texts */
-	struct buf host;		/* the origin's name */
-	uint64_t body_bytes;		/* to send */
-	uint64_t body_read;		/* of that, handed to libcurl */
-	uint64_t max_response_bytes;
-	uint32_t timeout_ms;
-	int64_t start_us;
-	int64_t progress_us;		/* when a byte was last seen to move */
-	uint64_t progress_bytes;	/* and how many had by then */
-	size_t header_bytes;
-	bool headers_done;		/* what still comes are trailers */
-	bool sent;			/* a first byte of the request may be out */
-	bool address_refused;
-	bool ended;
-	CURLcode curl_code;
-	enum err_code code;		/* of our own; goes before libcurl's */
-	const char *why;		/* static; with code */
-	int sys_errno;
-	char curl_text[CURL_ERROR_SIZE];
-	pthread_cond_t cond;
-	bool done;			/* under the client's lock */
-};
+static const char stopped[] = "the client was stopped";
 
 struct http_client {
-	char *ca_file;
-	char *user_agent;
+	struct transfer_settings all;
 	CURLM *multi;			/* the thread's, but for curl_multi_wakeup() */
 	CURL *kick;			/* see kick_waiting() */
 	long max_connections, max_per_host;
@@ -113,695 +44,6 @@ struct http_client {
 	size_t n_callers;		/* inside http_perform() */
 	enum stopping { STOP_NOTHING, STOP_READING, STOP_ALL } stopping;
 };
-
-/* ---- how a transfer ends ---- */
-
-/* The first reason stays. */
-static void
-transfer_fail(struct transfer *t, enum err_code code, const char *why)
-{
-	if (t->code)
-		return;
-	t->code = code;
-	t->why = why;
-}
-
-static enum err_code
-not_answered(const struct transfer *t)
-{
-	return t->sent ? ERR_NO_ANSWER : ERR_NOT_SENT;
-}
-
-static enum err_code
-transfer_code(const struct transfer *t)
-{
-	if (t->code)
-		return t->code;
-	switch (t->curl_code) {
-	case CURLE_OK:
-		/* A 101 that nobody asked for is no answer. */
-		return t->rs->status >= 200 ? ERR_OK : ERR_NO_ANSWER;
-	case CURLE_FILESIZE_EXCEEDED:
-		return ERR_TOO_BIG;
-	case CURLE_OUT_OF_MEMORY:
-		return t->sent ? ERR_NO_ANSWER : ERR_NOMEM;
-	case CURLE_URL_MALFORMAT:
-	case CURLE_UNSUPPORTED_PROTOCOL:
-		return t->sent ? ERR_NO_ANSWER : ERR_INVALID;
-	default:
-		return not_answered(t);
-	}
-}
-
-static const char *
-transfer_why(const struct transfer *t, enum err_code code)
-{
-	if (t->why)
-		return t->why;
-	if (code == ERR_NOT_SENT && t->address_refused)
-		return "its address is not public";
-	if (code == ERR_TOO_BIG)
-		return "the answer is too large";
-	if (t->curl_code == CURLE_OK)
-		return "no final answer";
-	return t->curl_text[0] ? t->curl_text : curl_easy_strerror(t->curl_code);
-}
-
-static enum err_code
-transfer_set_err(const struct transfer *t, enum err_code code, struct err *err)
-{
-	char status[32] = "", system[32] = "";
-
-	if (t->rs->status)
-		snprintf(status, sizeof status, " (status %ld)", t->rs->status);
-	if (t->sys_errno)
-		snprintf(system, sizeof system, " (errno %d)", t->sys_errno);
-	return err_set(err, code, "%s: %s%s%s", buf_str(&t->what),
-		transfer_why(t, code), status, system);
-}
-
-/* ---- libcurl's callbacks: in the client's thread ---- */
-
-static curl_socket_t
-on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *addr)
-{
-	struct transfer *t = arg;
-	int type = addr->socktype, fd;
-
-	(void)purpose;
-	if (t->rq->public_address_only && !http_address_is_public(&addr->addr)) {
-		t->address_refused = true;
-		return CURL_SOCKET_BAD;
-	}
-#ifdef SOCK_CLOEXEC
-	type |= SOCK_CLOEXEC;
-#endif
-	fd = socket(addr->family, type, addr->protocol);
-	if (fd >= 0)
-		t->origin->sockets++;
-	return fd;
-}
-
-static int
-on_close_socket(void *arg, curl_socket_t fd)
-{
-	struct origin *o = arg;
-
-	if (o->sockets > 0)
-		o->sockets--;
-	return close(fd);
-}
-
-static bool
-only_reads(const struct http_request *rq)
-{
-	return rq->method == HTTP_GET || rq->method == HTTP_HEAD;
-}
-
-/* libcurl may repeat a request when a kept connection ends without an answer.
- * Where that is not harmless it is not done; nor for public_address_only, so
- * that the address of an earlier try cannot stand for that of the next. */
-static bool
-may_send_again(const struct http_request *rq)
-{
-	return only_reads(rq) && !rq->public_address_only;
-}
-
-static void
-let_others_in(const struct transfer *t)
-{
-	if (t->origin->opener == t)
-		t->origin->opener = NULL;
-}
-
-/*
- * The connection and its TLS stand and nothing of the request is out yet.
- * libcurl comes by here before every try, which is what makes `sent` reliable,
- * lets nothing go out twice (the rewind that cannot be done stops only requests
- * with a body), and keeps public_address_only from using a kept connection
- * that somebody without that wish has opened.
- */
-static int
-on_before_request(void *arg, char *ip, char *local_ip, int port, int local_port)
-{
-	struct transfer *t = arg;
-	int64_t not_after = t->rq->not_after_boot_us;
-
-	(void)local_ip;
-	(void)port;
-	(void)local_port;
-	let_others_in(t);
-	if (t->sent && !may_send_again(t->rq))
-		transfer_fail(t, ERR_NO_ANSWER,
-			"the connection ended without an answer");
-	else if (t->rq->public_address_only && !http_address_text_is_public(ip))
-		transfer_fail(t, not_answered(t), "its address is not public");
-	else if (not_after && clock_boot_us() > not_after)
-		transfer_fail(t, not_answered(t), "too late to send it");
-	if (t->code)
-		return CURL_PREREQFUNC_ABORT;
-	t->sent = true;
-	t->progress_us = clock_mono_us();
-	return CURL_PREREQFUNC_OK;
-}
-
-static ssize_t
-read_file(int fd, void *to, size_t len, uint64_t at)
-{
-	ssize_t n;
-
-	do
-		n = pread(fd, to, len, (off_t)at);
-	while (n < 0 && errno == EINTR);
-	return n;
-}
-
-/* Was the process stopped for so long, after it began to send, that somebody else
- * may have sent it meanwhile?  Else the transfer's own timeout comes before this. */
-static bool
-is_too_late(const struct transfer *t)
-{
-	int64_t not_after = t->rq->not_after_boot_us;
-
-	return not_after && clock_boot_us() > not_after + (int64_t)t->timeout_ms * 1000;
-}
-
-/* No seek callback goes with this, so that libcurl cannot start over. */
-static size_t
-on_read(char *to, size_t size, size_t n, void *arg)
-{
-	struct transfer *t = arg;
-	uint64_t left = t->body_bytes - t->body_read;
-	size_t len = size * n;
-
-	if (len > left)
-		len = (size_t)left;
-	if (len == 0)
-		return 0;
-	/* The head is out.  Only a create has a not-after. */
-	if (t->body_read == 0 && t->rq->not_after_boot_us)
-		PAUSE_POINT("submit.first_byte");
-	if (is_too_late(t)) {
-		transfer_fail(t, ERR_NO_ANSWER, "too late to send the rest of it");
-		return CURL_READFUNC_ABORT;
-	}
-	if (t->rq->body_fd >= 0) {
-		ssize_t got = read_file(t->rq->body_fd, to, len, t->body_read);
-
-		if (got <= 0) {
-			t->sys_errno = got < 0 ? errno : 0;
-			transfer_fail(t, ERR_NO_ANSWER, "its body could not be read");
-			return CURL_READFUNC_ABORT;
-		}
-		len = (size_t)got;
-	} else {
-		memcpy(to, t->rq->body + t->body_read, len);
-	}
-	t->body_read += len;
-	return len;
-}
-
-static bool
-write_file(int fd, const char *p, size_t len, uint64_t at)
-{
-	while (len > 0) {
-		ssize_t n = pwrite(fd, p, len, (off_t)at);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return false;
-		p += n;
-		at += (uint64_t)n;
-		len -= (size_t)n;
-	}
-	return true;
-}
-
-static size_t
-on_body(char *p, size_t size, size_t n, void *arg)
-{
-	struct transfer *t = arg;
-	struct http_response *rs = t->rs;
-	size_t len = size * n;
-
-	if (len > t->max_response_bytes - rs->body_bytes) {
-		transfer_fail(t, ERR_TOO_BIG, "the answer is too large");
-		return 0;
-	}
-	if (t->rq->sink_fd < 0) {
-		buf_put(&rs->body, p, len);
-		if (rs->body.err) {
-			transfer_fail(t, ERR_NO_ANSWER, "no memory for the answer");
-			return 0;
-		}
-	} else if (!write_file(t->rq->sink_fd, p, len, rs->body_bytes)) {
-		t->sys_errno = errno;
-		transfer_fail(t, ERR_INTERNAL, "the answer could not be written");
-		return 0;
-	}
-	rs->body_bytes += len;
-	return len;
-}
-
-/* A copy without the blanks around it. */
-static char *
-copy_trimmed(const char *p, size_t len)
-{
-	while (len > 0 && (*p == ' ' || *p == '\t')) {
-		p++;
-		len--;
-	}
-	while (len > 0 && (p[len - 1] == ' ' || p[len - 1] == '\t'))
-		len--;
-	return mem_strndup(p, len);
-}
-
-static void
-lower(char *s)
-{
-	for (; *s; s++)
-		if (*s >= 'A' && *s <= 'Z')
-			*s = (char)(*s - 'A' + 'a');
-}
-
-static bool
-response_add_header(struct http_response *rs, const char *line, size_t len,
-	const char *colon)
-{
-	size_t name_len = (size_t)(colon - line);
-	struct http_header *h;
-
-	if (!rs->headers)
-		rs->headers = mem_calloc(MAX_RESPONSE_HEADERS, sizeof *rs->headers);
-	if (!rs->headers)
-		return false;
-	h = &rs->headers[rs->n_headers];
-	h->name = copy_trimmed(line, name_len);
-	h->value = copy_trimmed(colon + 1, len - name_len - 1);
-	if (!h->name || !h->value) {
-		mem_free(h->name);
-		mem_free(h->value);
-		return false;
-	}
-	lower(h->name);
-	rs->n_headers++;
-	return true;
-}
-
-/* What came before, if anything, was a 1xx. */
-static void
-begin_answer(struct transfer *t)
-{
-	long version = 0;
-
-	http_response_clear(t->rs);
-	t->rs->body.max = (size_t)t->max_response_bytes;
-	curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &t->rs->status);
-	curl_easy_getinfo(t->easy, CURLINFO_HTTP_VERSION, &version);
-	t->origin->one_at_a_time = version != CURL_HTTP_VERSION_2_0;
-}
-
-static void
-take_header(struct transfer *t, const char *line, size_t len)
-{
-	const char *colon = memchr(line, ':', len);
-
-	/* A folded line or a NUL would leave us with a part of a value. */
-	if (!colon || line[0] == ' ' || line[0] == '\t' || memchr(line, '\0', len))
-		transfer_fail(t, ERR_NO_ANSWER, "a malformed header in the answer");
-	else if (t->rs->n_headers == MAX_RESPONSE_HEADERS)
-		transfer_fail(t, ERR_NO_ANSWER, "too many headers in the answer");
-	else if (!response_add_header(t->rs, line, len, colon))
-		transfer_fail(t, ERR_NO_ANSWER, "no memory for the answer");
-}
-
-static size_t
-on_header(char *line, size_t size, size_t n, void *arg)
-{
-	struct transfer *t = arg;
-	size_t whole = size * n, len = whole;
-
-	while (len > 0 && (line[len - 1] == '\n' || line[len - 1] == '\r'))
-		len--;
-	/* Over all 1xx, the headers and the trailers. */
-	t->header_bytes += whole;
-	if (t->header_bytes > MAX_HEADER_BYTES)
-		transfer_fail(t, ERR_NO_ANSWER, "the answer's headers are too large");
-	else if (t->headers_done)
-		;
-	else if (len >= 5 && memcmp(line, "HTTP/", 5) == 0)
-		begin_answer(t);
-	else if (len == 0)
-		t->headers_done = t->rs->status >= 200;
-	else
-		take_header(t, line, len);
-	return t->code ? 0 : whole;
-}
-
-/* ---- building a transfer: in its caller's thread ---- */
-
-static const char *
-method_name(enum http_method method)
-{
-	static const char *const names[] = {
-		[HTTP_GET] = "GET", [HTTP_HEAD] = "HEAD", [HTTP_POST] = "POST",
-		[HTTP_PUT] = "PUT", [HTTP_DELETE] = "DELETE",
-	};
-
-	return names[method];
-}
-
-static CURLUcode
-put_url_part(struct buf *b, CURLU *url, CURLUPart part, const char *before)
-{
-	char *text;
-	CURLUcode uc = curl_url_get(url, part, &text, 0);
-
-	if (uc)
-		return uc;
-	buf_puts(b, before);
-	buf_puts(b, text);
-	curl_free(text);
-	return CURLUE_OK;
-}
-
-static bool
-url_has(CURLU *url, CURLUPart part)
-{
-	char *text;
-
-	if (curl_url_get(url, part, &text, 0) != CURLUE_OK)
-		return false;
-	curl_free(text);
-	return true;
-}
-
-/* Of the URL no more than this: its query may be a signature, its user a
- * secret. */
-static CURLUcode
-put_url(struct buf *b, CURLU *url)
-{
-	CURLUcode uc;
-
-	uc = put_url_part(b, url, CURLUPART_SCHEME, " ");
-	if (!uc)
-		uc = put_url_part(b, url, CURLUPART_HOST, "://");
-	if (!uc)
-		uc = put_url_part(b, url, CURLUPART_PORT, ":");
-	if (!uc || uc == CURLUE_NO_PORT)
-		uc = put_url_part(b, url, CURLUPART_PATH, "");
-	return uc;
-}
-
-/* What connections are shared for. */
-static CURLUcode
-put_host(struct buf *b, CURLU *url)
-{
-	char *port;
-	CURLUcode uc;
-
-	uc = put_url_part(b, url, CURLUPART_SCHEME, "");
-	if (!uc)
-		uc = put_url_part(b, url, CURLUPART_HOST, "://");
-	if (!uc)
-		uc = curl_url_get(url, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT);
-	if (!uc) {
-		buf_printf(b, ":%s", port);
-		curl_free(port);
-	}
-	return uc;
-}
-
-/* t->what, t->host, and whether the URL is one that we use. */
-static enum err_code
-check_url(struct transfer *t)
-{
-	CURLU *url = curl_url();
-	enum err_code rc = ERR_OK;
-	CURLUcode uc;
-
-	buf_puts(&t->what, method_name(t->rq->method));
-	if (!url)
-		return ERR_NOMEM;
-	uc = curl_url_set(url, CURLUPART_URL, t->rq->url, 0);
-	if (!uc)
-		uc = put_url(&t->what, url);
-	if (!uc || uc == CURLUE_NO_PORT)
-		uc = put_host(&t->host, url);
-	/* In the URL, user and password would become a header of libcurl's. */
-	if (uc == CURLUE_OUT_OF_MEMORY || t->what.err == ERR_NOMEM || t->host.err == ERR_NOMEM)
-		rc = ERR_NOMEM;
-	else if (uc || t->what.err || t->host.err || url_has(url, CURLUPART_USER) ||
-		 url_has(url, CURLUPART_PASSWORD))
-		rc = ERR_INVALID;
-	curl_url_cleanup(url);
-	return rc;
-}
-
-static bool
-has_body(const struct http_request *rq)
-{
-	return rq->body_fd >= 0 || rq->body;
-}
-
-static enum err_code
-check_request(struct transfer *t, struct err *err)
-{
-	const struct http_request *rq = t->rq;
-	enum err_code rc;
-
-	if (rq->err)
-		return err_set(err, rq->err, "%s: the request could not be built",
-			method_name(rq->method));
-	if (!rq->url)
-		return err_set(err, ERR_INVALID, "%s: no URL",
-			method_name(rq->method));
-	rc = check_url(t);
-	if (rc)
-		return err_set(err, rc, "%s: the URL cannot be used",
-			method_name(rq->method));
-	if (has_body(rq) && (rq->method == HTTP_GET || rq->method == HTTP_HEAD))
-		return err_set(err, ERR_INVALID, "%s: a body", buf_str(&t->what));
-	if (t->body_bytes > INT64_MAX)
-		return err_set(err, ERR_INVALID, "%s: body length", buf_str(&t->what));
-	return ERR_OK;
-}
-
-static bool
-add_line(struct transfer *t, const char *line)
-{
-	struct curl_slist *list = curl_slist_append(t->headers, line);
-
-	if (!list)
-		return false;
-	t->headers = list;
-	return true;
-}
-
-/* libcurl takes "name:" as the wish to leave it out; "name;" is how an empty
- * one is written. */
-static bool
-add_header_line(struct transfer *t, const struct http_header *h)
-{
-	struct buf line = BUF_INIT(SIZE_MAX / 4);
-	bool blank = h->value[strspn(h->value, " ")] == '\0';
-	bool ok;
-
-	buf_puts(&line, h->name);
-	buf_puts(&line, blank ? ";" : ": ");
-	if (!blank)
-		buf_puts(&line, h->value);
-	ok = !line.err && add_line(t, line.p);
-	buf_wipe(&line);
-	return ok;
-}
-
-static bool
-build_headers(struct transfer *t)
-{
-	bool has_type = false;
-
-	for (size_t i = 0; i < t->rq->n_headers; i++) {
-		if (!add_header_line(t, &t->rq->headers[i]))
-			return false;
-		if (curl_strequal(t->rq->headers[i].name, "content-type"))
-			has_type = true;
-	}
-	/* Left out, or libcurl would claim that every POST is a web form. */
-	if (!has_type && !add_line(t, "Content-Type:"))
-		return false;
-	/* It costs a round trip, and a second request after 417. */
-	return add_line(t, "Expect:");
-}
-
-static uint32_t
-or_default(uint32_t value, uint32_t def)
-{
-	return value ? value : def;
-}
-
-/* The first failure stays in `cc`. */
-#define SET(option, value) do { \
-	if (!cc) \
-		cc = curl_easy_setopt(t->easy, (option), (value)); \
-} while (0)
-
-static CURLcode
-set_method(struct transfer *t)
-{
-	enum http_method method = t->rq->method;
-	CURLcode cc = CURLE_OK;
-
-	if (method == HTTP_HEAD)
-		SET(CURLOPT_NOBODY, 1L);
-	if (method == HTTP_POST || method == HTTP_PUT || has_body(t->rq)) {
-		/* Never CURLOPT_POSTFIELDS: libcurl sends those again. */
-		SET(CURLOPT_POST, 1L);
-		SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)t->body_bytes);
-		SET(CURLOPT_READFUNCTION, on_read);
-		SET(CURLOPT_READDATA, t);
-	}
-	if (method == HTTP_PUT || method == HTTP_DELETE)
-		SET(CURLOPT_CUSTOMREQUEST, method_name(method));
-	return cc;
-}
-
-static CURLcode
-set_callbacks(struct transfer *t)
-{
-	CURLcode cc = CURLE_OK;
-
-	SET(CURLOPT_PRIVATE, t);
-	SET(CURLOPT_ERRORBUFFER, t->curl_text);
-	SET(CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
-	SET(CURLOPT_OPENSOCKETDATA, t);
-	SET(CURLOPT_CLOSESOCKETFUNCTION, on_close_socket);
-	SET(CURLOPT_PREREQFUNCTION, on_before_request);
-	SET(CURLOPT_PREREQDATA, t);
-	SET(CURLOPT_HEADERFUNCTION, on_header);
-	SET(CURLOPT_HEADERDATA, t);
-	SET(CURLOPT_WRITEFUNCTION, on_body);
-	SET(CURLOPT_WRITEDATA, t);
-	return cc;
-}
-
-/* Libcurl's own are 16 and 64 kB, which a thousand small calls at a time would
- * feel.  The second is the least that it takes. */
-static CURLcode
-set_buffers(struct transfer *t)
-{
-	CURLcode cc = CURLE_OK;
-
-	if (t->rq->sink_fd < 0)
-		SET(CURLOPT_BUFFERSIZE, 2048L);
-	if (t->body_bytes <= 16384)
-		SET(CURLOPT_UPLOAD_BUFFERSIZE, 16384L);
-	return cc;
-}
-
-static CURLcode
-set_connection(struct transfer *t, const struct http_client *c)
-{
-	CURLcode cc = CURLE_OK;
-
-	SET(CURLOPT_NOSIGNAL, 1L);
-	SET(CURLOPT_PROTOCOLS_STR, "http,https");
-	SET(CURLOPT_PROXY, "");
-	SET(CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
-	SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-	SET(CURLOPT_MAXAGE_CONN, MAX_IDLE_S);
-	SET(CURLOPT_CONNECTTIMEOUT_MS,
-		(long)or_default(t->rq->connect_timeout_ms, CONNECT_TIMEOUT_MS));
-	if (c->ca_file)
-		SET(CURLOPT_CAINFO, c->ca_file);
-#if LIBCURL_VERSION_NUM >= 0x075700
-	/* Else a name that times out holds up our thread, and so everybody,
-	 * until the resolver gives up too. */
-	SET(CURLOPT_QUICK_EXIT, 1L);
-#endif
-	/* Wait for HTTP/2 rather than open another connection.  Without TLS
-	 * there is no HTTP/2, and waiting would only put all in one line. */
-	if (curl_strnequal(t->rq->url, "https:", 6))
-		SET(CURLOPT_PIPEWAIT, 1L);
-	/* Fails in a libcurl without HTTP/2, which then does without. */
-	curl_easy_setopt(t->easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
-	return cc;
-}
-
-static CURLcode
-set_request(struct transfer *t, const struct http_client *c)
-{
-	CURLcode cc = CURLE_OK;
-
-	SET(CURLOPT_URL, t->rq->url);
-	SET(CURLOPT_PATH_AS_IS, 1L);	/* it may be signed */
-	SET(CURLOPT_HTTPHEADER, t->headers);
-	SET(CURLOPT_FOLLOWLOCATION, 0L);
-	SET(CURLOPT_HTTP_CONTENT_DECODING, 0L);
-	if (c->user_agent)
-		SET(CURLOPT_USERAGENT, c->user_agent);
-	/* An answer to HEAD tells the length of what it leaves out. */
-	if (t->rq->method != HTTP_HEAD && t->max_response_bytes < INT64_MAX)
-		SET(CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)t->max_response_bytes);
-	return cc;
-}
-
-#undef SET
-
-static void
-transfer_clear(struct transfer *t)
-{
-	curl_easy_cleanup(t->easy);
-	curl_slist_free_all(t->headers);
-	buf_clear(&t->what);
-	buf_clear(&t->host);
-}
-
-/* The timeout counts from here.  transfer_clear() in any case. */
-static enum err_code
-transfer_init(struct transfer *t, const struct http_client *c,
-	const struct http_request *rq, struct http_response *rs, struct err *err)
-{
-	enum err_code rc;
-	CURLcode cc;
-
-	*t = (struct transfer){
-		.rq = rq,
-		.rs = rs,
-		.what = BUF_INIT(MAX_WHAT_BYTES),
-		.host = BUF_INIT(MAX_WHAT_BYTES),
-		.body_bytes = has_body(rq) ? rq->body_bytes : 0,
-		.timeout_ms = or_default(rq->timeout_ms, TIMEOUT_MS),
-		.max_response_bytes = rq->max_response_bytes ?
-			rq->max_response_bytes : MAX_RESPONSE_BYTES,
-		.start_us = clock_mono_us(),
-	};
-	/* struct buf adds a NUL and counts in size_t. */
-	if (t->max_response_bytes > SIZE_MAX / 4)
-		t->max_response_bytes = SIZE_MAX / 4;
-	rs->body.max = (size_t)t->max_response_bytes;
-	rc = check_request(t, err);
-	if (rc)
-		return rc;
-	t->easy = curl_easy_init();
-	if (!t->easy || !build_headers(t))
-		return err_set(err, ERR_NOMEM, "%s", buf_str(&t->what));
-	cc = set_callbacks(t);
-	if (!cc)
-		cc = set_connection(t, c);
-	if (!cc)
-		cc = set_buffers(t);
-	if (!cc)
-		cc = set_method(t);
-	if (!cc)
-		cc = set_request(t, c);
-	if (cc)
-		return err_set(err, cc == CURLE_OUT_OF_MEMORY ?
-			ERR_NOMEM : ERR_INTERNAL, "%s: %s", buf_str(&t->what),
-			curl_easy_strerror(cc));
-	return ERR_OK;
-}
 
 /* ---- the client's thread ---- */
 
@@ -919,7 +161,7 @@ static void
 stop_transfer(struct http_client *c, struct transfer *t)
 {
 	curl_multi_remove_handle(c->multi, t->easy);
-	let_others_in(t);
+	transfer_let_others_in(t);
 	t->origin->started--;
 	dismiss(c, t);
 }
@@ -1025,7 +267,7 @@ check_time(const struct http_client *c, struct transfer *t, int64_t now_us)
 		idle_us = t->progress_us + (int64_t)idle_ms(c, t->rq) * 1000;
 	}
 	if (now_us >= due_us)
-		end_transfer(t, not_answered(t), t->sent ?
+		end_transfer(t, transfer_not_answered(t), t->sent ?
 			"timed out waiting for the answer" :
 			"timed out waiting for a connection");
 	else if (now_us >= idle_us)
@@ -1135,7 +377,7 @@ sleep_until(struct http_client *c, int64_t next_us)
 static bool
 is_stopped(enum stopping stopping, const struct http_request *rq)
 {
-	return stopping == STOP_ALL || (stopping == STOP_READING && only_reads(rq));
+	return stopping == STOP_ALL || (stopping == STOP_READING && http_only_reads(rq));
 }
 
 static void
@@ -1201,13 +443,13 @@ http_global_cleanup(void)
 static bool
 copy_settings(struct http_client *c, const struct http_settings *s)
 {
-	c->max_connections = (long)or_default(s->max_connections, MAX_CONNECTIONS);
-	c->max_per_host = (long)or_default(s->max_per_host, MAX_PER_HOST);
+	c->max_connections = s->max_connections ? (long)s->max_connections : MAX_CONNECTIONS;
+	c->max_per_host = s->max_per_host ? (long)s->max_per_host : MAX_PER_HOST;
 	if (s->ca_file)
-		c->ca_file = mem_strdup(s->ca_file);
+		c->all.ca_file = mem_strdup(s->ca_file);
 	if (s->user_agent)
-		c->user_agent = mem_strdup(s->user_agent);
-	return (c->ca_file || !s->ca_file) && (c->user_agent || !s->user_agent);
+		c->all.user_agent = mem_strdup(s->user_agent);
+	return (c->all.ca_file || !s->ca_file) && (c->all.user_agent || !s->user_agent);
 }
 
 static bool
@@ -1326,8 +568,8 @@ http_client_free(struct http_client **client)
 		http_global_cleanup();
 	pthread_cond_destroy(&c->unused);
 	pthread_mutex_destroy(&c->lock);
-	mem_free(c->ca_file);
-	mem_free(c->user_agent);
+	mem_free(c->all.ca_file);
+	mem_free(c->all.user_agent);
 	mem_free(c);
 }
 
@@ -1352,7 +594,7 @@ enter(struct http_client *c, const struct http_request *rq, struct err *err)
 
 	pthread_mutex_lock(&c->lock);
 	if (is_stopped(c->stopping, rq))
-		rc = err_set(err, ERR_STOPPING, "%s: %s", method_name(rq->method), stopped);
+		rc = err_set(err, ERR_STOPPING, "%s: %s", http_method_name(rq->method), stopped);
 	else if (!c->has_thread)
 		rc = start_late(c, err);
 	if (!rc)
@@ -1412,7 +654,7 @@ http_perform(struct http_client *client, const struct http_request *rq,
 	rc = enter(client, rq, err);
 	if (rc)
 		return rc;
-	rc = transfer_init(&t, client, rq, rs, err);
+	rc = transfer_init(&t, &client->all, rq, rs, err);
 	if (rc)
 		goto out;
 	transfer_run(client, &t);
