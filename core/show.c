@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "core/sign.h"
+#include "db/assets.h"
 
 void
 service_prefix(const struct service *svc, struct buf *out)

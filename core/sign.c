@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "core/files.h"
 #include "core/watch.h"
+#include "db/assets.h"
 
 #define QUEUE_MAX 1024		/* jobs; what does not fit comes with its next read */
 #define URL_MAX_BYTES 16384

@@ -14,6 +14,7 @@
 #include "core/sign.h"
 #include "core/step.h"
 #include "core/workers.h"
+#include "db/assets.h"
 
 /* Like a worker's: what it does is the same. */
 #define STACK_BYTES (1024 * 1024)

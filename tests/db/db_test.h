@@ -6,6 +6,7 @@
 #ifndef GENGATE_TESTS_DB_TEST_H
 #define GENGATE_TESTS_DB_TEST_H
 
+#include "db/assets.h"
 #include "db/jobs.h"
 #include "db/migrate.h"
 #include "db/pool.h"
