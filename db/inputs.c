@@ -3,8 +3,7 @@
 #include "db/inputs.h"
 
 #include "db/pool.h"
-
-#define N(params) (sizeof(params) / sizeof *(params))
+#include "db/text.h"
 
 enum err_code
 inputs_name(struct db *db, const struct uuid *owner, const struct uuid *job, const json_t *inputs,

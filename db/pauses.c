@@ -2,21 +2,9 @@
 
 #include "db/pauses.h"
 
-#include <stdio.h>
-
 #include "base/buf.h"
 #include "db/pool.h"
-
-#define N(params) (sizeof(params) / sizeof *(params))
-
-struct number { char s[24]; };
-
-static const char *
-num(struct number *to, int64_t n)
-{
-	snprintf(to->s, sizeof to->s, "%lld", (long long)n);
-	return to->s;
-}
+#include "db/text.h"
 
 /* What a provider's pause is called there. */
 static enum err_code
@@ -103,7 +91,7 @@ enum err_code
 pauses_put(struct db *db, const char *provider, const char *reason, const char *by,
 	const struct pause_time *time, struct err *err)
 {
-	struct number least, first, max, percent;
+	struct text least, first, max, percent;
 	const char *params[] = {
 		NULL, reason, by, num(&least, (int64_t)time->least_ms), num(&first, (int64_t)time->first_ms),
 		num(&max, (int64_t)time->max_ms), num(&percent, time->percent),
@@ -116,7 +104,7 @@ enum err_code
 pauses_order(struct db *db, const char *provider, const char *reason, const char *by, uint64_t ms,
 	struct err *err)
 {
-	struct number length;
+	struct text length;
 	const char *params[] = { NULL, reason, by, ms ? num(&length, (int64_t)ms) : NULL };
 
 	return run(db, SQL_pause_order, provider, params, N(params), ERR_OK, err);
@@ -125,7 +113,7 @@ pauses_order(struct db *db, const char *provider, const char *reason, const char
 enum err_code
 pauses_probe(struct db *db, const char *provider, int64_t number, uint64_t lease_ms, struct err *err)
 {
-	struct number n, lease;
+	struct text n, lease;
 	const char *params[] = { NULL, num(&n, number), num(&lease, (int64_t)lease_ms) };
 
 	return run(db, SQL_pause_probe, provider, params, N(params), ERR_LOST_RACE, err);
@@ -134,7 +122,7 @@ pauses_probe(struct db *db, const char *provider, int64_t number, uint64_t lease
 enum err_code
 pauses_lift(struct db *db, const char *provider, int64_t number, struct err *err)
 {
-	struct number n;
+	struct text n;
 	const char *params[] = { NULL, num(&n, number) };
 
 	return run(db, SQL_pause_lift, provider, params, N(params), ERR_LOST_RACE, err);

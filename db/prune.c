@@ -3,18 +3,7 @@
 #include "db/prune.h"
 
 #include "db/pool.h"
-
-#define N(params) (sizeof(params) / sizeof *(params))
-
-/* The texts that numbers are sent as. */
-struct number { char s[24]; };
-
-static const char *
-num(struct number *t, int64_t n)
-{
-	snprintf(t->s, sizeof t->s, "%lld", (long long)n);
-	return t->s;
-}
+#include "db/text.h"
 
 /* The id that all batches' rows have; false: there was no row to look at. */
 static enum err_code
@@ -32,7 +21,7 @@ enum err_code
 prune_jobs(struct db *db, uint64_t age_ms, const struct uuid *after, bool files,
 	struct pruned *ret, struct err *err)
 {
-	struct number age;
+	struct text age;
 	char from[UUID_TEXT_SIZE];
 	const char *params[] = { num(&age, (int64_t)age_ms), from, files ? "t" : "f" };
 	struct pruned pruned = { .any = false };
@@ -57,7 +46,7 @@ enum err_code
 prune_trails(struct db *db, uint64_t age_ms, const struct uuid *after, struct pruned *ret,
 	struct err *err)
 {
-	struct number age;
+	struct text age;
 	char from[UUID_TEXT_SIZE];
 	const char *params[] = { num(&age, (int64_t)age_ms), from };
 	struct pruned pruned = { .any = false };
@@ -81,7 +70,7 @@ enum err_code
 prune_claim(struct db *db, int64_t by, uint64_t lease_ms, const struct uuid *trails,
 	struct uuid *ret_trails, struct err *err)
 {
-	struct number who, lease;
+	struct text who, lease;
 	char upto[UUID_TEXT_SIZE];
 	const char *params[] = { num(&who, by), num(&lease, (int64_t)lease_ms), trails ? upto : NULL };
 	struct uuid gone = { .b = { 0 } };

@@ -4,8 +4,7 @@
 
 #include "db/jobs.h"
 #include "db/pool.h"
-
-#define N(params) (sizeof(params) / sizeof *(params))
+#include "db/text.h"
 
 void
 removal_clear(struct removal *removal)

@@ -3,8 +3,7 @@
 #include "db/shared.h"
 
 #include "db/pool.h"
-
-#define N(params) (sizeof(params) / sizeof *(params))
+#include "db/text.h"
 
 enum err_code
 shared_get(struct db *db, const char *name, struct buf *out, uint64_t *ret_age_ms, struct err *err)

@@ -3,8 +3,7 @@
 #include "db/strays.h"
 
 #include "db/pool.h"
-
-#define N(params) (sizeof(params) / sizeof *(params))
+#include "db/text.h"
 
 void
 stray_clear(struct stray *stray)

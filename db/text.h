@@ -1,4 +1,4 @@
-/* What goes into a statement's parameters and comes out of its columns: for db/ alone. */
+/* A statement's parameters as text, and columns as values: for db/ alone. */
 #ifndef GENGATE_DB_TEXT_H
 #define GENGATE_DB_TEXT_H
 
