@@ -662,15 +662,16 @@ expand(const json_t *tmpl, const json_t *request, int depth, bool *nomem)
 }
 
 /* A member that the template names is set by the request's own member, which is
- * checked, or by nothing: params are no way around a limit. */
+ * checked, or by nothing: params are no way around a limit.  Nor is one set that the
+ * provider keeps for the profile. */
 static int
-add_params(json_t *input, const json_t *tmpl, json_t *params)
+add_params(const struct provider *p, json_t *input, const json_t *tmpl, json_t *params)
 {
 	const char *name;
 	json_t *value;
 
 	json_object_foreach(params, name, value)
-		if (!json_object_get(tmpl, name) && json_object_set(input, name, value))
+		if (!json_object_get(tmpl, name) && adapter_takes_param(p, name) && json_object_set(input, name, value))
 			return -1;
 	return 0;
 }
@@ -681,16 +682,17 @@ models_expand(const struct model *model, const char *provider, const json_t *req
 {
 	const json_t *part = json_object_get(json_object_get(model->profile, "on"), provider);
 	json_t *params = json_object_get(request, "params"), *whole, *on = NULL;
+	const struct provider *p = provider_by_name(provider);
 	bool nomem = false;
 
-	if (!json_is_object(part))
+	if (!p || !json_is_object(part))
 		return err_set(err, ERR_CONFIG, "model \"%s\" has nothing for the provider \"%s\"",
 			model->name, provider);
 	whole = complete(model, request);
 	if (whole)
 		on = expand(part, whole, 0, &nomem);
 	if (on && !nomem && json_is_object(json_object_get(part, "input")) &&
-	    add_params(json_object_get(on, "input"), json_object_get(part, "input"), params))
+	    add_params(p, json_object_get(on, "input"), json_object_get(part, "input"), params))
 		nomem = true;
 	json_object_del(on, "price");
 	json_decref(whole);

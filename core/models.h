@@ -77,7 +77,8 @@ void models_list(const struct models *models, struct buf *out);
 /*
  * A template with a request's members put in, those that it does not have from the
  * defaults, and the request's `params` added
- * to its "input", if there is one, where the template does not name them: a new object.
+ * to its "input", if there is one, where the template does not name them and the provider
+ * takes them: a new object.
  * ERR_CONFIG: the profile has nothing for that provider.
  */
 enum err_code models_expand(const struct model *model, const char *provider,

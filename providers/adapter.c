@@ -106,6 +106,12 @@ adapter_check_profile(const struct provider *p, const json_t *on, const char *wh
 		p->check_profile(on, where, mistakes);
 }
 
+bool
+adapter_takes_param(const struct provider *p, const char *name)
+{
+	return !p->takes_param || p->takes_param(name);
+}
+
 /* ---- requests ---- */
 
 /* "HEADER: SCHEME KEY". */

@@ -18,6 +18,9 @@ void adapter_check(const struct provider *p, const void *settings, struct buf *m
 /* Mistakes in its part of a model's profile.  where: for cfg_mistake(). */
 void adapter_check_profile(const struct provider *p, const json_t *on, const char *where, struct buf *mistakes);
 
+/* May a request's params set that member of "input"? */
+bool adapter_takes_param(const struct provider *p, const char *name);
+
 /* Where its API is.  Borrowed. */
 const char *adapter_url(const void *settings);
 

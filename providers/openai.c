@@ -68,6 +68,22 @@ check_profile(const json_t *on, const char *where, struct buf *mistakes)
 		cfg_mistake(mistakes, where, "input.size has to be a text, or a list of width and height");
 }
 
+/* How a picture looks.  The rest stands in the profile or is not sent: a user would choose the
+ * model or how many pictures are paid for, or make a server in the operator's own network fetch
+ * a URL or open a file, by a name that each server has another of. */
+static bool
+takes_param(const char *name)
+{
+	static const char *const params[] = { "background", "cfg_scale", "guidance_scale", "input_fidelity",
+		"negative_prompt", "num_inference_steps", "output_compression", "output_format", "quality", "seed",
+		"step", "steps", "style", "true_cfg_scale" };
+
+	for (size_t i = 0; i < sizeof params / sizeof *params; i++)
+		if (strcmp(name, params[i]) == 0)
+			return true;
+	return false;
+}
+
 /* [1024, 768] to "1024x768"; one that lacks a number is left out. */
 static int
 join_size(json_t *body)
@@ -240,6 +256,7 @@ const struct provider provider_openai = {
 	.profile = profile,
 	.check = check,
 	.check_profile = check_profile,
+	.takes_param = takes_param,
 	.probe = { .request = probe_request },
 	.submit = { .request = submit_request, .read = submit_read },
 };

@@ -193,6 +193,11 @@ struct provider {
 	/* Its part of a model's profile, a template. */
 	const struct profile_member *profile;
 
+	/* May a request's params set that member of "input", where the template has none of
+	 * that name?  NULL: any.  Not what chooses a model, turns a webhook elsewhere or has
+	 * the provider fetch a URL from where a user could not. */
+	bool (*takes_param)(const char *name);
+
 	/* Mistakes beyond those that the above tells of: of its settings when it is in use,
 	 * and of its part of a profile; where: for cfg_mistake().  Optional. */
 	void (*check)(const void *settings, struct buf *mistakes);

@@ -177,6 +177,16 @@ requests_survive_nomem(const struct suite *s)
 }
 
 void
+params_are_taken(const struct suite *s)
+{
+	size_t i;
+	json_t *row;
+
+	json_array_foreach(suite_rows(s, "params"), i, row)
+		ASSERT_ROW(row_name(row), adapter_takes_param(s->p, row_name(row)) == json_is_true(json_object_get(row, "taken")));
+}
+
+void
 profiles_are_checked(const struct suite *s)
 {
 	size_t i;

@@ -8,7 +8,8 @@
 void requests_are_as_wanted(const struct suite *s);
 void requests_survive_nomem(const struct suite *s);
 
-/* Each row of "profiles". */
+/* Each row of "profiles", and of "params". */
 void profiles_are_checked(const struct suite *s);
+void params_are_taken(const struct suite *s);
 
 #endif

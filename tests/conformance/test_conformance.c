@@ -169,6 +169,7 @@ static const struct {
 	{ "the table is whole", the_table_is_whole },
 	{ "every kind of case is there", every_kind_of_case_is_there },
 	{ "profiles are checked", profiles_are_checked },
+	{ "params are taken or not", params_are_taken },
 	{ "requests are as wanted", requests_are_as_wanted },
 	{ "requests survive a lack of memory", requests_survive_nomem },
 	{ "answers are as wanted", answers_are_as_wanted },

@@ -67,6 +67,14 @@ def with_an_input_it_is_an_edit():
 
 
 @test
+def params_choose_no_model_and_fetch_nothing():
+    elsewhere = {"model": "gpt-image-1", "n": 4, "images": ["https://10.0.0.1/"], "file": "http://10.0.0.1/"}
+    made = rig.arrives(rig.submit("as hd", model="dalle", params={"quality": "hd", **elsewhere}))
+    equal((made["form"], made["input"]), ("generations", {"prompt": "as hd", "model": "dall-e-3", "quality": "hd"}),
+          "what was asked for")
+
+
+@test
 def no_job_waits_for_another():
     rig.set_sim(processing_ms=1500)
     try:

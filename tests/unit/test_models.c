@@ -340,6 +340,36 @@ templates(void **state)
 	}
 }
 
+/* The same params, and each provider takes its own. */
+static void
+params_that_a_provider_takes(void **state)
+{
+	static const struct { const char *provider, *want; } rows[] = {
+		{ "replicate", "{\"model\":\"c/d\",\"images\":[\"https://a/\"],\"quality\":\"high\"}" },
+		{ "openai", "{\"quality\":\"high\"}" },
+	};
+	json_t *request = json_pack("{s{ss, s[s], ss}}", "params", "model", "c/d", "images", "https://a/", "quality", "high");
+	struct buf mistakes = BUF_INIT(4096);
+	struct models *models;
+	struct model m;
+
+	(void)state;
+	assert_int_equal(load("{ \"m\": { \"on\": { \"replicate\": { \"model\": \"a/b\", \"input\": {} }, "
+		"\"openai\": { \"input\": {} } } } }", &models, &mistakes), ERR_OK);
+	assert_true(models_find(models, "m", &m));
+	for (size_t i = 0; i < N(rows); i++) {
+		json_t *want = json_loads(rows[i].want, 0, NULL), *on = NULL;
+
+		ASSERT_ROW(rows[i].provider, models_expand(&m, rows[i].provider, request, &on, NULL) == ERR_OK);
+		ASSERT_ROW(rows[i].provider, json_equal(json_object_get(on, "input"), want));
+		json_decref(want);
+		json_decref(on);
+	}
+	json_decref(request);
+	models_free(&models);
+	buf_clear(&mistakes);
+}
+
 static void
 nothing_for_a_provider(void **state)
 {
@@ -582,6 +612,7 @@ main(void)
 		cmocka_unit_test(all_mistakes_are_told),
 		cmocka_unit_test(files_that_are_not_there),
 		cmocka_unit_test(templates),
+		cmocka_unit_test(params_that_a_provider_takes),
 		cmocka_unit_test(nothing_for_a_provider),
 		cmocka_unit_test(what_a_request_leaves_out),
 		cmocka_unit_test(what_a_model_takes),
