@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "providers/webhook.h"
+
 #define CONTRACT "../shared/contracts/examples"
 #define ENV_MAX 16
 
@@ -142,6 +144,21 @@ row_response(const struct suite *s, const json_t *row, struct http_response *ret
 	response_of(doc, ret);
 	json_decref(doc);
 	return true;
+}
+
+void
+assert_no_secret(const struct adapter *a, const json_t *row, const char *text)
+{
+	const struct provider_api *api = a->settings;
+	const char *list = api->webhook_secret, *secret;
+	size_t len;
+
+	/* "whsec_" and the like are in many a text. */
+	if (text && api->key && strlen(api->key) > 6 && strstr(text, api->key))
+		fail_msg("%s: %s: the key in \"%s\"", a->p->name, row_name(row), text);
+	while (text && list && webhook_next_item(&list, ',', &secret, &len))
+		if (len > 6 && memmem(text, strlen(text), secret, len))
+			fail_msg("%s: %s: a secret in \"%s\"", a->p->name, row_name(row), text);
 }
 
 struct look_query

@@ -32,6 +32,9 @@ const char *row_text(const json_t *row, const char *member);	/* NULL: it has non
 /* The answer that a row is about, or false: the contract that has it is not here. */
 bool row_response(const struct suite *s, const json_t *row, struct http_response *ret);
 
+/* Fails if a text for a log has the key or a secret of that adapter's; NULL: there is none. */
+void assert_no_secret(const struct adapter *a, const json_t *row, const char *text);
+
 /* The calls that are about one prediction. */
 struct look_query row_query(const json_t *row);
 const struct provider_look *row_look(const struct provider *p, const json_t *row);

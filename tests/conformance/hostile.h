@@ -22,4 +22,7 @@ void any_status_with_any_body(const struct suite *s);
 void webhooks_are_forged(const struct suite *s);
 void webhooks_that_end_early(const struct suite *s);
 
+/* What `gengate check` sends to ourselves. */
+void webhooks_are_tried(const struct suite *s);
+
 #endif

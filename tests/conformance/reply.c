@@ -2,6 +2,36 @@
 
 #include "tests/conformance/reply.h"
 
+/* What goes into logs. */
+static void
+check_words(const struct adapter *a, const json_t *row, const struct reading *r)
+{
+	const char *const texts[] = { r->err.text, r->submit.message, r->submit.obs.message, r->look.message,
+		r->look.obs.message, r->find.message, r->hook.message };
+
+	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+		assert_no_secret(a, row, texts[i]);
+}
+
+static bool
+is_empty(const struct gen_observation *obs)
+{
+	return !obs->prediction_id && !obs->handle && !obs->status_text && !obs->message && !obs->webhook_url &&
+		!obs->outputs;
+}
+
+/* What could not be read leaves nothing, and no outcome that ends a job. */
+static void
+check_failed(const json_t *row, const struct reading *r)
+{
+	ASSERT_ROW(row_name(row), is_empty(&r->submit.obs) && is_empty(&r->look.obs) && is_empty(&r->hook));
+	ASSERT_ROW(row_name(row), !r->submit.message && !r->look.message && !r->look.follow && !r->find.message);
+	ASSERT_ROW(row_name(row), r->find.n == 0 && !r->find.follow);
+	ASSERT_ROW(row_name(row), !row_is(row, "submit") || r->submit.outcome == SUBMIT_UNKNOWN);
+	ASSERT_ROW(row_name(row), !row_is(row, "find") || r->find.outcome == FIND_LATER);
+	ASSERT_ROW(row_name(row), !(row_is(row, "status") || row_is(row, "cancel")) || r->look.outcome == STATUS_LATER);
+}
+
 void
 read_answer(const struct adapter *a, const json_t *row, const struct http_response *rs,
 	struct reading *ret)
@@ -9,29 +39,35 @@ read_answer(const struct adapter *a, const json_t *row, const struct http_respon
 	const struct provider_look *look = row_look(a->p, row);
 	const struct look_query query = row_query(row);
 
-	*ret = (struct reading){ .verifier = BUF_INIT(VERIFIER_MAX) };
+	*ret = (struct reading){ .verifier = BUF_INIT(VERIFIER_MAX), .err = ERR_INIT };
 	if (look && look->read)
-		ret->rc = adapter_look_reply(a->p, a->settings, look, &query, rs, &ret->look, NULL);
+		ret->rc = adapter_look_reply(a->p, a->settings, look, &query, rs, &ret->look, &ret->err);
 	else if (row_is(row, "submit"))
-		ret->rc = adapter_submit_reply(a->p, a->settings, rs, &ret->submit, NULL);
+		ret->rc = adapter_submit_reply(a->p, a->settings, rs, &ret->submit, &ret->err);
 	else if (row_is(row, "find") && a->p->find.read)
-		ret->rc = adapter_find_reply(a->p, a->settings, rs, &ret->find, NULL);
+		ret->rc = adapter_find_reply(a->p, a->settings, rs, &ret->find, &ret->err);
 	else if (row_is(row, "verifier") && a->p->verifier.read)
-		ret->rc = adapter_verifier_reply(a->p, rs, &ret->verifier, NULL);
+		ret->rc = adapter_verifier_reply(a->p, rs, &ret->verifier, &ret->err);
 	else if (row_is(row, "probe") && a->p->probe.request)
-		ret->rc = adapter_probe_reply(a->p, rs, NULL);
+		ret->rc = adapter_probe_reply(a->p, rs, &ret->err);
 	else
 		fail_msg("%s: %s: there is no such call", a->p->name, row_name(row));
+	check_words(a, row, ret);
+	if (ret->rc)
+		check_failed(row, ret);
 }
 
 void
 read_webhook(const struct adapter *a, const json_t *row, const struct webhook *wh, int64_t now_s,
 	struct reading *ret)
 {
-	*ret = (struct reading){ .verifier = BUF_INIT(VERIFIER_MAX) };
-	ret->rc = adapter_webhook_verify(a->p, a->settings, row_text(row, "fetched"), wh, now_s, &ret->delivery, NULL);
+	*ret = (struct reading){ .verifier = BUF_INIT(VERIFIER_MAX), .err = ERR_INIT };
+	ret->rc = adapter_webhook_verify(a->p, a->settings, row_text(row, "fetched"), wh, now_s, &ret->delivery, &ret->err);
 	if (!ret->rc)
-		ret->rc = adapter_webhook_parse(a->p, wh, &ret->hook, NULL);
+		ret->rc = adapter_webhook_parse(a->p, wh, &ret->hook, &ret->err);
+	check_words(a, row, ret);
+	if (ret->rc)
+		check_failed(row, ret);
 }
 
 void
@@ -141,7 +177,7 @@ answer_said(const json_t *row, const struct reading *r)
 	json_t *said = json_object();
 
 	if (r->rc || row_is(row, "probe"))
-		say_text(said, "outcome", err_name(r->rc));
+		say_text(said, "outcome", err_name(r->rc)), say_text(said, "message", r->rc ? r->err.text : NULL);
 	else if (row_is(row, "submit"))
 		say_submit(&r->submit, said);
 	else if (row_is(row, "find"))

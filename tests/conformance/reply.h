@@ -7,6 +7,7 @@
 /* What was made of an answer, whatever call it was for. */
 struct reading {
 	enum err_code rc;
+	struct err err;			/* with rc */
 	struct submit_reply submit;
 	struct status_reply look;
 	struct find_reply find;

@@ -35,8 +35,8 @@ build_find(const struct adapter *a, const json_t *row, struct http_request *ret)
 	return adapter_find_request(a->p, a->settings, &query, ret, NULL);
 }
 
-static enum err_code
-build(const struct adapter *a, const json_t *row, struct http_request *ret)
+enum err_code
+build_request(const struct adapter *a, const json_t *row, struct http_request *ret)
 {
 	const struct provider_look *look = row_look(a->p, row);
 	const struct look_query query = row_query(row);
@@ -111,13 +111,15 @@ say_handle(const struct adapter *a, const json_t *row, json_t *said)
 static void
 check_request(const struct suite *s, const json_t *row)
 {
+	json_t *on = json_deep_copy(json_object_get(row, "on")), *said;
 	struct http_request rq = HTTP_REQUEST_INIT;
 	struct adapter a;
 	enum err_code rc;
-	json_t *said;
 
 	row_open(s, row, &a);
-	rc = build(&a, row, &rq);
+	rc = build_request(&a, row, &rq);
+	/* What is sent again is built of it again. */
+	ASSERT_ROW(row_name(row), !on || json_equal(on, json_object_get(row, "on")));
 	said = rc ? json_pack("{ss}", "error", err_name(rc)) : request_said(&rq);
 	if (!rc) {
 		ASSERT_ROW(row_name(row), rq.err == ERR_OK && !rq.public_address_only);
@@ -125,6 +127,7 @@ check_request(const struct suite *s, const json_t *row)
 		say_handle(&a, row, said);
 	}
 	expect(s, row, said);
+	json_decref(on);
 	json_decref(said);
 	http_request_clear(&rq);
 	row_close(row, &a);
@@ -146,7 +149,7 @@ build_and_clear(const struct adapter *a, const json_t *row)
 	struct http_request rq = HTTP_REQUEST_INIT;
 	struct buf handle = BUF_INIT(HANDLE_MAX);
 	const struct gen_spec spec = spec_of(row);
-	enum err_code rc = build(a, row, &rq);
+	enum err_code rc = build_request(a, row, &rq);
 
 	if (!rc && row_is(row, "submit"))
 		rc = adapter_submit_handle(a->p, &spec, &handle, NULL);
@@ -174,6 +177,34 @@ requests_survive_nomem(const struct suite *s)
 		ASSERT_SURVIVES_NOMEM(rc, rc = build_and_clear(&a, row));
 		row_close(row, &a);
 	}
+}
+
+static void
+check_configuration(const struct suite *s, const json_t *row)
+{
+	struct buf mistakes = BUF_INIT(4096);
+	const char *want = row_text(row, "mistake");
+	struct adapter a;
+
+	row_open(s, row, &a);
+	adapter_check(a.p, a.settings, &mistakes);
+	ASSERT_ROW(row_name(row), mistakes.err == ERR_OK);
+	if (want ? !strstr(buf_str(&mistakes), want) : mistakes.len > 0)
+		fail_msg("%s: %s: %s", s->p->name, row_name(row), buf_str(&mistakes));
+	assert_no_secret(&a, row, buf_str(&mistakes));
+	ASSERT_ROW(row_name(row), adapter_has_secret(a.settings) == json_is_true(json_object_get(row, "secret")));
+	buf_clear(&mistakes);
+	row_close(row, &a);
+}
+
+void
+configurations_are_checked(const struct suite *s)
+{
+	size_t i;
+	json_t *row;
+
+	json_array_foreach(suite_rows(s, "configurations"), i, row)
+		check_configuration(s, row);
 }
 
 void

@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "tests/conformance/hostile.h"
+#include "tests/conformance/ids.h"
 #include "tests/conformance/reply.h"
 #include "tests/conformance/request.h"
 
@@ -20,6 +21,8 @@ static const struct need {
 	const char *kind;
 	unsigned with, without;		/* capabilities */
 } needs[] = {
+	{ "configurations/good", 0, 0 },
+	{ "configurations/bad", 0, 0 },
 	{ "profiles/good", 0, 0 },
 	{ "profiles/bad", 0, 0 },
 	{ "requests/submit", 0, 0 },
@@ -89,14 +92,14 @@ add_row(json_t *have, const char *kind, const json_t *row)
 			add_kind(have, kind, call, outcome, marks[i]);
 	if (row_text(row, "webhook_url"))
 		add_kind(have, kind, call, "webhook", NULL);
-	if (strcmp(kind, "profiles") == 0)
+	if (strcmp(kind, "profiles") == 0 || strcmp(kind, "configurations") == 0)
 		add_kind(have, kind, row_text(row, "mistake") ? "bad" : "good", NULL, NULL);
 }
 
 static json_t *
 kinds_of(const struct suite *s)
 {
-	static const char *const kinds[] = { "profiles", "requests", "answers", "webhooks" };
+	static const char *const kinds[] = { "configurations", "profiles", "requests", "answers", "webhooks" };
 	json_t *have = json_object(), *row;
 	size_t i;
 
@@ -129,6 +132,19 @@ has_option(const struct provider *p, size_t offset)
 	while (row->name && row->offset != offset)
 		row++;
 	return row->name;
+}
+
+/* From where outputs are taken, and for how long, is a promise of its own. */
+static void
+outputs_come_from_there(const struct suite *s)
+{
+	json_t *said = json_pack("{s[], sI}", "hosts", "retention_ms", (json_int_t)s->p->retention_ms);
+
+	for (const char *const *host = s->p->output_hosts; host && *host; host++)
+		json_array_append_new(json_object_get(said, "hosts"), json_string(*host));
+	if (!json_equal(said, json_object_get(s->cases, "outputs")))
+		fail_msg("%s/cases.json has other \"outputs\" than the adapter", s->folder);
+	json_decref(said);
 }
 
 /* What belongs to a capability is there with it, and without it is not. */
@@ -168,12 +184,16 @@ static const struct {
 } checks[] = {
 	{ "the table is whole", the_table_is_whole },
 	{ "every kind of case is there", every_kind_of_case_is_there },
+	{ "outputs come from there", outputs_come_from_there },
+	{ "configurations are checked", configurations_are_checked },
 	{ "profiles are checked", profiles_are_checked },
 	{ "params are taken or not", params_are_taken },
 	{ "requests are as wanted", requests_are_as_wanted },
+	{ "requests lead nowhere else", requests_lead_nowhere_else },
 	{ "requests survive a lack of memory", requests_survive_nomem },
 	{ "answers are as wanted", answers_are_as_wanted },
 	{ "answers survive a lack of memory", answers_survive_nomem },
+	{ "ids may be anything", ids_may_be_anything },
 	{ "answers that end early", answers_that_end_early },
 	{ "members may be anything", members_may_be_anything },
 	{ "any status with any body", any_status_with_any_body },
@@ -181,6 +201,7 @@ static const struct {
 	{ "webhooks survive a lack of memory", webhooks_survive_nomem },
 	{ "webhooks are forged", webhooks_are_forged },
 	{ "webhooks that end early", webhooks_that_end_early },
+	{ "webhooks to try with", webhooks_are_tried },
 };
 
 /* A provider and one of the checks. */
