@@ -14,6 +14,9 @@
 
 #define N(table) (sizeof (table) / sizeof *(table))
 
+/* The guide's example, which is in no registry. */
+extern const struct provider provider_easel;
+
 /* ---- is it all there? ---- */
 
 /* A kind of case, as "KIND/CALL/OUTCOME/STATUS OR ERROR"; the latter may be left out. */
@@ -147,6 +150,19 @@ outputs_come_from_there(const struct suite *s)
 	json_decref(said);
 }
 
+/* By that name and by no other. */
+static void
+it_is_in_the_registry(const struct suite *s)
+{
+	char *beginning = mem_strndup(s->p->name, strlen(s->p->name) - 1);
+
+	assert_true(s->p == &provider_easel || provider_by_name(s->p->name) == s->p);
+	assert_null(provider_by_name(beginning));
+	if (strcmp(s->p->title, s->p->name) != 0)
+		assert_null(provider_by_name(s->p->title));
+	mem_free(beginning);
+}
+
 /* What belongs to a capability is there with it, and without it is not. */
 static void
 the_table_is_whole(const struct suite *s)
@@ -175,13 +191,11 @@ the_table_is_whole(const struct suite *s)
 
 /* ---- one program for all ---- */
 
-/* The guide's example, which is in no registry. */
-extern const struct provider provider_easel;
-
 static const struct {
 	const char *name;
 	void (*run)(const struct suite *s);
 } checks[] = {
+	{ "it is in the registry", it_is_in_the_registry },
 	{ "the table is whole", the_table_is_whole },
 	{ "every kind of case is there", every_kind_of_case_is_there },
 	{ "outputs come from there", outputs_come_from_there },

@@ -94,21 +94,6 @@ response_of(const json_t *doc, struct http_response *rs)
 }
 
 static const char *
-listed_header(const void *ctx, const char *name)
-{
-	for (const char *const *h = ctx; *h; h += 2)
-		if (strcmp(h[0], name) == 0)
-			return h[1];
-	return NULL;
-}
-
-struct webhook
-make_webhook(const char *const *headers, const char *body)
-{
-	return (struct webhook){ .header = listed_header, .ctx = headers, .body = body, .body_len = strlen(body) };
-}
-
-static const char *
 webhook_header(const void *ctx, const char *name)
 {
 	const struct headers *h = ctx;
@@ -124,14 +109,7 @@ enum err_code
 verify(const struct adapter *a, const struct headers *h, const char *body, size_t len,
 	int64_t now_s, char **ret, struct err *err)
 {
-	return verify_by(a, NULL, h, body, len, now_s, ret, err);
-}
-
-enum err_code
-verify_by(const struct adapter *a, const char *secret, const struct headers *h, const char *body,
-	size_t len, int64_t now_s, char **ret, struct err *err)
-{
 	const struct webhook wh = { .header = webhook_header, .ctx = h, .body = body, .body_len = len };
 
-	return adapter_webhook_verify(a->p, a->settings, secret, &wh, now_s, ret, err);
+	return adapter_webhook_verify(a->p, a->settings, NULL, &wh, now_s, ret, err);
 }

@@ -32,9 +32,6 @@ void make_response(struct http_response *rs, long status, const char *const *hea
  * alone is a 200.  A body that is a text is those bytes. */
 void response_of(const json_t *doc, struct http_response *rs);
 
-/* headers: name, value, name, value ... NULL, with lower-case names; all borrowed. */
-struct webhook make_webhook(const char *const *headers, const char *body);
-
 /* The headers of a webhook of the Standard Webhooks kind; NULL: not there. */
 struct headers {
 	const char *id, *timestamp, *signature;
@@ -42,9 +39,5 @@ struct headers {
 
 enum err_code verify(const struct adapter *a, const struct headers *h, const char *body, size_t len,
 	int64_t now_s, char **ret, struct err *err) MUST_CHECK;
-
-/* The same with a secret that was fetched. */
-enum err_code verify_by(const struct adapter *a, const char *secret, const struct headers *h,
-	const char *body, size_t len, int64_t now_s, char **ret, struct err *err) MUST_CHECK;
 
 #endif

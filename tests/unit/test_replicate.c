@@ -12,7 +12,6 @@
 #define N(table) (sizeof (table) / sizeof *(table))
 
 #define TOKEN "r8_a-token-for-tests"
-#define MODEL_VERSION "5f2c0a7be91d4438a6cc10e29b7d3f8451aa90c6e7d82b3f46015c9d8e7fa213"
 
 /* The vector that the Standard Webhooks libraries publish. */
 #define SECRET "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -47,103 +46,10 @@ close_replicate(void **state)
 	return mem_outstanding() == 0 ? 0 : -1;
 }
 
-static json_t *
-load_own(const char *name)
-{
-	return load_json("tests/data/replicate", name);
-}
-
-static void
-load_response(const char *name, struct http_response *rs)
-{
-	json_t *doc = load_own(name);
-
-	response_of(doc, rs);
-	json_decref(doc);
-}
-
 static bool
 same(const char *a, const char *b)
 {
 	return a && b ? strcmp(a, b) == 0 : a == b;
-}
-
-/* NULL wants nothing; else the text has to have it inside. */
-static bool
-has(const char *text, const char *part)
-{
-	return !part || (text && strstr(text, part));
-}
-
-/* ---- what it is ---- */
-
-static void
-is_in_the_registry(void **state)
-{
-	const struct provider *p = provider_by_name("replicate");
-	bool listed = false;
-
-	(void)state;
-	assert_non_null(p);
-	assert_string_equal(p->name, "replicate");
-	assert_true(p->caps & PROVIDER_WEBHOOK);
-	assert_int_equal(p->retention_ms, 3600 * 1000);
-	for (size_t i = 0; i < provider_count(); i++)
-		listed = listed || provider_at(i) == p;
-	assert_true(listed);
-	assert_null(provider_by_name("Replicate"));
-	assert_null(provider_by_name("replicat"));
-	assert_null(provider_by_name(""));
-}
-
-static void
-settings_are_checked(void **state)
-{
-	static const struct {
-		const char *name, *token, *secret, *mistake;
-		bool ready;
-	} rows[] = {
-		{ "complete", "GENGATE_REPLICATE_TOKEN=x", "GENGATE_REPLICATE_WEBHOOK_SECRET=" SECRET, NULL, true },
-		{ "two secrets", "GENGATE_REPLICATE_TOKEN=x",
-		  "GENGATE_REPLICATE_WEBHOOK_SECRET=" SECRET " , " SECRET_2, NULL, true },
-		{ "without its prefix", "GENGATE_REPLICATE_TOKEN=x",
-		  "GENGATE_REPLICATE_WEBHOOK_SECRET=MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", NULL, true },
-		{ "no secret", "GENGATE_REPLICATE_TOKEN=x", NULL, NULL, false },
-		{ "no token", NULL, NULL, "replicate_token: has to be set", false },
-		{ "empty token", "GENGATE_REPLICATE_TOKEN=", NULL, "replicate_token: has to be set", false },
-		{ "no base64", "GENGATE_REPLICATE_TOKEN=x", "GENGATE_REPLICATE_WEBHOOK_SECRET=whsec_?",
-		  "replicate_webhook_secret: secret 1 is not", true },
-		{ "prefix alone", "GENGATE_REPLICATE_TOKEN=x", "GENGATE_REPLICATE_WEBHOOK_SECRET=whsec_",
-		  "replicate_webhook_secret: secret 1 is not", true },
-		{ "too short", "GENGATE_REPLICATE_TOKEN=x", "GENGATE_REPLICATE_WEBHOOK_SECRET=whsec_c2hvcnQ=",
-		  "replicate_webhook_secret: secret 1 is not", true },
-		{ "the second is bad", "GENGATE_REPLICATE_TOKEN=x",
-		  "GENGATE_REPLICATE_WEBHOOK_SECRET=" SECRET ",whsec_x", "secret 2 is not", true },
-		{ "commas alone", "GENGATE_REPLICATE_TOKEN=x", "GENGATE_REPLICATE_WEBHOOK_SECRET=,,",
-		  "replicate_webhook_secret: no secret", true },
-	};
-
-	(void)state;
-	for (size_t i = 0; i < N(rows); i++) {
-		const char *env[3] = { NULL };
-		struct buf mistakes = BUF_INIT(4096);
-		struct adapter a;
-		size_t n = 0;
-
-		if (rows[i].token)
-			env[n++] = rows[i].token;
-		if (rows[i].secret)
-			env[n++] = rows[i].secret;
-		adapter_open(&a, "replicate", env);
-		adapter_check(a.p, a.settings, &mistakes);
-		ASSERT_ROW(rows[i].name, (mistakes.len == 0) == !rows[i].mistake);
-		ASSERT_ROW(rows[i].name, has(buf_str(&mistakes), rows[i].mistake));
-		ASSERT_ROW(rows[i].name, !strstr(buf_str(&mistakes), "MfKQ9r8"));
-		ASSERT_ROW(rows[i].name, adapter_has_secret(a.settings) == rows[i].ready);
-		ASSERT_ROW(rows[i].name, same(adapter_url(a.settings), "https://api.replicate.com/v1"));
-		buf_clear(&mistakes);
-		adapter_close(&a);
-	}
 }
 
 /* ---- answers ---- */
@@ -273,53 +179,6 @@ long_answers(void **state)
 	buf_clear(&body);
 }
 
-static struct webhook
-unsigned_webhook(const char *body, size_t len)
-{
-	return (struct webhook){ .body = body, .body_len = len };
-}
-
-/* Whatever is cut off: never another job, never an end; and what was asked for
- * and the webhook's token do not go into the log. */
-static void
-answers_that_end_early(void **state)
-{
-	static const char *const files[] = { "create-201-starting.json", "get-succeeded-object.json" };
-
-	(void)state;
-	for (size_t i = 0; i < N(files); i++) {
-		struct http_response whole, rs;
-
-		load_response(files[i], &whole);
-		for (size_t len = 0; len < whole.body.len; len++) {
-			char *part = mem_strndup(buf_str(&whole.body), len);
-			struct webhook wh = unsigned_webhook(part, len);
-			struct gen_observation obs = GEN_OBSERVATION_INIT;
-			struct submit_reply created;
-			struct status_reply status;
-
-			make_response(&rs, 201, NULL, part, len);
-			assert_int_equal(adapter_submit_reply(replicate.p, replicate.settings, &rs, &created, NULL), ERR_OK);
-			assert_int_equal(created.outcome, SUBMIT_UNKNOWN);
-			assert_non_null(created.message);
-			assert_null(strstr(created.message, "lighthouse"));
-			assert_null(strstr(created.message, "sealed"));
-			assert_int_equal(adapter_look_reply(replicate.p, replicate.settings, &replicate.p->get_status, &(struct look_query){ .prediction_id = "p" }, &rs, &status, NULL), ERR_OK);
-			assert_int_equal(status.outcome, STATUS_LATER);
-			assert_null(strstr(status.message, "lighthouse"));
-			assert_int_equal(adapter_webhook_parse(replicate.p, &wh, &obs, NULL), ERR_BAD_REQUEST);
-			assert_null(obs.prediction_id);
-			submit_reply_clear(&created);
-			status_reply_clear(&status);
-			http_response_clear(&rs);
-			mem_free(part);
-		}
-		http_response_clear(&whole);
-	}
-}
-
-/* Every member absent, and every member of every other type: only id and
- * status have to be there. */
 static void
 long_words(void **state)
 {
@@ -456,21 +315,6 @@ signatures(void **state)
 	}
 }
 
-static void
-no_secret_no_webhook(void **state)
-{
-	static const char *const env[] = { "GENGATE_REPLICATE_TOKEN=x", NULL };
-	static const struct headers h = { ID, TIME, SIGNATURE };
-	char *delivery = NULL;
-	struct adapter a;
-
-	(void)state;
-	adapter_open(&a, "replicate", env);
-	assert_int_equal(verify(&a, &h, BODY, strlen(BODY), NOW, &delivery, NULL), ERR_SIGNATURE);
-	assert_null(delivery);
-	adapter_close(&a);
-}
-
 /* Rightly signed, all of them. */
 static void
 ids_have_a_limit(void **state)
@@ -503,15 +347,11 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(is_in_the_registry),
 		cmocka_unit_test(long_answers),
-		cmocka_unit_test(settings_are_checked),
 		cmocka_unit_test(throttled_until),
 		cmocka_unit_test(outputs_do_not_nest_for_ever),
-		cmocka_unit_test(answers_that_end_early),
 		cmocka_unit_test(long_words),
 		cmocka_unit_test(signatures),
-		cmocka_unit_test(no_secret_no_webhook),
 		cmocka_unit_test(ids_have_a_limit),
 	};
 
