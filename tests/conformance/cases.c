@@ -11,6 +11,16 @@
 #define CONTRACT "../shared/contracts/examples"
 #define ENV_MAX 16
 
+static FILE *
+open_file(const char *folder, const char *name)
+{
+	const char *srcdir = getenv("srcdir");
+	char path[1000];
+
+	snprintf(path, sizeof path, "%s/%s/%s", srcdir ? srcdir : ".", folder, name);
+	return fopen(path, "re");
+}
+
 /* Texts as environ has them. */
 static void
 open_with(const struct provider *p, const json_t *settings, struct adapter *ret)
@@ -28,6 +38,11 @@ open_with(const struct provider *p, const json_t *settings, struct adapter *ret)
 void
 suite_open(struct suite *s, const struct provider *p, const char *folder)
 {
+	FILE *f = open_file(folder, "cases.json");
+
+	if (!f)
+		fail_msg("%s/cases.json is not there; tests/data/README.md has its form", folder);
+	fclose(f);
 	*s = (struct suite){ .p = p, .folder = folder, .cases = load_json(folder, "cases.json") };
 	open_with(p, json_object_get(s->cases, "settings"), &s->adapter);
 }
@@ -75,16 +90,6 @@ row_name(const json_t *row)
 	const char *name = row_text(row, "name");
 
 	return name ? name : "(a case without a name)";
-}
-
-static FILE *
-open_file(const char *folder, const char *name)
-{
-	const char *srcdir = getenv("srcdir");
-	char path[1000];
-
-	snprintf(path, sizeof path, "%s/%s/%s", srcdir ? srcdir : ".", folder, name);
-	return fopen(path, "re");
 }
 
 char *
@@ -245,7 +250,8 @@ expect(const struct suite *s, const json_t *row, const json_t *said)
 		fail_msg("%s: %s: it wants nothing", s->p->name, row_name(row));
 	json_object_foreach(want, member, value)
 		if (!is_wanted(member, value, said))
-			fail_msg("%s: %s: \"%s\" is not as wanted in %s", s->p->name, row_name(row), member, text);
+			fail_msg("%s: %s: \"%s\" is not %s in %s", s->p->name, row_name(row), member,
+				json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY), text);
 	json_object_foreach((json_t *)said, member, value)
 		if (!json_object_get(want, member) && !may_be_more(row, member))
 			fail_msg("%s: %s: nobody wants \"%s\" in %s", s->p->name, row_name(row), member, text);

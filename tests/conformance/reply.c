@@ -311,8 +311,11 @@ row_webhook(const struct suite *s, const json_t *row, char **ret_body)
 	if (file) {
 		*ret_body = read_text(s->folder, file, &wh.body_len);
 	} else {
-		*ret_body = mem_strdup(text ? text : "");
-		wh.body_len = text ? strlen(text) : 0;
+		/* The very bytes are what is signed. */
+		if (!text)
+			fail_msg("%s: %s: its body has to be a text, or in a file", s->p->name, row_name(row));
+		*ret_body = mem_strdup(text);
+		wh.body_len = strlen(text);
 	}
 	wh.body = *ret_body;
 	return wh;

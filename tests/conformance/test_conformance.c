@@ -85,8 +85,9 @@ add_row(json_t *have, const char *kind, const json_t *row)
 		return;
 	add_kind(have, kind, call, NULL, NULL);
 	add_kind(have, kind, call, outcome, NULL);
-	/* A success without outputs is none. */
-	if (status && (strcmp(status, "succeeded") != 0 || json_object_get(want, "outputs")))
+	/* A success without outputs is none, unless they are to be asked for. */
+	if (status && (strcmp(status, "succeeded") != 0 || json_object_get(want, "outputs") ||
+		    json_object_get(want, "is_hint")))
 		add_kind(have, kind, call, outcome, status);
 	if (error)
 		add_kind(have, kind, call, outcome, error);
@@ -115,6 +116,7 @@ kinds_of(const struct suite *s)
 static void
 every_kind_of_case_is_there(const struct suite *s)
 {
+	struct buf missing = BUF_INIT(4096);
 	json_t *have = kinds_of(s);
 
 	for (size_t i = 0; i < N(needs); i++) {
@@ -122,9 +124,48 @@ every_kind_of_case_is_there(const struct suite *s)
 
 		if ((s->p->caps & n->with) == n->with && !(s->p->caps & n->without) &&
 		    !json_object_get(have, n->kind))
-			fail_msg("%s/cases.json has no case of %s", s->folder, n->kind);
+			buf_printf(&missing, " %s", n->kind);
 	}
+	if (missing.len)
+		fail_msg("%s/cases.json has no case of:%s", s->folder, buf_str(&missing));
 	json_decref(have);
+}
+
+static void
+members_are_among(const struct suite *s, const char *where, const json_t *object, const char *const known[], size_t n)
+{
+	const char *member;
+	json_t *value;
+
+	json_object_foreach((json_t *)(uintptr_t)object, member, value) {
+		size_t i = 0;
+
+		while (i < n && strcmp(known[i], member) != 0)
+			i++;
+		if (i == n)
+			fail_msg("%s/cases.json: %s: nobody reads \"%s\"", s->folder, where, member);
+	}
+}
+
+/* A case with a slip in it would try less than it says. */
+static void
+every_member_is_read(const struct suite *s)
+{
+	static const char *const all[] = { "settings", "profiles", "requests", "answers", "webhooks" };
+	static const char *const row[] = { "name", "settings", "call", "on", "mistake", "webhook_url", "time_left_ms",
+		"query", "response", "status", "text", "file", "contract", "headers", "body", "now", "fetched", "want" };
+	static const char *const query[] = { "id", "handle", "follow", "after_us", "before_us" };
+	static const char *const response[] = { "status", "headers", "body" };
+	json_t *each;
+	size_t i;
+
+	members_are_among(s, "the table", s->cases, all, N(all));
+	for (size_t k = 1; k < N(all); k++)
+		json_array_foreach(suite_rows(s, all[k]), i, each) {
+			members_are_among(s, row_name(each), each, row, N(row));
+			members_are_among(s, row_name(each), json_object_get(each, "query"), query, N(query));
+			members_are_among(s, row_name(each), json_object_get(each, "response"), response, N(response));
+		}
 }
 
 static bool
@@ -200,6 +241,7 @@ static const struct {
 	{ "every kind of case is there", every_kind_of_case_is_there },
 	{ "outputs come from there", outputs_come_from_there },
 	{ "configurations are checked", configurations_are_checked },
+	{ "every member is one that is read", every_member_is_read },
 	{ "profiles are checked", profiles_are_checked },
 	{ "params are taken or not", params_are_taken },
 	{ "requests are as wanted", requests_are_as_wanted },

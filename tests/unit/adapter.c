@@ -2,6 +2,7 @@
 
 #include "tests/unit/adapter.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -51,6 +52,7 @@ load_json(const char *folder, const char *name)
 	return doc;
 }
 
+/* Its name in lower case, as from the HTTP client. */
 static void
 add_header(struct http_response *rs, const char *name, const char *value)
 {
@@ -59,6 +61,8 @@ add_header(struct http_response *rs, const char *name, const char *value)
 	assert_non_null(all);
 	rs->headers = all;
 	all[rs->n_headers].name = mem_strdup(name);
+	for (char *c = all[rs->n_headers].name; *c; c++)
+		*c = (char)tolower((unsigned char)*c);
 	all[rs->n_headers].value = mem_strdup(value);
 	rs->n_headers++;
 }
