@@ -62,7 +62,7 @@ SOCKET_FOLDER_MAX = SOCKET_PATH_MAX - 24
 READY_TIMEOUT = 60
 # What nginx/gengate.conf hands to gengate.
 GENGATES_PATHS = re.compile(r"/(generate|status|healthz|readyz|metrics)(\?|$)|/(generate|status|webhooks|signed)/")
-# Where the simulator speaks as which provider, and with which key.
+# Where the simulator speaks as which provider besides Replicate, below its name, and with which key.
 SIMULATED = {
     "fal": {"url": "/fal", "key": "sim-fal-key", "jwks_url": "/fal/.well-known/jwks.json"},
     "openai": {"url": "/openai/v1", "key": "sim-openai-key"},
@@ -631,6 +631,8 @@ class Stack:
 
     def simulated(self, provider):
         """The settings of a provider that the simulator plays: configure(provider="fal", **simulated("fal"))."""
+        if provider not in SIMULATED:
+            raise StackError(f"the simulator does not play {provider}: SIMULATED in tests/stack/stack.py has no such line")
         return {f"{provider}_{name}": self.url + value if name.endswith("url") else value
                 for name, value in SIMULATED[provider].items()}
 
@@ -793,6 +795,7 @@ class Stack:
             "ACCESS_LOG": f'"{self._log("nginx-access")}" stack' if self.access_log else "off",
             "GENGATE_SERVERS": "\n\t\t".join(servers) or f'server "unix:{self.run_dir}/none.sock";',
             "SIM_SOCKET": self.sim_socket,
+            "SIMULATED": "|".join(["replicate", *SIMULATED]),
             "HTTP_EXTRA": self.http_extra,
             "SERVER_EXTRA": self.server_extra,
             "PORT": str(self.port),

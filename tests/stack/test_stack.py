@@ -110,31 +110,6 @@ def nothing_stays_after_sigkill():
     nothing_stays(signal.SIGKILL)
 
 
-# What each provider answers without doing anything: the path behind its URL, how its key is sent.
-WIRES = {
-    "fal": ("/owner/app/requests/x", "Authorization", "Key {}", 404),
-    "openai": ("/models", "Authorization", "Bearer {}", 200),
-    "bfl": ("/get_result?id=x", "x-key", "{}", 404),
-    "sdcpp": ("/sdcpp/v1/capabilities", None, None, 200),
-    "comfyui": ("/system_stats", None, None, 200),
-}
-
-
-@test
-def the_simulator_plays_each_provider():
-    equal(sorted(WIRES), sorted(stacks.SIMULATED), "providers")
-    with stacks.Stack(gengates=0) as played:
-        for name, (path, header, form, status) in WIRES.items():
-            settings = played.simulated(name)
-            path = settings[name + "_url"].removeprefix(played.url) + path
-            headers = {header: form.format(settings[name + "_key"])} if header else {}
-            equal(played.http("GET", path, headers=headers).status, status, name)
-            if header:
-                equal(played.http("GET", path).status, 401, f"{name} without its key")
-        url = played.simulated("fal")["fal_jwks_url"].removeprefix(played.url)
-        equal(len(played.http("GET", url).json["keys"]), 2, "public keys")
-
-
 if stacks.missing_programs():
     skip_all("missing: " + ", ".join(stacks.missing_programs()))
 run(setup, lambda: stack and stack.stop())
