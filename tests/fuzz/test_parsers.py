@@ -6,6 +6,9 @@ import os
 import re
 import sys
 
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import seed
+
 SRCDIR = os.path.abspath(os.environ.get("srcdir") or os.path.join(os.path.dirname(__file__), "../.."))
 FUZZ = "tests/fuzz"
 FOLDERS = ("base", "providers", "storage", "core", "fcgi")
@@ -138,7 +141,14 @@ def every_target_has_a_corpus():
 
 
 def every_provider_has_answers():
-    return {name for name in providers() if not inputs(f"provider/{name}")}
+    return {f"{FUZZ}/corpus/provider/{name} has none: {FUZZ}/seed.py {name} makes them of its cases"
+            for name in providers() if not inputs(f"provider/{name}")}
+
+
+def cases_become_inputs():
+    made = dict(seed.seeds("easel", os.path.join(SRCDIR, "tests/example")))
+    wrong = set() if made["submit-throttled"] == "easel submit\n429\nretry-after: 7\n\n{}" else {made["submit-throttled"]}
+    return wrong | {name for name in providers() if not dict(seed.seeds(name, os.path.join(seed.DATA, name)))}
 
 
 def what_is_seeded_is_found():
@@ -151,7 +161,8 @@ def what_is_seeded_is_found():
 
 
 CASES = (every_parser_is_listed, nothing_else_is_listed, every_target_is_there, targets_call_what_they_are_for,
-         every_target_is_built, every_target_has_a_corpus, every_provider_has_answers, what_is_seeded_is_found)
+         every_target_is_built, every_target_has_a_corpus, every_provider_has_answers, cases_become_inputs,
+         what_is_seeded_is_found)
 
 
 def main():
