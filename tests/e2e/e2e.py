@@ -169,7 +169,7 @@ class Rig(stacks.Stack):
 
     def resume_provider(self):
         """After a refusal of ours it is paused: on with it, once every process knows."""
-        if self.gengate_command("provider", "resume", "replicate", check=False).returncode == 0:
+        if self.gengate_command("provider", "resume", self.config["provider"], check=False).returncode == 0:
             stacks.wait_for(lambda: all("reasons" not in self.http("GET", "/readyz").json
                                         for _ in range(5 * len(self.gengates))), 10, "that it goes on")
 
