@@ -1,6 +1,7 @@
+/* Black Forest Labs' API below /bfl/v1, and its signed URLs below /bfl/delivery. */
 #include "config.h"
 
-#include "tests/sim/bfl.h"
+#include "tests/sim/http.h"
 
 #include <string.h>
 
@@ -408,13 +409,21 @@ static const struct sim_route delivery_routes[] = {
 };
 
 static const struct wire wire = {
-	.id = WIRE_BFL,
+	.id = WIRE_bfl,
 	.may_call = may_call,
 	.fail = fail,
 	.throttle = throttle,
 	.write_webhook = write_webhook,
 	.sign = sign,
 	.webhook_retries = webhook_retries,
+};
+
+static const struct sim_area files_area = {
+	.prefix = "/bfl/delivery",
+	.routes = delivery_routes,
+	.n_routes = sizeof(delivery_routes) / sizeof(delivery_routes[0]),
+	.before = before_delivery,
+	.not_found = delivery_not_found,
 };
 
 const struct sim_area bfl_area = {
@@ -426,12 +435,5 @@ const struct sim_area bfl_area = {
 	.after = wire_after,
 	.not_found = wire_not_found,
 	.too_large = wire_too_large,
-};
-
-const struct sim_area bfl_delivery_area = {
-	.prefix = "/bfl/delivery",
-	.routes = delivery_routes,
-	.n_routes = sizeof(delivery_routes) / sizeof(delivery_routes[0]),
-	.before = before_delivery,
-	.not_found = delivery_not_found,
+	.files = &files_area,
 };

@@ -1,6 +1,7 @@
+/* ComfyUI's server below /comfyui, each path also behind /api, as it has them. */
 #include "config.h"
 
-#include "tests/sim/comfyui.h"
+#include "tests/sim/http.h"
 
 #include <string.h>
 
@@ -537,7 +538,7 @@ static const struct sim_route routes[] = {
 };
 
 static const struct wire wire = {
-	.id = WIRE_COMFYUI,
+	.id = WIRE_comfyui,
 	.may_call = may_call,
 	.fail = fail,
 };

@@ -119,6 +119,6 @@ static const struct sim_route routes[] = {
 	.not_found = delivery_not_found, \
 }
 
-const struct sim_area delivery_area = FILES("/replicate/delivery");
+const struct sim_area replicate_files_area = FILES("/replicate/delivery");
 const struct sim_area fal_files_area = FILES("/fal/files");
 const struct sim_area openai_files_area = FILES("/openai/files");

@@ -6,7 +6,7 @@
 
 struct picture;
 
-extern const struct sim_area delivery_area, fal_files_area, openai_files_area;
+extern const struct sim_area replicate_files_area, fal_files_area, openai_files_area;
 
 /* What an area of outputs is made of: its route /{prediction}/{file}, its 404. */
 void delivery_get(struct sim_rq *rq, struct sim_reply *rp);

@@ -1,11 +1,13 @@
+/* fal's queue API below /fal, with the public keys of its webhooks. */
 #include "config.h"
 
-#include "tests/sim/fal.h"
+#include "tests/sim/http.h"
 
 #include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/sim/delivery.h"
 #include "tests/sim/pred.h"
 #include "tests/sim/sim.h"
 #include "tests/sim/webhooks.h"
@@ -612,7 +614,7 @@ static const struct sim_route routes[] = {
 };
 
 static const struct wire wire = {
-	.id = WIRE_FAL,
+	.id = WIRE_fal,
 	.may_call = may_call,
 	.fail = fail,
 	.write_webhook = write_webhook,
@@ -629,4 +631,5 @@ const struct sim_area fal_area = {
 	.after = wire_after,
 	.not_found = wire_not_found,
 	.too_large = wire_too_large,
+	.files = &fal_files_area,
 };

@@ -7,23 +7,17 @@
 #include <string.h>
 
 #include "tests/sim/auth.h"
-#include "tests/sim/bfl.h"
-#include "tests/sim/comfyui.h"
 #include "tests/sim/control.h"
-#include "tests/sim/delivery.h"
-#include "tests/sim/fal.h"
-#include "tests/sim/openai.h"
-#include "tests/sim/replicate.h"
-#include "tests/sim/sdcpp.h"
 #include "tests/sim/sim.h"
 #include "tests/sim/storage.h"
 
 #define SPOOL_ABOVE ((size_t)4 << 20)
 
 static const struct sim_area *const areas[] = {
-	&control_area, &replicate_area, &delivery_area, &storage_area, &auth_area,
-	&fal_files_area, &fal_area, &openai_files_area, &openai_area, &sdcpp_area,
-	&bfl_area, &bfl_delivery_area, &comfyui_area,
+	&control_area, &storage_area, &auth_area,
+#define WIRE(name) &name##_area,
+#include "tests/sim/wires.inc"
+#undef WIRE
 };
 
 const char *
@@ -191,13 +185,21 @@ find_route(const struct sim_area *area, struct sim_rq *rq)
 	return NULL;
 }
 
+static bool
+is_in(const struct sim_area *area, const char *path)
+{
+	size_t len = area ? strlen(area->prefix) : 0;
+
+	return area && strncmp(path, area->prefix, len) == 0 && path[len] == '/';
+}
+
 static const struct sim_area *
 find_area(const char *path)
 {
 	for (size_t i = 0; i < sizeof(areas) / sizeof(areas[0]); i++) {
-		size_t len = strlen(areas[i]->prefix);
-
-		if (strncmp(path, areas[i]->prefix, len) == 0 && path[len] == '/')
+		if (is_in(areas[i]->files, path))
+			return areas[i]->files;
+		if (is_in(areas[i], path))
 			return areas[i];
 	}
 	return NULL;

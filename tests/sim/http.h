@@ -66,7 +66,13 @@ struct sim_area {
 	void (*not_found)(struct sim_rq *rq, struct sim_reply *rp);
 	void (*too_large)(struct sim_rq *rq, struct sim_reply *rp);	/* the body; NULL: in plain text */
 	bool spools;			/* bodies of any size, large ones in files */
+	const struct sim_area *files;	/* a wire's: where its outputs lie, looked at first; may be NULL */
 };
+
+/* Each wire's: NAME_area in NAME.c. */
+#define WIRE(name) extern const struct sim_area name##_area;
+#include "tests/sim/wires.inc"
+#undef WIRE
 
 /* Accept and answer until the simulator stops.  One call per thread. */
 void sim_serve(struct sim *sim, int listen_fd);

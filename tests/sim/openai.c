@@ -1,10 +1,12 @@
+/* The OpenAI Images API below /openai/v1, also as compatible servers speak it. */
 #include "config.h"
 
-#include "tests/sim/openai.h"
+#include "tests/sim/http.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/sim/delivery.h"
 #include "tests/sim/multipart.h"
 #include "tests/sim/outputs.h"
 #include "tests/sim/pred.h"
@@ -529,7 +531,7 @@ static const struct sim_route routes[] = {
 };
 
 static const struct wire wire = {
-	.id = WIRE_OPENAI,
+	.id = WIRE_openai,
 	.may_call = may_call,
 	.fail = fail,
 	.throttle = throttle,
@@ -544,4 +546,5 @@ const struct sim_area openai_area = {
 	.after = wire_after,
 	.not_found = wire_not_found,
 	.too_large = wire_too_large,
+	.files = &openai_files_area,
 };

@@ -1,11 +1,13 @@
+/* Replicate's API below /replicate/v1. */
 #include "config.h"
 
-#include "tests/sim/replicate.h"
+#include "tests/sim/http.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "tests/sim/create.h"
+#include "tests/sim/delivery.h"
 #include "tests/sim/multipart.h"
 #include "tests/sim/pred.h"
 #include "tests/sim/replicate_object.h"
@@ -292,4 +294,5 @@ const struct sim_area replicate_area = {
 	.after = wire_after,
 	.not_found = wire_not_found,
 	.too_large = wire_too_large,
+	.files = &replicate_files_area,
 };

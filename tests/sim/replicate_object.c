@@ -237,7 +237,7 @@ webhook_retries(const struct sim_settings *set)
 }
 
 const struct wire replicate_wire = {
-	.id = WIRE_REPLICATE,
+	.id = WIRE_replicate,
 	.may_call = may_call,
 	.fail = fail,
 	.throttle = reply_throttled,

@@ -1,6 +1,7 @@
+/* The native API of stable-diffusion.cpp's server, below /sdcpp/v1. */
 #include "config.h"
 
-#include "tests/sim/sdcpp.h"
+#include "tests/sim/http.h"
 
 #include <string.h>
 
@@ -344,7 +345,7 @@ static const struct sim_route routes[] = {
 };
 
 static const struct wire wire = {
-	.id = WIRE_SDCPP,
+	.id = WIRE_sdcpp,
 	.may_call = may_call,
 	.fail = fail,
 };

@@ -12,9 +12,9 @@ const char *
 wire_name(enum wire_id id)
 {
 	static const char *const names[] = {
-#define X(id, name) name,
-		WIRE_TABLE(X)
-#undef X
+#define WIRE(name) #name,
+#include "tests/sim/wires.inc"
+#undef WIRE
 	};
 
 	return names[id];

@@ -20,23 +20,15 @@ struct sim_route;
 struct sim_rq;
 struct sim_settings;
 
-/* Its place in struct sim's counters, its name in /sim/state. */
-#define WIRE_TABLE(X) \
-	X(WIRE_REPLICATE, "replicate") \
-	X(WIRE_FAL, "fal") \
-	X(WIRE_OPENAI, "openai") \
-	X(WIRE_SDCPP, "sdcpp") \
-	X(WIRE_BFL, "bfl") \
-	X(WIRE_COMFYUI, "comfyui")
-
+/* Its place in struct sim's counters: WIRE_NAME of the file NAME.c. */
 enum wire_id {
-#define X(id, name) id,
-	WIRE_TABLE(X)
-#undef X
+#define WIRE(name) WIRE_##name,
+#include "tests/sim/wires.inc"
+#undef WIRE
 	WIRE_COUNT
 };
 
-const char *wire_name(enum wire_id id);
+const char *wire_name(enum wire_id id);	/* in /sim/state */
 
 struct wire {
 	enum wire_id id;
