@@ -1,10 +1,10 @@
 /*
  * The head of an HTTP answer, a line at a time as libcurl hands it over, and then its
- * body.  The client's callbacks are its own, so the file itself is here.
+ * body.  What bounds them is in the file itself, so that is here.
  */
 #include "config.h"
 
-#include "base/http.c"
+#include "base/http_callbacks.c"
 
 #include "tests/fuzz/fuzz.h"
 
@@ -16,7 +16,7 @@ give_lines(struct transfer *t, const char **at, size_t *left)
 		size_t len = end ? (size_t)(end - *at) + 1 : *left;
 		char *line = copy_exactly(*at, len);
 		bool blank = line[0] == '\n' || (len == 2 && line[0] == '\r' && line[1] == '\n');
-		bool taken = on_header(line, 1, len, t) == len;
+		bool taken = transfer_on_header(line, 1, len, t) == len;
 
 		MUST(taken == !t->code);
 		mem_free(line);
@@ -61,7 +61,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	MUST(t.easy);
 	if (give_lines(&t, &at, &left)) {
 		char *body = copy_exactly(at, left);
-		size_t taken = on_body(body, 1, left, &t);
+		size_t taken = transfer_on_body(body, 1, left, &t);
 
 		MUST(taken == (left <= t.max_response_bytes ? left : 0));
 		MUST(!taken || (rs.body.len == left && rs.body_bytes == left));
