@@ -38,9 +38,10 @@ struct request_rules {
 };
 
 /*
- * text: the body as it came, perhaps changed: what is large goes to a file from there.  With an intake, data: URIs are spooled there, and so are
- * the paths; what the job keeps has their keys instead, and the fingerprint their
- * hashes: the same bytes are the same request, however they came.
+ * text: the body as it came; what is large in it goes to a file from there, and is not
+ * in it after that.  With an intake, data: URIs are spooled there, and so are the paths;
+ * what the job keeps has their keys instead, and the fingerprint their hashes: the same
+ * bytes are the same request, however they came.
  * ERR_BAD_REQUEST: not JSON, or no object; err says where.
  * ERR_INVALID: *ret_errors is a new array of {"pointer", "detail"}.  ERR_NOT_FOUND: the
  * same for paths that are not the caller's own.

@@ -1,8 +1,9 @@
 /*
  * Strays: a second prediction for one job, as a late answer of a create, a list or a
  * webhook named it.  None of these is believed: the provider's own record is asked,
- * and where that tells no names, our own books.  If that says it is this job's, it is taken over where the job has none yet, else
- * ended, as often as it takes; what does not name the job is left alone.
+ * and where that tells no names, our own books.  If that says it is this job's, it is
+ * taken over where the job has none yet, else ended, as often as it takes; what does not
+ * name the job is left alone.
  */
 #include "config.h"
 

@@ -569,12 +569,12 @@ give_back(struct workers *w)
 static void
 ask_for_time(struct workers *w)
 {
-	int64_t until_us = atomic_load(&w->until_us);
+	int64_t until_us = atomic_load(&w->until_us), left_us = until_us - clock_mono_us();
 
 	if (until_us <= w->asked_us || until_us == INT64_MAX)	/* not settled yet */
 		return;
 	w->asked_us = until_us;
-	manager_extend_stop((uint64_t)(until_us - clock_mono_us()) / 1000 + CLEAN_UP_MS);
+	manager_extend_stop((uint64_t)(left_us > 0 ? left_us : 0) / 1000 + CLEAN_UP_MS);
 }
 
 static void
