@@ -201,19 +201,39 @@ find_words(const json_t *body)
 	return NULL;
 }
 
+/* FastAPI's list without what it repeats of the request: the prompt, and how the webhook is
+ * signed. */
+static char *
+describe_list(const json_t *words)
+{
+	json_t *list = json_copy((json_t *)(uintptr_t)words), *item, *own;
+	char *text = NULL, *ret;
+	size_t i;
+	int rc = list ? 0 : -1;
+
+	json_array_foreach(list, i, item)
+		if (json_object_get(item, "input")) {
+			own = json_copy(item);
+			json_object_del(own, "input");
+			rc |= json_array_set_new(list, i, own);
+		}
+	if (!rc)
+		text = json_write(list, JSON_COMPACT);
+	ret = text ? reply_text(text, strlen(text)) : NULL;
+	mem_free(text);
+	json_decref(list);
+	return ret;
+}
+
 char *
 reply_problem(const struct http_response *rs, const json_t *body)
 {
 	const json_t *words = find_words(body), *title = json_object_get(body, "title");
-	char *list, *ret;
 
 	if (rs->status >= 200 && rs->status < 300)
 		return describe_unread(rs);
-	if (json_is_array(words) && (list = json_write(words, JSON_COMPACT))) {
-		ret = reply_text(list, strlen(list));
-		mem_free(list);
-		return ret;
-	}
+	if (json_is_array(words))
+		return describe_list(words);
 	/* invalid_fields says more than the title above it. */
 	if (!words && json_string_length(title) > 0 && !json_object_get(body, "invalid_fields"))
 		words = title;

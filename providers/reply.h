@@ -38,7 +38,7 @@ enum err_code reply_keep(char **to, const json_t *object, const char *member) MU
 
 /*
  * The provider's own words of a refusal: `detail`, `error` or `message`, as text, as
- * FastAPI's list, or as an object with a `message`; else `title`, else the bytes as
+ * FastAPI's list without its `input`, or as an object with a `message`; else `title`, else the bytes as
  * they are.  Of a 2xx, whose bytes may hold the prompt, that it could not be read.
  * As reply_text().
  */
