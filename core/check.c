@@ -365,7 +365,7 @@ try_provider(struct trial *t)
 		say(t, "clock", CHECK_SKIPPED, NULL, "the provider does not answer");
 		goto out;
 	}
-	rc = adapter_probe_reply(t->p, &rs, &err);
+	rc = adapter_probe_reply(t->p, t->provider_settings, &rs, &err);
 	if (rc == ERR_PROVIDER_UNAVAILABLE)
 		say(t, "provider", CHECK_WRONG, "see that the token is right, is not revoked, and has credit",
 			"%s does not take our token: %s", t->p->title, err.text);

@@ -5,12 +5,14 @@
 #include "base/clock.h"
 #include "providers/call.h"
 #include "providers/reply.h"
+#include "providers/webhook.h"
 
 /* A create may wait for the model's own checks; other calls may not. */
 #define CREATE_TIMEOUT_MS 30000
 #define CALL_TIMEOUT_MS 15000
 
 #define URL_MAX 8192
+#define SECRET_MIN 8
 
 static const struct provider_api *
 api_of(const void *settings)
@@ -289,6 +291,30 @@ open_answer(const struct http_response *rs, struct answer *answer, json_t **doc)
 	return rc == ERR_NOMEM ? rc : ERR_OK;
 }
 
+static void
+blot_out(char *text, const char *secret, size_t len)
+{
+	/* Shorter ones are in any text. */
+	if (len < SECRET_MIN)
+		return;
+	while ((text = memmem(text, strlen(text), secret, len)))
+		memset(text, '*', len);
+}
+
+/* Somebody's words, which are kept and logged: a key that is not taken may be repeated in them.
+ * text: NULL: there are none. */
+static void
+hide_secrets(const struct provider_api *api, char *text)
+{
+	const char *list = api->webhook_secret, *secret;
+	size_t len;
+
+	if (text && api->key)
+		blot_out(text, api->key, strlen(api->key));
+	while (text && list && webhook_next_item(&list, ',', &secret, &len))
+		blot_out(text, secret, len);
+}
+
 static enum err_code
 cannot_read(const struct provider *p, enum err_code rc, struct err *err)
 {
@@ -318,6 +344,8 @@ adapter_submit_reply(const struct provider *p, const void *settings, const struc
 		rc = p->submit.read(settings, &answer, ret);
 	if (!rc && ret->outcome != SUBMIT_ACCEPTED)
 		rc = say_why(&answer, &ret->message);
+	hide_secrets(api_of(settings), ret->message);
+	hide_secrets(api_of(settings), ret->obs.message);
 	json_decref(doc);
 	if (!rc)
 		return ERR_OK;
@@ -351,6 +379,8 @@ adapter_look_reply(const struct provider *p, const void *settings, const struct 
 		rc = name_prediction(query, &ret->obs);
 	else if (!rc && ret->outcome != STATUS_MORE)
 		rc = say_why(&answer, &ret->message);
+	hide_secrets(api_of(settings), ret->message);
+	hide_secrets(api_of(settings), ret->obs.message);
 	json_decref(doc);
 	if (!rc)
 		return ERR_OK;
@@ -378,6 +408,7 @@ adapter_find_reply(const struct provider *p, const void *settings, const struct 
 		rc = p->find.read(settings, &answer, ret);
 	if (!rc && ret->outcome == FIND_LATER)
 		rc = say_why(&answer, &ret->message);
+	hide_secrets(api_of(settings), ret->message);
 	json_decref(doc);
 	if (!rc)
 		return ERR_OK;
@@ -405,7 +436,7 @@ adapter_verifier_reply(const struct provider *p, const struct http_response *rs,
 }
 
 enum err_code
-adapter_probe_reply(const struct provider *p, const struct http_response *rs, struct err *err)
+adapter_probe_reply(const struct provider *p, const void *settings, const struct http_response *rs, struct err *err)
 {
 	struct answer answer;
 	json_t *doc = NULL;
@@ -415,6 +446,7 @@ adapter_probe_reply(const struct provider *p, const struct http_response *rs, st
 		rc = p->probe.read ? p->probe.read(&answer, err) : reply_to_probe(&answer, err);
 	else
 		rc = err_set(err, ERR_UPSTREAM, "no memory to read the answer");
+	hide_secrets(api_of(settings), rc && err ? err->text : NULL);
 	json_decref(doc);
 	return rc;
 }

@@ -4,7 +4,8 @@
  * and what the answer to it means.  Any thread.
  *
  * A request is the caller's, http_request_clear(), and so is a reply, also where it is
- * none: it is empty then.  What a reply function returns is our own trouble
+ * none: it is empty then.  A provider's words in it have no secret of the settings.
+ * What a reply function returns is our own trouble
  * (ERR_NOMEM); "refused" and "cannot be read" are in the reply.
  */
 #ifndef GENGATE_PROVIDERS_ADAPTER_H
@@ -30,7 +31,8 @@ enum err_code adapter_authorize(const struct provider *p, const void *settings, 
 /* Only where p->probe.request is there.  As provider.h's read. */
 enum err_code adapter_probe_request(const struct provider *p, const void *settings, struct http_request *ret,
 	struct err *err) MUST_CHECK;
-enum err_code adapter_probe_reply(const struct provider *p, const struct http_response *rs, struct err *err) MUST_CHECK;
+enum err_code adapter_probe_reply(const struct provider *p, const void *settings, const struct http_response *rs,
+	struct err *err) MUST_CHECK;
 
 /* ERR_CONFIG: the profile lacks what it takes. */
 enum err_code adapter_submit_request(const struct provider *p, const void *settings, const struct gen_spec *spec,

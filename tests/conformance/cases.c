@@ -158,11 +158,11 @@ assert_no_secret(const struct adapter *a, const json_t *row, const char *text)
 	const char *list = api->webhook_secret, *secret;
 	size_t len;
 
-	/* "whsec_" and the like are in many a text. */
-	if (text && api->key && strlen(api->key) > 6 && strstr(text, api->key))
+	/* Shorter ones are in any text. */
+	if (text && api->key && strlen(api->key) >= 8 && strstr(text, api->key))
 		fail_msg("%s: %s: the key in \"%s\"", a->p->name, row_name(row), text);
 	while (text && list && webhook_next_item(&list, ',', &secret, &len))
-		if (len > 6 && memmem(text, strlen(text), secret, len))
+		if (len >= 8 && memmem(text, strlen(text), secret, len))
 			fail_msg("%s: %s: a secret in \"%s\"", a->p->name, row_name(row), text);
 }
 

@@ -264,27 +264,46 @@ static const struct { const char *mark, *text; } numbers[] = {
 static const char *const values[] = {
 	NULL, "null", "true", "false", "0", "-1", "-1.5", "1e308", "9223372036854775807", "\"\"", "\"x\"",
 	"\"a\\u0000b\"", "\"\\u00e9: \\\"%s\\\" \\r\\n\"", "\"https://a.example/x\\u0000y\"", "[]", "[[[]]]", "[null]",
-	"{}", "{\"a\":{}}", "\"@integer\"", "\"@negative\"", "\"@real\"", "\"@long\"", "\"@deep\"",
+	"{}", "{\"a\":{}}", "\"@integer\"", "\"@negative\"", "\"@real\"", "\"@long\"", "\"@deep\"", "\"@secrets\"",
 };
 
-/* Of 5,000 bytes; and a thousand arrays, each in the next. */
+/* A provider may repeat what it was sent. */
 static json_t *
-value_of(const char *text)
+secrets_of(const struct adapter *a)
 {
-	char part[5001] = { 0 };
+	const struct provider_api *api = a->settings;
+	const char *key = api->key ? api->key : "", *secrets = api->webhook_secret ? api->webhook_secret : "";
+
+	return json_sprintf("%s is no key; %s%s; %s", key, key, key, secrets);
+}
+
+static json_t *
+long_text(void)
+{
+	char text[5001] = { 0 };
+
+	return json_string(memset(text, 'l', sizeof text - 1));
+}
+
+/* A thousand arrays, each in the next. */
+static json_t *
+deep_list(void)
+{
 	json_t *deep = json_string("https://a.example/deep.png");
 
-	if (strcmp(text, "\"@long\"") == 0) {
-		json_decref(deep);
-		return json_string(memset(part, 'l', sizeof part - 1));
-	}
-	if (strcmp(text, "\"@deep\"") != 0) {
-		json_decref(deep);
-		return json_loads(text, JSON_DECODE_ANY, NULL);
-	}
 	for (int i = 0; i < 1000; i++)
 		deep = json_pack("[o]", deep);
 	return deep;
+}
+
+static json_t *
+value_of(const struct adapter *a, const char *text)
+{
+	if (strcmp(text, "\"@long\"") == 0)
+		return long_text();
+	if (strcmp(text, "\"@deep\"") == 0)
+		return deep_list();
+	return strcmp(text, "\"@secrets\"") == 0 ? secrets_of(a) : json_loads(text, JSON_DECODE_ANY, NULL);
 }
 
 /* The caller owns it: mem_free(). */
@@ -336,7 +355,7 @@ change_member(const struct changed *c, json_t *object, const char *name)
 	for (size_t i = 0; i < N(values); i++) {
 		snprintf(c->t->what, sizeof c->t->what, "%s is %s", name, values[i] ? values[i] : "absent");
 		if (values[i])
-			json_object_set_new(object, name, value_of(values[i]));
+			json_object_set_new(object, name, value_of(&c->t->a, values[i]));
 		else
 			json_object_del(object, name);
 		try_changed(c);
@@ -354,7 +373,7 @@ change_element(const struct changed *c, json_t *array, size_t at)
 	for (size_t i = 0; i < N(values); i++)
 		if (values[i]) {
 			snprintf(c->t->what, sizeof c->t->what, "element %zu is %s", at, values[i]);
-			json_array_set_new(array, at, value_of(values[i]));
+			json_array_set_new(array, at, value_of(&c->t->a, values[i]));
 			try_changed(c);
 		}
 	json_array_set(array, at, was);
@@ -399,6 +418,19 @@ members_may_be_anything(const struct suite *s)
 
 /* ---- statuses ---- */
 
+/* What is no JSON is kept as it is. */
+static void
+try_secrets(struct trial *t)
+{
+	json_t *secrets = secrets_of(&t->a);
+
+	for (long status = 200; status < 600; status++) {
+		snprintf(t->what, sizeof t->what, "HTTP %ld with our secrets", status);
+		try_body(t, status, json_string_value(secrets), json_string_length(secrets), false);
+	}
+	json_decref(secrets);
+}
+
 static void
 any_status(struct trial *t, const struct http_response *good)
 {
@@ -414,6 +446,7 @@ any_status(struct trial *t, const struct http_response *good)
 			snprintf(t->what, sizeof t->what, "HTTP %ld with %s", status, bodies[i]);
 			try_body(t, status, bodies[i], strlen(bodies[i]), false);
 		}
+	try_secrets(t);
 }
 
 void

@@ -49,7 +49,7 @@ read_answer(const struct adapter *a, const json_t *row, const struct http_respon
 	else if (row_is(row, "verifier") && a->p->verifier.read)
 		ret->rc = adapter_verifier_reply(a->p, rs, &ret->verifier, &ret->err);
 	else if (row_is(row, "probe") && a->p->probe.request)
-		ret->rc = adapter_probe_reply(a->p, rs, &ret->err);
+		ret->rc = adapter_probe_reply(a->p, a->settings, rs, &ret->err);
 	else
 		fail_msg("%s: %s: there is no such call", a->p->name, row_name(row));
 	check_words(a, row, ret);

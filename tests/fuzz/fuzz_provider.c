@@ -142,10 +142,10 @@ try_find(const struct provider *p, const void *s, const struct http_response *rs
 }
 
 static void
-try_probe(const struct provider *p, const struct http_response *rs)
+try_probe(const struct provider *p, const void *s, const struct http_response *rs)
 {
 	struct err err = ERR_INIT;
-	enum err_code rc = p->probe.request ? adapter_probe_reply(p, rs, &err) : ERR_OK;
+	enum err_code rc = p->probe.request ? adapter_probe_reply(p, s, rs, &err) : ERR_OK;
 
 	MUST(rc == ERR_OK || rc == ERR_PROVIDER_UNAVAILABLE || rc == ERR_UPSTREAM);
 	MUST_SAY(rc, &err);
@@ -209,7 +209,7 @@ try_call(const struct provider *p, const void *s, const char *call, const struct
 	else if (strcmp(call, "find") == 0)
 		try_find(p, s, rs);
 	else if (strcmp(call, "probe") == 0)
-		try_probe(p, rs);
+		try_probe(p, s, rs);
 	else if (strcmp(call, "verifier") == 0)
 		try_verifier(p, rs);
 	else if (strcmp(call, "webhook") == 0)
