@@ -154,7 +154,8 @@ every_member_is_read(const struct suite *s)
 	static const char *const all[] = { "settings", "outputs", "configurations", "profiles", "params", "requests",
 		"answers", "webhooks" };
 	static const char *const row[] = { "name", "settings", "call", "on", "mistake", "webhook_url", "time_left_ms",
-		"query", "response", "status", "text", "file", "contract", "headers", "body", "now", "fetched", "secret", "taken", "want" };
+		"query", "response", "status", "text", "file", "contract", "headers", "body", "now", "fetched", "secret",
+		"taken", "want" };
 	static const char *const query[] = { "id", "handle", "follow", "after_us", "before_us" };
 	static const char *const response[] = { "status", "headers", "body" };
 	json_t *each;
@@ -188,7 +189,7 @@ outputs_come_from_there(const struct suite *s)
 	for (const char *const *host = s->p->output_hosts; host && *host; host++)
 		json_array_append_new(json_object_get(said, "hosts"), json_string(*host));
 	if (!json_equal(said, json_object_get(s->cases, "outputs")))
-		fail_msg("%s/cases.json has other \"outputs\" than the adapter", s->folder);
+		fail_msg("%s/cases.json: the adapter's \"outputs\" are %s", s->folder, json_dumps(said, JSON_COMPACT));
 	json_decref(said);
 }
 
@@ -212,21 +213,22 @@ the_table_is_whole(const struct suite *s)
 	const struct provider *p = s->p;
 	bool sync = p->caps & PROVIDER_SYNC, webhook = p->caps & PROVIDER_WEBHOOK;
 
-	assert_true(p->name && p->title && p->options && p->settings_size >= sizeof(struct provider_api));
-	assert_true(has_option(p, offsetof(struct provider_api, url)));
-	assert_true(has_option(p, offsetof(struct provider_api, key)) == (p->key_header != NULL));
-	assert_true(p->key_header || !(p->needs_key || p->key_scheme));
-	assert_true(!webhook || has_option(p, offsetof(struct provider_api, webhook_secret)) ||
+	ASSERT_ROW(p->name, p->name && p->title && p->options && p->settings_size >= sizeof(struct provider_api));
+	ASSERT_ROW(p->name, has_option(p, offsetof(struct provider_api, url)));
+	ASSERT_ROW(p->name, has_option(p, offsetof(struct provider_api, key)) == (p->key_header != NULL));
+	ASSERT_ROW(p->name, p->key_header || !(p->needs_key || p->key_scheme));
+	ASSERT_ROW(p->name, !webhook || has_option(p, offsetof(struct provider_api, webhook_secret)) ||
 		(p->caps & PROVIDER_VERIFIER));
-	assert_true(p->profile && p->submit.request && p->submit.read);
-	assert_true(!p->get_status.request == sync && !p->get_status.read == sync);
-	assert_true(!p->cancel.request == !(p->caps & PROVIDER_CANCEL) && !p->cancel.read == !p->cancel.request);
-	assert_true(!p->find.request == !(p->caps & PROVIDER_FIND) && !p->find.read == !p->find.request);
-	assert_true(!p->verifier.request == !(p->caps & PROVIDER_VERIFIER) && !p->verifier.read == !p->verifier.request);
-	assert_true(p->probe.request || !p->probe.read);
-	assert_true(!p->webhook_verify == !webhook && !p->webhook_read == !webhook);
-	assert_true(webhook || !(p->caps & (PROVIDER_HINTS | PROVIDER_VERIFIER)));
-	assert_true(p->name[strspn(p->name, "abcdefghijklmnopqrstuvwxyz0123456789_")] == '\0');
+	ASSERT_ROW(p->name, p->profile && p->submit.request && p->submit.read);
+	ASSERT_ROW(p->name, !p->get_status.request == sync && !p->get_status.read == sync);
+	ASSERT_ROW(p->name, !p->cancel.request == !(p->caps & PROVIDER_CANCEL) && !p->cancel.read == !p->cancel.request);
+	ASSERT_ROW(p->name, !p->find.request == !(p->caps & PROVIDER_FIND) && !p->find.read == !p->find.request);
+	ASSERT_ROW(p->name, !p->verifier.request == !(p->caps & PROVIDER_VERIFIER) &&
+		!p->verifier.read == !p->verifier.request);
+	ASSERT_ROW(p->name, p->probe.request || !p->probe.read);
+	ASSERT_ROW(p->name, !p->webhook_verify == !webhook && !p->webhook_read == !webhook);
+	ASSERT_ROW(p->name, webhook || !(p->caps & (PROVIDER_HINTS | PROVIDER_VERIFIER)));
+	ASSERT_ROW(p->name, p->name[strspn(p->name, "abcdefghijklmnopqrstuvwxyz0123456789_")] == '\0');
 	for (const struct cfg_row *row = p->options; row->name; row++)
 		ASSERT_ROW(row->name, strncmp(row->name, p->name, strlen(p->name)) == 0 && row->doc);
 }

@@ -57,7 +57,9 @@ def settings():
 def use(stack, provider):
     """The simulator plays it; asked for is the first model that goes there."""
     with open(stack.config["models_file"], encoding="utf-8") as f:
-        model = next(name for name, profile in json.load(f).items() if provider in profile["on"])
+        model = next((name for name, profile in json.load(f).items() if provider in profile["on"]), None)
+    if not model:
+        raise DemoError(f"{stack.config['models_file']} has no model for {provider}: none has it in \"on\"")
     stack.configure(provider=provider, default_model=model, replicate_token=None, replicate_webhook_secret=None,
                     **stack.simulated(provider))
 
