@@ -457,8 +457,6 @@ cancel(struct sim_rq *rq, struct sim_reply *rp)
 		reply_json(rp, 200, json_pack("{s:b}", "cancelled", cancelled));
 	else
 		reply_json(rp, 404, json_pack("{s:s}", "error", "Job not found"));
-	if (fault_take(rq->sim, FAULT_CANCEL_DROP_AFTER, buf_str(&rq->subject), NULL))
-		reply_drop(rp);
 }
 
 static void

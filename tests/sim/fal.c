@@ -595,8 +595,6 @@ cancel(struct sim_rq *rq, struct sim_reply *rp)
 	pthread_mutex_lock(&rq->sim->lock);
 	cancel_locked(rq, rp);
 	pthread_mutex_unlock(&rq->sim->lock);
-	if (fault_take(rq->sim, FAULT_CANCEL_DROP_AFTER, buf_str(&rq->subject), NULL))
-		reply_drop(rp);
 }
 
 #define REQUESTS(app) \

@@ -29,6 +29,7 @@ struct sim_rq {
 	struct buf create;		/* of a create: the same with query and body */
 	struct content content;		/* the body */
 	char *arg[SIM_MAX_ARGS];	/* what the pattern's {} stood for */
+	bool is_cancel;			/* that was not refused */
 };
 
 struct sim_reply {

@@ -66,8 +66,6 @@ cancel_prediction(struct sim_rq *rq, struct sim_reply *rp)
 	if (wire_refuses_cancel(rq, rp))
 		return;
 	reply_found(rq, true, true, rp);
-	if (fault_take(rq->sim, FAULT_CANCEL_DROP_AFTER, buf_str(&rq->subject), NULL))
-		reply_drop(rp);
 }
 
 /* ---- The list: newest first, in pages with a cursor. ---- */

@@ -64,6 +64,8 @@ wire_after(struct sim_rq *rq, struct sim_reply *rp)
 		rp->cut = true;
 	if (fault_take(rq->sim, FAULT_API_RESET, subject, NULL))
 		rp->reset = true;
+	if (rq->is_cancel && fault_take(rq->sim, FAULT_CANCEL_DROP_AFTER, subject, NULL))
+		reply_drop(rp);
 }
 
 void
@@ -246,6 +248,6 @@ wire_refuses_cancel(struct sim_rq *rq, struct sim_reply *rp)
 	else if (fault_take(rq->sim, FAULT_CANCEL_500, subject, NULL))
 		rq->wire->fail(rp, 500, "The simulator was asked to fail");
 	else
-		return false;
-	return true;
+		rq->is_cancel = true;
+	return !rq->is_cancel;
 }
