@@ -104,12 +104,12 @@ service_webhook(struct service *svc, const char *provider, const char *token,
 	if (rc == ERR_SIGNATURE)
 		verifier_doubt(svc, p);
 	if (!rc)
-		rc = adapter_webhook_parse(p, wh, &obs, err);
-	if (!rc)
 		rc = service_open_token(svc, token ? token : "", token ? strlen(token) : 0, &owner, &id, err);
 	if (!rc && uuid_is_nil(&id))
 		verdict = WEBHOOK_PROBED;
-	else if (!rc)
+	if (!rc && verdict != WEBHOOK_PROBED)
+		rc = adapter_webhook_parse(p, wh, &obs, err);
+	if (!rc && verdict != WEBHOOK_PROBED)
 		rc = take_observation(svc, p, &owner, &id, &obs, delivery, &verdict, err);
 	if (verdict != WEBHOOK_PROBED)	/* that one is no provider's */
 		metric_add(METRIC_WEBHOOKS, 1, p->name, verdict_name(rc, verdict));

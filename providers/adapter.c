@@ -485,11 +485,11 @@ adapter_webhook_parse(const struct provider *p, const struct webhook *wh, struct
 		p->title);
 }
 
-/* What it says of no job of ours; logs can be long. */
+/* It says nothing of a job, in no provider's words. */
 static void
 put_probe(struct buf *body, size_t bytes)
 {
-	buf_puts(body, "{\"id\":\"gengate-check\",\"status\":\"starting\",\"logs\":\"");
+	buf_puts(body, "{\"from\":\"");
 	while (!body->err && body->len < bytes)
 		buf_puts(body, "gengate check ");
 	buf_puts(body, "\"}");

@@ -71,8 +71,8 @@ enum err_code adapter_webhook_verify(const struct provider *p, const void *setti
 /* After verify.  ERR_BAD_REQUEST: not what this provider sends. */
 enum err_code adapter_webhook_parse(const struct provider *p, const struct webhook *wh, struct gen_observation *ret,
 	struct err *err) MUST_CHECK;
-/* Method, headers and body of a webhook as the provider would send it, of that size at
- * least, signed by our own first secret: it moves nothing.  ERR_CONFIG: there is none. */
+/* Method, headers and body of a webhook signed as the provider would, by our own first
+ * secret, and of that size at least: it says nothing.  ERR_CONFIG: there is no secret. */
 enum err_code adapter_webhook_probe(const struct provider *p, const void *settings, int64_t now_s,
 	size_t body_bytes, struct http_request *ret, struct err *err) MUST_CHECK;
 

@@ -637,7 +637,7 @@ sent_header(const void *ctx, const char *name)
 	return NULL;
 }
 
-/* One of our own, as the provider would send it: believed, and no end of anything. */
+/* One of our own: believed, and it says of nothing how it stands. */
 static enum err_code
 try_webhook(const struct suite *s, size_t bytes)
 {
@@ -651,9 +651,8 @@ try_webhook(const struct suite *s, size_t bytes)
 		assert_true(rq.method == HTTP_POST && wh.body_len >= bytes && wh.body_len < bytes + 300);
 		rc = adapter_webhook_verify(s->p, s->adapter.settings, NULL, &wh, TRIED_AT, &delivery, NULL);
 	}
-	if (!rc)
-		rc = adapter_webhook_parse(s->p, &wh, &obs, NULL);
-	assert_false(gen_status_is_final(obs.status));
+	if (!rc && adapter_webhook_parse(s->p, &wh, &obs, NULL) == ERR_OK)
+		fail_msg("%s: what it does not send is read as a webhook of its own", s->p->name);
 	gen_observation_clear(&obs);
 	mem_free(delivery);
 	http_request_clear(&rq);
