@@ -315,6 +315,14 @@ hide_secrets(const struct provider_api *api, char *text)
 		blot_out(text, secret, len);
 }
 
+/* Each would be a row, a fetch and a file. */
+static void
+drop_surplus(json_t *outputs)
+{
+	for (size_t n = json_array_size(outputs); n > OUTPUTS_MAX; n--)
+		json_array_remove(outputs, n - 1);
+}
+
 static enum err_code
 cannot_read(const struct provider *p, enum err_code rc, struct err *err)
 {
@@ -346,6 +354,7 @@ adapter_submit_reply(const struct provider *p, const void *settings, const struc
 		rc = say_why(&answer, &ret->message);
 	hide_secrets(api_of(settings), ret->message);
 	hide_secrets(api_of(settings), ret->obs.message);
+	drop_surplus(ret->obs.outputs);
 	json_decref(doc);
 	if (!rc)
 		return ERR_OK;
@@ -381,6 +390,7 @@ adapter_look_reply(const struct provider *p, const void *settings, const struct 
 		rc = say_why(&answer, &ret->message);
 	hide_secrets(api_of(settings), ret->message);
 	hide_secrets(api_of(settings), ret->obs.message);
+	drop_surplus(ret->obs.outputs);
 	json_decref(doc);
 	if (!rc)
 		return ERR_OK;
@@ -429,7 +439,7 @@ adapter_verifier_reply(const struct provider *p, const struct http_response *rs,
 	if (!rc && answer.good)
 		rc = p->verifier.read(&answer, ret);
 	if (!rc)
-		rc = ret->err ? ret->err : ret->len == before ? ERR_UPSTREAM : ERR_OK;
+		rc = ret->err == ERR_NOMEM ? ERR_NOMEM : ret->err || ret->len == before ? ERR_UPSTREAM : ERR_OK;
 	json_decref(doc);
 	return rc ? err_set(err, rc, "%s does not tell what its webhooks are verified by: HTTP %ld, %zu bytes",
 		p->title, rs->status, rs->body.len) : ERR_OK;
@@ -477,6 +487,7 @@ adapter_webhook_parse(const struct provider *p, const struct webhook *wh, struct
 	if (rc)
 		return err_set(err, rc, "the webhook's body is not a JSON object");
 	rc = p->webhook_read(doc, ret);
+	drop_surplus(ret->outputs);
 	json_decref(doc);
 	if (!rc && ret->prediction_id)
 		return ERR_OK;

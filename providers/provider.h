@@ -36,6 +36,9 @@ struct answer;	/* reply.h */
 #define HANDLE_MAX 2048
 #define VERIFIER_MAX 4096
 
+/* No model makes more; the rest would be somebody's joke, and is left out. */
+#define OUTPUTS_MAX 100
+
 /* For max_response_bytes of a request whose answer has the outputs in it: base64 of
  * four pictures of 8 MB, and what is around them. */
 #define INLINE_RESPONSE_BYTES (48u << 20)

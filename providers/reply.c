@@ -11,7 +11,6 @@
 
 #define TEXT_MAX 2000
 #define DEPTH_MAX 32
-#define URLS_MAX 100	/* no model makes more; the rest would be somebody's joke */
 
 /* RFC 8259 section 6: the length of the number that begins here; 0: none does. */
 static size_t
@@ -359,7 +358,7 @@ collect(const json_t *value, json_t *urls, int depth)
 	json_t *member;
 	size_t i;
 
-	if (depth > DEPTH_MAX || json_array_size(urls) >= URLS_MAX)
+	if (depth > DEPTH_MAX || json_array_size(urls) >= OUTPUTS_MAX)
 		return 0;
 	if (is_url(value))
 		return json_array_append(urls, (json_t *)value);

@@ -20,6 +20,9 @@ void any_status_with_any_body(const struct suite *s);
 /* A byte of the body changed, a header changed or missing, too old, from the future,
  * before there is anything to verify by; and the same twice is the same delivery. */
 void webhooks_are_forged(const struct suite *s);
+
+/* What is in a webhook that is rightly signed. */
+void webhooks_may_say_anything(const struct suite *s);
 void webhooks_that_end_early(const struct suite *s);
 
 /* What `gengate check` sends to ourselves. */

@@ -259,6 +259,7 @@ static const struct {
 	{ "webhooks are as wanted", webhooks_are_as_wanted },
 	{ "webhooks survive a lack of memory", webhooks_survive_nomem },
 	{ "webhooks are forged", webhooks_are_forged },
+	{ "webhooks may say anything", webhooks_may_say_anything },
 	{ "webhooks that end early", webhooks_that_end_early },
 	{ "webhooks to try with", webhooks_are_tried },
 };
