@@ -72,7 +72,8 @@ check_observation(const struct trial *t, const struct gen_observation *obs, cons
 	size_t i;
 	json_t *output;
 
-	if (obs->prediction_id && (!*obs->prediction_id || strlen(obs->prediction_id) > PREDICTION_ID_MAX))
+	if (obs->prediction_id && (!*obs->prediction_id || strlen(obs->prediction_id) > PREDICTION_ID_MAX ||
+	    strcmp(obs->prediction_id, "..") == 0))
 		wrong(t, "no id", r);
 	if (!fits(obs->handle, HANDLE_MAX) || !fits(obs->status_text, TEXT_MAX) ||
 	    !fits(obs->message, TEXT_MAX) || !fits(obs->webhook_url, TEXT_MAX))
@@ -266,7 +267,7 @@ static const struct { const char *mark, *text; } numbers[] = {
 };
 
 static const char *const values[] = {
-	NULL, "null", "true", "false", "0", "-1", "-1.5", "1e308", "9223372036854775807", "\"\"", "\"x\"",
+	NULL, "null", "true", "false", "0", "-1", "-1.5", "1e308", "9223372036854775807", "\"\"", "\"x\"", "\"..\"",
 	"\"a\\u0000b\"", "\"\\u00e9: \\\"%s\\\" \\r\\n\"", "\"https://a.example/x\\u0000y\"", "[]", "[[[]]]", "[null]",
 	"{}", "{\"a\":{}}", "\"@integer\"", "\"@negative\"", "\"@real\"", "\"@long\"", "\"@deep\"", "\"@secrets\"",
 };
