@@ -223,7 +223,8 @@ is_words(const char *member)
 static bool
 may_be_more(const json_t *row, const char *member)
 {
-	return row_text(row, "contract") || strcmp(member, "message") == 0 || strcmp(member, "word") == 0;
+	return row_text(row, "contract") || strcmp(member, "message") == 0 || strcmp(member, "word") == 0 ||
+		strcmp(member, "timeout_ms") == 0;
 }
 
 static bool

@@ -92,6 +92,7 @@ request_said(const struct http_request *rq)
 	if (rq->body)
 		json_object_set_new(said, "body", body_said(rq));
 	say_number(said, "max_response_bytes", rq->max_response_bytes);
+	say_number(said, "timeout_ms", rq->timeout_ms);
 	return said;
 }
 
