@@ -5,7 +5,8 @@
  */
 #include "config.h"
 
-#include "base/crypto.h"
+#include <ctype.h>
+
 #include "providers/call.h"
 #include "providers/provider.h"
 #include "providers/reply.h"
@@ -32,17 +33,10 @@ static const char *const output_hosts[] = { ".bfl.ai", "bfldeliveryprod.blob.cor
 static void
 check(const void *settings, struct buf *mistakes)
 {
-	const char *list = ((const struct provider_api *)settings)->webhook_secret, *secret;
-	size_t len, n = 0;
+	const char *secrets = ((const struct provider_api *)settings)->webhook_secret;
 
-	if (!list)
-		return;
-	while (webhook_next_item(&list, ',', &secret, &len))
-		if (n++, len < SECRET_MIN)
-			cfg_mistake(mistakes, "bfl_webhook_secret", "secret %zu is shorter than %d characters",
-				n, SECRET_MIN);
-	if (n == 0)
-		cfg_mistake(mistakes, "bfl_webhook_secret", "has no secret in it");
+	if (secrets)
+		webhook_check_secrets("bfl_webhook_secret", secrets, SECRET_MIN, mistakes);
 }
 
 static const struct profile_member profile[] = {
@@ -204,54 +198,40 @@ status_read(const void *settings, const struct look_query *query, const struct a
 	return read_task(answer->doc, &ret->obs);
 }
 
-/* The digest itself says which delivery it is, however its digits are written. */
+static const char prefix[] = "sha256=";
+
+/* The signature itself says which delivery it is, however its digits are written. */
 static enum err_code
-webhook_verify(const char *list, const struct webhook *wh, int64_t now_s, char **ret_delivery,
+webhook_verify(const char *secrets, const struct webhook *wh, int64_t now_s, char **ret_delivery,
 	struct err *err)
 {
-	static const char prefix[] = "sha256=";
 	const char *header = wh->header(wh->ctx, "x-bfl-signature");
-	uint8_t signature[SHA256_BYTES], digest[SHA256_BYTES];
-	char hex[SHA256_HEX_SIZE];
-	const char *secret;
-	bool match = false;
-	size_t len;
-
-	(void)now_s;
-	if (!header || strncmp(header, prefix, strlen(prefix)) != 0 ||
-	    hex_decode(header + strlen(prefix), sizeof signature, signature))
-		return err_set(err, ERR_SIGNATURE, "X-BFL-Signature is missing, or not sha256= and hexadecimal");
-	while (!match && webhook_next_item(&list, ',', &secret, &len)) {
-		enum err_code rc = hmac_sha256(secret, len, wh->body, wh->body_len, digest, err);
-
-		if (rc)
-			return rc;
-		match = crypto_equal(digest, sizeof digest, signature, sizeof signature);
-	}
-	if (!match)
-		return err_set(err, ERR_SIGNATURE, "no signature matches");
-	hex_encode(digest, sizeof digest, hex);
-	*ret_delivery = mem_strdup(hex);
-	return *ret_delivery ? ERR_OK : err_set(err, ERR_NOMEM, "webhook id");
-}
-
-static enum err_code
-webhook_sign(const char *list, int64_t now_s, struct http_request *rq, struct err *err)
-{
-	char header[8 + SHA256_HEX_SIZE] = "sha256=";
-	uint8_t digest[SHA256_BYTES];
-	const char *secret;
-	size_t len;
 	enum err_code rc;
 
 	(void)now_s;
-	if (!webhook_next_item(&list, ',', &secret, &len))
-		return err_set(err, ERR_CONFIG, "bfl_webhook_secret has no secret in it");
-	rc = hmac_sha256(secret, len, rq->body, (size_t)rq->body_bytes, digest, err);
+	if (!header || strncmp(header, prefix, strlen(prefix)) != 0)
+		return err_set(err, ERR_SIGNATURE, "X-BFL-Signature is missing, or not sha256=");
+	rc = webhook_hmac_verify(secrets, wh->body, wh->body_len, header + strlen(prefix), err);
 	if (rc)
 		return rc;
-	hex_encode(digest, sizeof digest, header + strlen(header));
-	return http_request_add_header(rq, "X-BFL-Signature", header);
+	*ret_delivery = mem_strdup(header + strlen(prefix));
+	if (!*ret_delivery)
+		return err_set(err, ERR_NOMEM, "webhook id");
+	for (char *c = *ret_delivery; *c; c++)
+		*c = (char)tolower((unsigned char)*c);
+	return ERR_OK;
+}
+
+static enum err_code
+webhook_sign(const char *secrets, int64_t now_s, struct http_request *rq, struct err *err)
+{
+	char header[sizeof prefix + SHA256_HEX_SIZE];
+	enum err_code rc;
+
+	(void)now_s;
+	memcpy(header, prefix, sizeof prefix);
+	rc = webhook_hmac_sign(secrets, rq->body, (size_t)rq->body_bytes, header + strlen(prefix), err);
+	return rc ? rc : http_request_add_header(rq, "X-BFL-Signature", header);
 }
 
 static enum err_code
