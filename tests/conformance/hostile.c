@@ -308,7 +308,7 @@ value_of(const struct adapter *a, const char *text)
 		return long_text();
 	if (strcmp(text, "\"@deep\"") == 0)
 		return deep_list();
-	return strcmp(text, "\"@secrets\"") == 0 ? secrets_of(a) : json_loads(text, JSON_DECODE_ANY, NULL);
+	return strcmp(text, "\"@secrets\"") == 0 ? secrets_of(a) : json_loads(text, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
 }
 
 /* The caller owns it: mem_free(). */
@@ -378,10 +378,8 @@ change_member(const struct changed *c, json_t *object, const char *name)
 
 	for (size_t i = 0; i < N(values); i++) {
 		snprintf(c->t->what, sizeof c->t->what, "%s is %s", name, values[i] ? values[i] : "absent");
-		if (values[i])
-			json_object_set_new(object, name, value_of(&c->t->a, values[i]));
-		else
-			json_object_del(object, name);
+		assert_int_equal(values[i] ? json_object_set_new(object, name, value_of(&c->t->a, values[i]))
+			: json_object_del(object, name), 0);
 		try_changed(c);
 		json_object_set(object, name, was);
 	}
@@ -397,7 +395,7 @@ change_element(const struct changed *c, json_t *array, size_t at)
 	for (size_t i = 0; i < N(values); i++)
 		if (values[i]) {
 			snprintf(c->t->what, sizeof c->t->what, "element %zu is %s", at, values[i]);
-			json_array_set_new(array, at, value_of(&c->t->a, values[i]));
+			assert_int_equal(json_array_set_new(array, at, value_of(&c->t->a, values[i])), 0);
 			try_changed(c);
 		}
 	json_array_set(array, at, was);
@@ -699,6 +697,21 @@ try_webhook(const struct suite *s, size_t bytes)
 	return rc;
 }
 
+static void
+try_without_secret(const struct suite *s)
+{
+	static const char *const nothing[] = { NULL };
+	struct http_request rq = HTTP_REQUEST_INIT;
+	struct adapter a;
+
+	if (!(s->p->caps & PROVIDER_WEBHOOK))
+		return;
+	adapter_open_as(&a, s->p, nothing);
+	assert_int_equal(adapter_webhook_probe(a.p, a.settings, TRIED_AT, 0, &rq, NULL), ERR_CONFIG);
+	http_request_clear(&rq);
+	adapter_close(&a);
+}
+
 void
 webhooks_are_tried(const struct suite *s)
 {
@@ -710,6 +723,7 @@ webhooks_are_tried(const struct suite *s)
 		assert_int_equal(try_webhook(s, sizes[i]), can ? ERR_OK : ERR_CONFIG);
 	if (can)
 		ASSERT_SURVIVES_NOMEM(rc, rc = try_webhook(s, 10));
+	try_without_secret(s);
 }
 
 static void
