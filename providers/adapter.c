@@ -453,7 +453,7 @@ adapter_probe_reply(const struct provider *p, const void *settings, const struct
 	enum err_code rc = open_answer(rs, &answer, &doc);
 
 	if (!rc)
-		rc = p->probe.read ? p->probe.read(&answer, err) : reply_to_probe(&answer, err);
+		rc = p->probe.read(&answer, err);
 	else
 		rc = err_set(err, ERR_UPSTREAM, "no memory to read the answer");
 	hide_secrets(api_of(settings), rc && err ? err->text : NULL);

@@ -251,8 +251,9 @@ static enum err_code
 probe_read(const struct answer *answer, struct err *err)
 {
 	if (answer->status != 404)
-		return reply_to_probe(answer, err);
-	return answer->doc ? ERR_OK : err_set(err, ERR_UPSTREAM, "HTTP 404: this ComfyUI is too old to have /api/jobs");
+		return reply_to_probe(answer, false, err);
+	return reply_string(answer->doc, "error") ? ERR_OK
+		: err_set(err, ERR_UPSTREAM, "HTTP 404: no ComfyUI there, or one without /api/jobs: update it");
 }
 
 const struct provider provider_comfyui = {

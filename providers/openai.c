@@ -243,6 +243,12 @@ probe_request(const void *settings, struct call *c)
 	buf_puts(&c->url, "/models");
 }
 
+static enum err_code
+probe_read(const struct answer *answer, struct err *err)
+{
+	return reply_to_probe(answer, json_is_array(json_object_get(answer->doc, "data")), err);
+}
+
 const struct provider provider_openai = {
 	.name = "openai",
 	.title = "OpenAI",
@@ -257,6 +263,6 @@ const struct provider provider_openai = {
 	.check = check,
 	.check_profile = check_profile,
 	.takes_param = takes_param,
-	.probe = { .request = probe_request },
+	.probe = { probe_request, probe_read },
 	.submit = { .request = submit_request, .read = submit_read },
 };

@@ -206,8 +206,8 @@ struct provider {
 	void (*check)(const void *settings, struct buf *mistakes);
 	void (*check_profile)(const json_t *on, const char *where, struct buf *mistakes);
 
-	/* Is our key taken?  Costs nothing.  Optional: cannot be told.  read: optional,
-	 * where a 200 with a JSON object is not what says so.  ERR_OK;
+	/* Is our key taken?  Costs nothing.  Optional: cannot be told.  read: by
+	 * reply_to_probe() and what no other API says.  ERR_OK;
 	 * ERR_PROVIDER_UNAVAILABLE: it is not taken; ERR_UPSTREAM: no answer to that. */
 	struct {
 		void (*request)(const void *settings, struct call *call);

@@ -288,6 +288,14 @@ probe_request(const void *settings, struct call *c)
 	buf_puts(&c->url, "/account");
 }
 
+static enum err_code
+probe_read(const struct answer *answer, struct err *err)
+{
+	bool own = reply_string(answer->doc, "type") || reply_string(answer->doc, "username");
+
+	return reply_to_probe(answer, own, err);
+}
+
 /* One per owner of a token. */
 static void
 secret_request(const void *settings, struct call *c)
@@ -335,7 +343,7 @@ const struct provider provider_replicate = {
 	.profile = profile,
 	.check = check,
 	.check_profile = check_profile,
-	.probe = { .request = probe_request },
+	.probe = { probe_request, probe_read },
 	.submit = { .request = submit_request, .read = submit_read },
 	.get_status = { status_request, status_read },
 	.cancel = { cancel_request, status_read },

@@ -266,18 +266,36 @@ reply_to_look(const struct answer *answer, struct status_reply *ret)
 		ret->retry_after_ms = reply_retry_after_ms(answer->rs, answer->doc);
 }
 
-enum err_code
-reply_to_probe(const struct answer *answer, struct err *err)
+/* What is not taken, in the words of who says so. */
+static enum err_code
+quote_problem(const struct answer *answer, enum err_code rc, struct err *err)
 {
-	char *said = answer->status == 200 ? NULL : reply_problem(answer->rs, answer->doc);
-	enum err_code rc = ERR_OK;
+	char *said = reply_problem(answer->rs, answer->doc);
 
-	if (answer->status >= 401 && answer->status <= 403)
-		rc = err_set(err, ERR_PROVIDER_UNAVAILABLE, "HTTP %ld: %s", answer->status, said ? said : "");
-	else if (answer->status != 200 || !answer->doc)
-		rc = err_set(err, ERR_UPSTREAM, "HTTP %ld: %s", answer->status, said ? said : "no JSON object");
+	rc = err_set(err, rc, "HTTP %ld: %s", answer->status, said ? said : "");
 	mem_free(said);
 	return rc;
+}
+
+enum err_code
+reply_to_probe(const struct answer *answer, bool own, struct err *err)
+{
+	const char *location = http_response_header(answer->rs, "location");
+	bool refused = answer->status >= 401 && answer->status <= 403;
+	bool redirects = answer->status >= 300 && answer->status < 400 && location;
+
+	if (answer->good && own)
+		return ERR_OK;
+	if (answer->good)
+		return err_set(err, ERR_UPSTREAM, "HTTP %ld, but this is another API", answer->status);
+	if (redirects)
+		return err_set(err, ERR_UPSTREAM, "HTTP %ld: it redirects to %.*s", answer->status,
+			(int)strcspn(location, "?"), location);
+	if (answer->doc)
+		return quote_problem(answer, refused ? ERR_PROVIDER_UNAVAILABLE : ERR_UPSTREAM, err);
+	if (refused)
+		return err_set(err, ERR_PROVIDER_UNAVAILABLE, "HTTP %ld", answer->status);
+	return err_set(err, ERR_UPSTREAM, "HTTP %ld, and no JSON: is this the API's URL?", answer->status);
 }
 
 enum err_code

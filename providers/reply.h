@@ -58,9 +58,10 @@ void reply_to_create(const struct answer *answer, struct submit_reply *ret);
 struct status_reply;
 void reply_to_look(const struct answer *answer, struct status_reply *ret);
 
-/* Is our key taken, by the answer to a probe?  401, 402, 403: ERR_PROVIDER_UNAVAILABLE;
- * all but 200 with an object: ERR_UPSTREAM. */
-enum err_code reply_to_probe(const struct answer *answer, struct err *err) MUST_CHECK;
+/* Is our key taken, by the answer to a probe?  own: it has what only this API says.  401,
+ * 402, 403: ERR_PROVIDER_UNAVAILABLE; all but a 2xx of its own: ERR_UPSTREAM.  Only JSON is
+ * quoted: a page says nothing that an operator could use. */
+enum err_code reply_to_probe(const struct answer *answer, bool own, struct err *err) MUST_CHECK;
 
 /* A provider's word for how a prediction stands. */
 struct status_word {

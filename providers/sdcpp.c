@@ -163,6 +163,14 @@ probe_request(const void *settings, struct call *c)
 	buf_puts(&c->url, "/sdcpp/v1/capabilities");
 }
 
+static enum err_code
+probe_read(const struct answer *answer, struct err *err)
+{
+	bool own = json_object_get(answer->doc, "limits") || json_object_get(answer->doc, "model");
+
+	return reply_to_probe(answer, own, err);
+}
+
 const struct provider provider_sdcpp = {
 	.name = "sdcpp",
 	.title = "stable-diffusion.cpp",
@@ -173,7 +181,7 @@ const struct provider provider_sdcpp = {
 	.key_scheme = "Bearer",
 	.profile = profile,
 	.check_profile = check_profile,
-	.probe = { .request = probe_request },
+	.probe = { probe_request, probe_read },
 	.submit = { .request = submit_request, .read = submit_read },
 	.get_status = { status_request, status_read },
 	.cancel = { cancel_request, status_read },

@@ -225,7 +225,7 @@ the_table_is_whole(const struct suite *s)
 	ASSERT_ROW(p->name, !p->find.request == !(p->caps & PROVIDER_FIND) && !p->find.read == !p->find.request);
 	ASSERT_ROW(p->name, !p->verifier.request == !(p->caps & PROVIDER_VERIFIER) &&
 		!p->verifier.read == !p->verifier.request);
-	ASSERT_ROW(p->name, p->probe.request || !p->probe.read);
+	ASSERT_ROW(p->name, !p->probe.request == !p->probe.read);
 	ASSERT_ROW(p->name, !p->webhook_verify == !webhook && !p->webhook_read == !webhook);
 	ASSERT_ROW(p->name, webhook || !(p->caps & (PROVIDER_HINTS | PROVIDER_VERIFIER)));
 	ASSERT_ROW(p->name, p->name[strspn(p->name, "abcdefghijklmnopqrstuvwxyz0123456789_")] == '\0');

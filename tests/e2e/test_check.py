@@ -18,7 +18,8 @@ SMALL = """
     location ^~ /empty/ { return 404; }
     location ^~ /page/ { default_type text/html; return 200 "<html>\\n<body>It works!</body>\\n</html>\\n"; }
     location ^~ /plain/ { default_type text/plain; return 404 "404: Not Found"; }
-    location ^~ /down/ { default_type text/html; return 503 "<html>\\r\\n <h1>\x1b[2JGone</h1>\\r\\n</html>\\n"; }
+    location ^~ /hello/ { default_type application/json; return 200 '{"hello":"world"}'; }
+    location ^~ /down/ { default_type application/json; return 503 '{"detail":"Gone:\\\\r\\\\n \\u001b[2Jaway"}'; }
 """
 # Of the others, some that have a call to try a key with.
 TRIED = ["openai", "sdcpp", "comfyui"]
@@ -261,11 +262,13 @@ def one_of_the_others_is_not_there():
         equal(lines["clock"]["state"], "skipped", "clock")
         wrong("provider", "URL is right", **moved(provider, "/page"))
         wrong("provider", "HTTP 404", **moved(provider, "/plain"))
+        wrong("provider", "HTTP 200, but this is another API", **moved(provider, "/hello"))
+        wrong("provider", "HTTP 301: it redirects to https://example.com/moved/", **moved(provider, "/moved"))
 
 
 @test
 def a_comfyui_of_old():
-    wrong("provider", "too old", **moved("comfyui", "/plain"))
+    wrong("provider", "update it", **moved("comfyui", "/plain"))
 
 
 @test
@@ -274,7 +277,7 @@ def a_page_stays_in_its_line():
     done = run(**moved("openai", "/down"))
     equal(done.returncode, 1, "exit status")
     line = next((line for line in done.stdout.split("\n") if line.startswith("wrong    provider")), "")
-    check("HTTP 503: <html> <h1>?[2JGone</h1> </html>" in line and "\x1b" not in done.stdout, done.stdout)
+    check("HTTP 503: Gone: ?[2Jaway" in line and "\x1b" not in done.stdout, done.stdout)
 
 
 @test
