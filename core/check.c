@@ -14,6 +14,10 @@
 #include "providers/adapter.h"
 
 #define PROBE_TIMEOUT_MS 20000
+
+/* What the configuration calls that member of struct provider_api. */
+#define OPTION(t, member) adapter_option((t)->p, offsetof(struct provider_api, member))
+
 /* The primary key that is the rule "so many jobs in flight per user". */
 #define LIVE_KEY "owner_id, slot"
 /* Webhooks are refused from 300 s on; half of that may be gone by tomorrow. */
@@ -31,7 +35,7 @@ static const uint8_t pixel[] = {
 
 struct trial {
 	struct service *svc;
-	const struct provider *p;
+	const struct provider *p;	/* whom the lines are about: of several in use; or NULL */
 	const void *provider_settings;
 	check_say *say;
 	void *ctx;
@@ -43,10 +47,11 @@ say(struct trial *t, const char *name, enum check_state state, const char *remed
 {
 	char text[700];
 	struct check_line line = { .name = name, .state = state, .text = text, .remedy = remedy };
+	int whose = t->p ? snprintf(text, sizeof text, "%s: ", t->p->title) : 0;
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(text, sizeof text, fmt, ap);
+	vsnprintf(text + whose, sizeof text - (size_t)whose, fmt, ap);
 	va_end(ap);
 	if (state == CHECK_WRONG)
 		t->wrong++;
@@ -331,16 +336,66 @@ say_clock(struct trial *t, const struct http_response *rs, int64_t before_us, in
 	int64_t theirs, off;
 
 	if (!date || http_date_parse(date, strlen(date), &theirs)) {
-		say(t, "clock", CHECK_NOTE, NULL, "%s did not tell the time", t->p->title);
+		say(t, "clock", CHECK_NOTE, NULL, "it does not tell the time");
 		return;
 	}
 	off = (before_us / 2 + after_us / 2) / 1000000 - theirs;
 	if (off > CLOCK_MAX_S || off < -CLOCK_MAX_S)
 		say(t, "clock", CHECK_WRONG, "set this machine's clock, by NTP: webhooks more than 300 s off are refused",
-			"the clock is %lld s %s %s's", (long long)(off < 0 ? -off : off),
-			off < 0 ? "behind" : "ahead of", t->p->title);
+			"our clock is %lld s %s its own", (long long)(off < 0 ? -off : off),
+			off < 0 ? "behind" : "ahead of");
 	else
-		say(t, "clock", CHECK_GOOD, NULL, "it agrees with %s's", t->p->title);
+		say(t, "clock", CHECK_GOOD, NULL, "our clock agrees with its own");
+}
+
+static void
+say_no_answer(struct trial *t, const char *why)
+{
+	char remedy[200];
+
+	snprintf(remedy, sizeof remedy, "see that %s is right, and that this machine may connect to it", OPTION(t, url));
+	say(t, "provider", CHECK_WRONG, remedy, "it does not answer: %s", why);
+	say(t, "clock", CHECK_SKIPPED, NULL, "it does not answer");
+}
+
+static void
+say_key_refused(struct trial *t, const char *why)
+{
+	bool has_key = adapter_has_key(t->provider_settings);
+	char remedy[200];
+
+	snprintf(remedy, sizeof remedy, has_key ? "see that %s is right, is not revoked, and has credit" : "set %s",
+		OPTION(t, key));
+	say(t, "provider", CHECK_WRONG, remedy, "it %s: %s", has_key ? "does not take our key" : "wants a key", why);
+}
+
+static void
+say_not_there(struct trial *t, long status, const char *why)
+{
+	bool may_pass = status == 429 || status >= 500;
+	char remedy[200];
+
+	if (status >= 300 && status < 400)
+		snprintf(remedy, sizeof remedy, "set %s to where it leads", OPTION(t, url));
+	else
+		snprintf(remedy, sizeof remedy, "see that %s is right%s", OPTION(t, url), may_pass ? "; try again later" : "");
+	say(t, "provider", CHECK_WRONG, remedy, "%s", why);
+}
+
+static void
+say_answer(struct trial *t, const struct http_response *rs)
+{
+	struct err err = ERR_INIT;
+	enum err_code rc = adapter_probe_reply(t->p, t->provider_settings, rs, &err);
+
+	if (rc == ERR_PROVIDER_UNAVAILABLE && OPTION(t, key))
+		say_key_refused(t, err.text);
+	else if (rc)
+		say_not_there(t, rs->status, err.text);
+	else if (!t->p->probe.request)
+		say(t, "provider", CHECK_NOTE, NULL, "it answers, but has no call to try its key with: the first job will tell");
+	else
+		say(t, "provider", CHECK_GOOD, NULL, adapter_has_key(t->provider_settings) ? "it takes our key" : "it answers");
 }
 
 static void
@@ -350,31 +405,18 @@ try_provider(struct trial *t)
 	struct http_response rs = HTTP_RESPONSE_INIT;
 	struct err err = ERR_INIT;
 	int64_t before_us = clock_wall_us();
-	enum err_code rc;
+	enum err_code rc = adapter_probe_request(t->p, t->provider_settings, &rq, &err);
 
-	if (!t->p->probe.request) {
-		say(t, "provider", CHECK_NOTE, NULL, "%s has no call to try its key with", t->p->title);
-		return;
-	}
-	rc = adapter_probe_request(t->p, t->provider_settings, &rq, &err);
 	if (!rc)
 		rc = http_perform(t->svc->http, &rq, &rs, &err);
 	if (rc) {
-		say(t, "provider", CHECK_WRONG, "see that this machine may connect to it", "%s does not answer: %s",
-			t->p->title, err.text);
-		say(t, "clock", CHECK_SKIPPED, NULL, "the provider does not answer");
-		goto out;
+		say_no_answer(t, err.text);
+	} else {
+		int64_t after_us = clock_wall_us();
+
+		say_answer(t, &rs);
+		say_clock(t, &rs, before_us, after_us);
 	}
-	rc = adapter_probe_reply(t->p, t->provider_settings, &rs, &err);
-	if (rc == ERR_PROVIDER_UNAVAILABLE)
-		say(t, "provider", CHECK_WRONG, "see that the token is right, is not revoked, and has credit",
-			"%s does not take our token: %s", t->p->title, err.text);
-	else if (rc)
-		say(t, "provider", CHECK_WRONG, "see that its URL is right; try again later", "%s: %s", t->p->title, err.text);
-	else
-		say(t, "provider", CHECK_GOOD, NULL, "%s takes our token", t->p->title);
-	say_clock(t, &rs, before_us, clock_wall_us());
-out:
 	http_request_clear(&rq);
 	http_response_clear(&rs);
 }
@@ -486,26 +528,37 @@ try_webhooks(struct trial *t)
 	http_response_clear(&rs);
 }
 
+/* Why no webhook can be tried. */
+static void
+say_untried(struct trial *t)
+{
+	char remedy[200];
+
+	snprintf(remedy, sizeof remedy, "set %s", OPTION(t, webhook_secret));
+	if (t->p->caps & PROVIDER_VERIFIER)
+		say(t, "public_url", CHECK_NOTE, remedy, "webhooks cannot be tried: what verifies them is fetched with our key");
+	else
+		say(t, "public_url", CHECK_NOTE, remedy, "without a webhook secret jobs are polled");
+}
+
 static void
 try_way_back(struct trial *t)
 {
 	static const char polled[] = "webhooks cannot be tried";
 
 	if (t->p->caps & PROVIDER_WEBHOOK && !t->p->webhook_sign) {
-		say(t, "public_url", CHECK_NOTE, NULL, "%s's webhooks cannot be tried: nobody else can sign them",
-			t->p->title);
+		say(t, "public_url", CHECK_NOTE, NULL, "its webhooks cannot be tried: nobody else can sign them");
 		say(t, "body_limit", CHECK_SKIPPED, NULL, polled);
 	} else if (!(t->p->caps & PROVIDER_WEBHOOK)) {
-		say(t, "public_url", CHECK_NOTE, NULL, "%s sends no webhooks: jobs are polled", t->p->title);
+		say(t, "public_url", CHECK_NOTE, NULL, "it sends no webhooks: jobs are polled");
 		say(t, "body_limit", CHECK_SKIPPED, NULL, polled);
 	} else if (!service_has_way_back(t->svc, t->p)) {
 		say(t, "public_url", CHECK_WRONG, "serve it over https, and set public_url to that",
-			"%s is not https (or loopback at one end only): %s sends no webhooks there, jobs are polled",
-			t->svc->settings->public_url, t->p->title);
+			"%s is not https (or loopback at one end only): no webhooks are sent there, jobs are polled",
+			t->svc->settings->public_url);
 		say(t, "body_limit", CHECK_SKIPPED, NULL, polled);
 	} else if (!adapter_has_secret(t->provider_settings)) {
-		say(t, "public_url", CHECK_NOTE, "set the provider's webhook secret",
-			"without a webhook secret jobs are polled");
+		say_untried(t);
 		say(t, "body_limit", CHECK_SKIPPED, NULL, polled);
 	} else {
 		try_webhooks(t);

@@ -27,6 +27,12 @@ adapter_url(const void *settings)
 }
 
 bool
+adapter_has_key(const void *settings)
+{
+	return api_of(settings)->key != NULL;
+}
+
+bool
 adapter_has_secret(const void *settings)
 {
 	return api_of(settings)->webhook_secret != NULL;
@@ -34,9 +40,8 @@ adapter_has_secret(const void *settings)
 
 /* ---- what an operator wrote ---- */
 
-/* Which of its options fills that member of struct provider_api. */
-static const char *
-option_at(const struct provider *p, size_t offset)
+const char *
+adapter_option(const struct provider *p, size_t offset)
 {
 	const struct cfg_row *row = p->options;
 
@@ -49,9 +54,9 @@ void
 adapter_check(const struct provider *p, const void *settings, struct buf *mistakes)
 {
 	const struct provider_api *api = settings;
-	const char *key = option_at(p, offsetof(struct provider_api, key));
+	const char *key = adapter_option(p, offsetof(struct provider_api, key));
 
-	call_check_url(option_at(p, offsetof(struct provider_api, url)), api->url, mistakes);
+	call_check_url(adapter_option(p, offsetof(struct provider_api, url)), api->url, mistakes);
 	call_check_secret(key, api->key, api->url, mistakes);
 	if (p->needs_key && !api->key)
 		cfg_mistake(mistakes, key, "has to be set to use %s", p->title);
@@ -244,7 +249,9 @@ adapter_probe_request(const struct provider *p, const void *settings, struct htt
 	struct call c;
 
 	begin(&c, settings, ret);
-	p->probe.request(settings, &c);
+	c.is_public = !p->probe.request;
+	if (p->probe.request)
+		p->probe.request(settings, &c);
 	return finish(&c, p, settings, "probe", err);
 }
 
@@ -452,10 +459,10 @@ adapter_probe_reply(const struct provider *p, const void *settings, const struct
 	json_t *doc = NULL;
 	enum err_code rc = open_answer(rs, &answer, &doc);
 
-	if (!rc)
-		rc = p->probe.read(&answer, err);
-	else
+	if (rc)
 		rc = err_set(err, ERR_UPSTREAM, "no memory to read the answer");
+	else if (p->probe.read)
+		rc = p->probe.read(&answer, err);
 	hide_secrets(api_of(settings), rc && err ? err->text : NULL);
 	json_decref(doc);
 	return rc;

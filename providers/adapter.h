@@ -24,11 +24,16 @@ bool adapter_takes_param(const struct provider *p, const char *name);
 
 /* Where its API is.  Borrowed. */
 const char *adapter_url(const void *settings);
+bool adapter_has_key(const void *settings);
+
+/* Which of its options fills the member at that offset of struct provider_api; NULL: none. */
+const char *adapter_option(const struct provider *p, size_t offset);
 
 /* Adds its key to a request to its API's host: outputs are kept there, too. */
 enum err_code adapter_authorize(const struct provider *p, const void *settings, struct http_request *rq) MUST_CHECK;
 
-/* Only where p->probe.request is there.  As provider.h's read. */
+/* As provider.h's read.  Without p->probe.request the API's base is asked for, without our
+ * key, and any answer will do. */
 enum err_code adapter_probe_request(const struct provider *p, const void *settings, struct http_request *ret,
 	struct err *err) MUST_CHECK;
 enum err_code adapter_probe_reply(const struct provider *p, const void *settings, const struct http_response *rs,

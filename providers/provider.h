@@ -206,7 +206,7 @@ struct provider {
 	void (*check)(const void *settings, struct buf *mistakes);
 	void (*check_profile)(const json_t *on, const char *where, struct buf *mistakes);
 
-	/* Is our key taken?  Costs nothing.  Optional: cannot be told.  read: by
+	/* Is our key taken?  Costs nothing.  Optional: that cannot be told.  read: by
 	 * reply_to_probe() and what no other API says.  ERR_OK;
 	 * ERR_PROVIDER_UNAVAILABLE: it is not taken; ERR_UPSTREAM: no answer to that. */
 	struct {

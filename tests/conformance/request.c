@@ -50,7 +50,7 @@ build_request(const struct adapter *a, const json_t *row, struct http_request *r
 		return build_find(a, row, ret);
 	if (row_is(row, "verifier") && a->p->verifier.request)
 		return adapter_verifier_request(a->p, a->settings, ret, NULL);
-	if (row_is(row, "probe") && a->p->probe.request)
+	if (row_is(row, "probe"))
 		return adapter_probe_request(a->p, a->settings, ret, NULL);
 	if (row_is(row, "authorize"))
 		return adapter_authorize(a->p, a->settings, ret);

@@ -37,6 +37,7 @@ static const struct need {
 
 	{ "answers/submit/accepted/starting", 0, PROVIDER_SYNC },
 	{ "answers/submit/accepted/succeeded", PROVIDER_SYNC, 0 },
+	{ "requests/probe", 0, 0 },
 	{ "answers/submit/refused/provider_rejected", 0, 0 },
 	{ "answers/submit/refused/provider_unavailable", 0, 0 },
 	{ "answers/submit/deferred", 0, 0 },
@@ -226,6 +227,7 @@ the_table_is_whole(const struct suite *s)
 	ASSERT_ROW(p->name, !p->verifier.request == !(p->caps & PROVIDER_VERIFIER) &&
 		!p->verifier.read == !p->verifier.request);
 	ASSERT_ROW(p->name, !p->probe.request == !p->probe.read);
+	ASSERT_ROW(p->name, !p->webhook_sign || has_option(p, offsetof(struct provider_api, webhook_secret)));
 	ASSERT_ROW(p->name, !p->webhook_verify == !webhook && !p->webhook_read == !webhook);
 	ASSERT_ROW(p->name, webhook || !(p->caps & (PROVIDER_HINTS | PROVIDER_VERIFIER)));
 	ASSERT_ROW(p->name, p->name[strspn(p->name, "abcdefghijklmnopqrstuvwxyz0123456789_")] == '\0');

@@ -21,8 +21,9 @@ SMALL = """
     location ^~ /hello/ { default_type application/json; return 200 '{"hello":"world"}'; }
     location ^~ /down/ { default_type application/json; return 503 '{"detail":"Gone:\\\\r\\\\n \\u001b[2Jaway"}'; }
 """
-# Of the others, some that have a call to try a key with.
+# Of the others, those that have a call to try a key with, and those that have none.
 TRIED = ["openai", "sdcpp", "comfyui"]
+UNTRIED = ["fal", "bfl"]
 rig = None
 
 
@@ -199,7 +200,7 @@ def a_file_that_stays():
 
 @test
 def a_wrong_token():
-    wrong("provider", "does not take our token", replicate_token="r8_other")
+    wrong("provider", "does not take our key", replicate_token="r8_other")
 
 
 @test
@@ -230,18 +231,43 @@ def each_of_the_others():
         status, lines = look(**instead(provider))
         equal(status, 0, f"exit status with {provider}: {not_ok(lines)}")
         said = lines["provider"]
-        check((said["state"], "no call to try its key" in said["text"]) in {("ok", False), ("note", True)}, f"{provider}: {said}")
-        equal(lines["public_url"]["state"], "note", f"{provider}: {lines['public_url']}")
+        check((said["state"], "it answers, but has no call to try its key" in said["text"]) == (("note", True) if provider in UNTRIED
+              else ("ok", False)), f"{provider}: {said}")
+        equal((lines["clock"]["state"], lines["public_url"]["state"]), ("ok", "note"), f"{provider}: {lines}")
+
+
+@test
+def a_server_that_wants_no_key():
+    for provider in ("sdcpp", "comfyui"):
+        check(look(**instead(provider))[1]["provider"]["text"].endswith(": it answers"), provider)
+        lines = look(**instead(provider, **{f"{provider}_key": "of-a-proxy"}))[1]
+        check(lines["provider"]["text"].endswith(": it takes our key"), lines["provider"])
+
+
+@test
+def several_at_once():
+    """Whose a line is stands in it."""
+    models = os.path.join(rig.dir, "several.json")
+    part = {"model": "sim/painter", "input": {"prompt": "$prompt"}}
+    with open(models, "w", encoding="utf-8") as f:
+        json.dump({"painter": {"order": ["replicate", "bfl", "fal"], "on": {"replicate": part, "bfl": part, "fal": part}}}, f)
+    said = json.loads(run("--json", models_file=models, default_model="painter", bfl_webhook_secret="a secret of our own",
+                          **rig.simulated("bfl"), **rig.simulated("fal")).stdout)["checks"]
+    for name in ("provider", "clock", "public_url", "body_limit"):
+        equal([line["text"].partition(": ")[0] for line in said if line["name"] == name],
+              ["Replicate", "fal", "Black Forest Labs"], f"whose lines there are of {name}, in {said}")
 
 
 @test
 def a_key_that_one_of_the_others_does_not_take():
-    wrong("provider", "does not take our token", **instead("openai", openai_key="sk-other"))
+    wrong("provider", "does not take our key", **instead("openai", openai_key="sk-other"))
     for provider in ("sdcpp", "comfyui"):
         rig.set_sim(**{f"{provider}_key": "key-that-is-wanted"})
         try:
-            wrong("provider", "HTTP 401", **instead(provider))
-            wrong("provider", "HTTP 401", **instead(provider, **{f"{provider}_key": "of-another-server"}))
+            lines = wrong("provider", "wants a key: HTTP 401", **instead(provider))
+            equal(lines["provider"]["remedy"], f"set {provider}_key", "what to do")
+            lines = wrong("provider", "HTTP 401", **instead(provider, **{f"{provider}_key": "of-another-server"}))
+            check(f"see that {provider}_key is right" in lines["provider"]["remedy"], lines["provider"])
             equal(look(**instead(provider, **{f"{provider}_key": "key-that-is-wanted"}))[0], 0, f"{provider}: exit status with its key")
         finally:
             rig.set_sim(**{f"{provider}_key": ""})
@@ -257,13 +283,16 @@ def a_key_that_has_to_be_there():
 
 @test
 def one_of_the_others_is_not_there():
-    for provider in TRIED:
+    for provider in TRIED + UNTRIED:
         lines = wrong("provider", "does not answer", **instead(provider, **{f"{provider}_url": "http://127.0.0.1:1"}))
         equal(lines["clock"]["state"], "skipped", "clock")
-        wrong("provider", "URL is right", **moved(provider, "/page"))
+        check(f"see that {provider}_url is right" in lines["provider"]["remedy"], lines["provider"])
+    for provider in TRIED:
+        wrong("provider", f"see that {provider}_url is right", **moved(provider, "/page"))
         wrong("provider", "HTTP 404", **moved(provider, "/plain"))
         wrong("provider", "HTTP 200, but this is another API", **moved(provider, "/hello"))
-        wrong("provider", "HTTP 301: it redirects to https://example.com/moved/", **moved(provider, "/moved"))
+        lines = wrong("provider", "HTTP 301: it redirects to https://example.com/moved/", **moved(provider, "/moved"))
+        equal(lines["provider"]["remedy"], f"set {provider}_url to where it leads", "what to do")
 
 
 @test
@@ -335,6 +364,11 @@ def another_gateway_is_there():
 def no_webhook_secret():
     status, lines = look(replicate_webhook_secret=None)
     equal((status, lines["public_url"]["state"], lines["body_limit"]["state"]), (0, "note", "skipped"), f"{not_ok(lines)}")
+    equal(lines["public_url"]["remedy"], "set replicate_webhook_secret", "what to do")
+    check("fetched with our key" in lines["public_url"]["text"], lines["public_url"])
+    lines = look(**instead("bfl"))[1]
+    equal(lines["public_url"]["remedy"], "set bfl_webhook_secret", "what to do")
+    check("jobs are polled" in lines["public_url"]["text"], lines["public_url"])
 
 
 @test

@@ -145,7 +145,7 @@ static void
 try_probe(const struct provider *p, const void *s, const struct http_response *rs)
 {
 	struct err err = ERR_INIT;
-	enum err_code rc = p->probe.request ? adapter_probe_reply(p, s, rs, &err) : ERR_OK;
+	enum err_code rc = adapter_probe_reply(p, s, rs, &err);
 
 	MUST(rc == ERR_OK || rc == ERR_PROVIDER_UNAVAILABLE || rc == ERR_UPSTREAM);
 	MUST_SAY(rc, &err);
