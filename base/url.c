@@ -113,13 +113,17 @@ url_clear(struct url *url)
 enum err_code
 url_resolve(const char *base, const char *location, char **ret)
 {
+	struct url url = { .scheme = NULL };
 	CURLU *u = curl_url();
 	enum err_code rc = u ? error_of(curl_url_set(u, CURLUPART_URL, base, 0)) : ERR_NOMEM;
 
 	if (!rc)
 		rc = error_of(curl_url_set(u, CURLUPART_URL, location, 0));
+	if (!rc)	/* one that url_parse() would take */
+		rc = read_parts(u, &url);
 	if (!rc)
 		rc = part(u, CURLUPART_URL, 0, ret);
+	url_clear(&url);
 	curl_url_cleanup(u);
 	return rc;
 }

@@ -24,7 +24,7 @@ enum err_code url_parse(const char *text, struct url *ret) MUST_CHECK;
 void url_clear(struct url *url);
 
 /* Where a Location leads from a URL (RFC 3986 section 5).  The caller owns *ret:
- * mem_free().  ERR_INVALID, ERR_NOMEM. */
+ * mem_free().  ERR_INVALID: to nothing that url_parse() takes.  ERR_NOMEM. */
 enum err_code url_resolve(const char *base, const char *location, char **ret) MUST_CHECK;
 
 /* localhost, 127.0.0.0/8, ::1, in the form that url.host has. */
