@@ -83,6 +83,13 @@ check_profile(const json_t *on, const char *where, struct buf *mistakes)
 			EXPIRATION_MIN_S);
 }
 
+/* How many are made, and paid for, is not params' to say. */
+static bool
+takes_param(const char *name)
+{
+	return strcmp(name, "num_images") != 0;
+}
+
 /* The app is all that is to be known: the URLs in an answer are made of it and the
  * request's id, so our key goes nowhere else. */
 static void
@@ -433,6 +440,7 @@ const struct provider provider_fal = {
 	.profile = profile,
 	.check = check,
 	.check_profile = check_profile,
+	.takes_param = takes_param,
 	.submit = { submit_request, submit_handle, submit_read },
 	.get_status = { status_request, status_read },
 	.cancel = { cancel_request, cancel_read },

@@ -56,6 +56,13 @@ check_profile(const json_t *on, const char *where, struct buf *mistakes)
 		cfg_mistake(mistakes, where, "model has to be a text that is not empty");
 }
 
+/* How many are made, and paid for, is not params' to say. */
+static bool
+takes_param(const char *name)
+{
+	return strcmp(name, "num_outputs") != 0;
+}
+
 /* The three forms of create: a deployment, an official model ("owner/name"),
  * a version ("owner/name:version" or the version alone). */
 static void
@@ -343,6 +350,7 @@ const struct provider provider_replicate = {
 	.profile = profile,
 	.check = check,
 	.check_profile = check_profile,
+	.takes_param = takes_param,
 	.probe = { probe_request, probe_read },
 	.submit = { .request = submit_request, .read = submit_read },
 	.get_status = { status_request, status_read },

@@ -51,6 +51,13 @@ check_profile(const json_t *on, const char *where, struct buf *mistakes)
 		cfg_mistake(mistakes, where, "\"$input\" and \"$inputs\" are URLs, and this server takes no pictures by URL");
 }
 
+/* How many are made, and paid for, is not params' to say. */
+static bool
+takes_param(const char *name)
+{
+	return strcmp(name, "batch_count") != 0;
+}
+
 static void
 submit_request(const void *settings, const struct gen_spec *spec, struct call *c)
 {
@@ -181,6 +188,7 @@ const struct provider provider_sdcpp = {
 	.key_scheme = "Bearer",
 	.profile = profile,
 	.check_profile = check_profile,
+	.takes_param = takes_param,
 	.probe = { probe_request, probe_read },
 	.submit = { .request = submit_request, .read = submit_read },
 	.get_status = { status_request, status_read },
