@@ -24,6 +24,9 @@ static const char *const members[] = { "limits", "timeout", "on", "description",
 static const char *const names[] = { "prompt", "negative_prompt", "aspect_ratio", "width", "height",
 	"count", "seed", "format", "input", "inputs", "model", "params", NULL };
 
+/* What a request's "format" may be. */
+static const char *const formats[] = { "png", "jpg", "webp", "gif", "avif", "mp4", "webm", NULL };
+
 /* Which of these a profile may have a default for; the others are numbers. */
 static const char *const default_texts[] = { "negative_prompt", "aspect_ratio", "format", NULL };
 static const char *const default_numbers[] = { "width", "height", "count", "seed", NULL };
@@ -34,6 +37,33 @@ is_one_of(const char *name, const char *const *list)
 	for (; *list; list++)
 		if (strcmp(name, *list) == 0)
 			return true;
+	return false;
+}
+
+static void
+put_list(const char *const *list, struct buf *out)
+{
+	for (const char *const *each = list; *each; each++)
+		buf_printf(out, "%s%s", each == list ? "" : ", ", *each);
+}
+
+/* whose: "limits ", say. */
+static void
+say_unknown(const char *where, const char *whose, const char *name, const char *const *known, struct buf *mistakes)
+{
+	struct buf list = BUF_INIT(4096);
+
+	put_list(known, &list);
+	cfg_mistake(mistakes, where, "%shas an unknown member \"%s\"; known are %s", whose, name, buf_str(&list));
+	buf_clear(&list);
+}
+
+bool
+model_is_format(const char *text, struct buf *ret_formats)
+{
+	if (is_one_of(text, formats))
+		return true;
+	put_list(formats, ret_formats);
 	return false;
 }
 
@@ -82,7 +112,7 @@ check_limits(const char *where, const json_t *limits, struct buf *mistakes)
 		int min = strcmp(name, "count") == 0;
 
 		if (!is_one_of(name, known))
-			cfg_mistake(mistakes, where, "limits has an unknown member \"%s\"; known are count and inputs", name);
+			say_unknown(where, "limits ", name, known, mistakes);
 		else if (!json_is_integer(value) || json_integer_value(value) < min || json_integer_value(value) > 100)
 			cfg_mistake(mistakes, where, "limits.%s has to be a whole number from %d to 100", name, min);
 	}
@@ -107,6 +137,23 @@ words_of(const json_t *choice)
 	return json_object_iter_value(json_object_iter((json_t *)(uintptr_t)choice));
 }
 
+/* Nobody could choose such a word. */
+static void
+check_formats(const char *where, const json_t *words, struct buf *mistakes)
+{
+	const char *text;
+	json_t *word;
+
+	json_object_foreach((json_t *)(uintptr_t)words, text, word) {
+		struct buf known = BUF_INIT(4096);
+
+		if (!model_is_format(text, &known))
+			cfg_mistake(mistakes, where, "\"$format\" has a word for \"%s\", which no request can ask for; "
+				"formats are %s", text, buf_str(&known));
+		buf_clear(&known);
+	}
+}
+
 static void
 check_choice(const char *where, const char *name, const json_t *choice, struct buf *mistakes)
 {
@@ -116,6 +163,8 @@ check_choice(const char *where, const char *name, const json_t *choice, struct b
 		cfg_mistake(mistakes, where, "\"$%s\" stands for nothing in a request", name);
 	else if (!json_is_object(words) || json_object_size(words) == 0)
 		cfg_mistake(mistakes, where, "\"$%s\" has to have an object behind it, with a word for each value", name);
+	else if (strcmp(name, "format") == 0)
+		check_formats(where, words, mistakes);
 }
 
 /* Words that nothing stands for would be left out without a sound. */
@@ -157,7 +206,7 @@ check_price(const char *where, const json_t *price, struct buf *mistakes)
 		return;
 	json_object_foreach((json_t *)(uintptr_t)price, name, value)
 		if (!is_one_of(name, known))
-			cfg_mistake(mistakes, where, "price has an unknown member \"%s\"", name);
+			say_unknown(where, "price ", name, known, mistakes);
 	if (!per || !is_one_of(per, units))
 		cfg_mistake(mistakes, where, "price.per has to be \"image\" or \"second\"");
 	if (!json_is_number(amount) || json_number_value(amount) < 0 || json_number_value(amount) > PRICE_MAX)
@@ -223,7 +272,7 @@ check_part(const char *where, const char *name, const json_t *part, const json_t
 		adapter_check_profile(p, own, buf_str(&here), mistakes);
 	check_beside(buf_str(&here), own, defaults, mistakes);
 	check_price(buf_str(&here), json_object_get(part, "price"), mistakes);
-	check_template(where, own, 0, mistakes);
+	check_template(buf_str(&here), own, 0, mistakes);
 	json_decref(own);
 	buf_clear(&here);
 	buf_clear(&known);
@@ -291,6 +340,7 @@ static void
 check_defaults(const char *where, const struct model *model, struct buf *mistakes)
 {
 	const json_t *defaults = json_object_get(model->profile, "defaults");
+	json_int_t max_count = (json_int_t)limit(model->profile, "count", DEFAULT_MAX_COUNT);
 	const char *name;
 	json_t *value;
 
@@ -304,7 +354,11 @@ check_defaults(const char *where, const struct model *model, struct buf *mistake
 			cfg_mistake(mistakes, where, "defaults has \"%s\", which has none", name);
 		else if (text ? !json_is_string(value) : !json_is_integer(value) || json_integer_value(value) < 0)
 			cfg_mistake(mistakes, where, "defaults.%s has to be a %s", name, text ? "text" : "whole number");
-		else if (!model_takes(model, name, value, &words))
+		else if (strcmp(name, "count") == 0 && (json_integer_value(value) < 1 || json_integer_value(value) > max_count))
+			cfg_mistake(mistakes, where, "defaults.count has to be from 1 to limits.count, which is %lld",
+				(long long)max_count);
+		/* Where there is no word at all that is a mistake of its own. */
+		else if (!model_takes(model, name, value, &words) && words.len > 0)
 			cfg_mistake(mistakes, where, "defaults.%s has to be one of: %s", name, buf_str(&words));
 		buf_clear(&words);
 	}
@@ -327,7 +381,10 @@ check_profile(const char *path, const char *name, const json_t *profile, const c
 	}
 	json_object_foreach((json_t *)profile, member, value)
 		if (!is_one_of(member, members))
-			cfg_mistake(mistakes, buf_str(&where), "has an unknown member \"%s\"", member);
+			say_unknown(buf_str(&where), "", member, members, mistakes);
+	value = json_object_get(profile, "description");
+	if (value && !json_is_string(value))
+		cfg_mistake(mistakes, buf_str(&where), "description has to be a text");
 	value = json_object_get(profile, "timeout");
 	if (value && !parse_timeout(value, &ms))
 		cfg_mistake(mistakes, buf_str(&where), "timeout has to be a duration such as \"90s\" or \"5m\", at most a day");

@@ -60,6 +60,9 @@ const char *model_provider(const struct model *model, size_t n);
 /* What it costs there; NULL: the profile does not say.  Borrowed. */
 const json_t *model_price(const struct model *model, const char *provider);
 
+/* May a request's "format" be that?  If not, ret_formats gets those that there are. */
+bool model_is_format(const char *text, struct buf *ret_formats);
+
 /* Is that value of a request's member one that each provider has a word for?  If not,
  * ret_words gets those that there are, separated by ", ". */
 bool model_takes(const struct model *model, const char *name, const json_t *value,

@@ -146,13 +146,12 @@ check_aspect_ratio(struct check *c, const char *pointer, const json_t *v)
 static void
 check_format(struct check *c, const char *pointer, const json_t *v)
 {
-	static const char *const formats[] = { "png", "jpg", "webp", "gif", "avif", "mp4", "webm" };
 	const char *s = json_string_value(v);
+	struct buf known = BUF_INIT(200);
 
-	for (size_t i = 0; s && i < sizeof formats / sizeof *formats; i++)
-		if (strcmp(s, formats[i]) == 0 && !has_nul(v))
-			return;
-	mistake(c, pointer, "has to be one of png, jpg, webp, gif, avif, mp4, webm");
+	if (!model_is_format(s && !has_nul(v) ? s : "", &known))
+		mistake(c, pointer, "has to be one of %s", buf_str(&known));
+	buf_clear(&known);
 }
 
 /* The provider fetches it, so what is behind it is not looked at here. */

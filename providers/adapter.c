@@ -83,6 +83,18 @@ wrong_with(const struct profile_member *m, const json_t *value)
 	return NULL;
 }
 
+/* "price" is core's, and may stand in each. */
+static void
+say_unknown(const struct provider *p, const char *name, const char *where, struct buf *mistakes)
+{
+	struct buf known = BUF_INIT(4096);
+
+	for (const struct profile_member *m = p->profile; m->name; m++)
+		buf_printf(&known, "%s, ", m->name);
+	cfg_mistake(mistakes, where, "has an unknown member \"%s\"; known are %sprice", name, buf_str(&known));
+	buf_clear(&known);
+}
+
 static void
 check_known(const struct provider *p, const json_t *on, const char *where, struct buf *mistakes)
 {
@@ -95,7 +107,7 @@ check_known(const struct provider *p, const json_t *on, const char *where, struc
 		while (m->name && strcmp(m->name, name) != 0)
 			m++;
 		if (!m->name)
-			cfg_mistake(mistakes, where, "has an unknown member \"%s\"", name);
+			say_unknown(p, name, where, mistakes);
 	}
 }
 

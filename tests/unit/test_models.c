@@ -109,7 +109,9 @@ every_mistake_has_its_words(void **state)
 		{ "a model twice", "{ \"m\": { " ON " }, \"m\": { " ON " } }", ":1: duplicate", true },
 
 		{ "profile no object", "{ \"m\": 5 }", "has to be an object", false },
-		{ "unknown member", "{ \"m\": { \"modle\": 1, " ON " } }", "has an unknown member \"modle\"", false },
+		{ "unknown member", "{ \"m\": { \"modle\": 1, " ON " } }", "has an unknown member \"modle\"; known are limits, timeout, on, description, ", false },
+		{ "a description that is no text", "{ \"m\": { \"description\": [\"x\"], " ON " } }",
+		  "description has to be a text", false },
 		{ "no on", "{ \"m\": {} }", "\"on\" has to be an object", false },
 		{ "on no object", "{ \"m\": { \"on\": [] } }", "\"on\" has to be an object", false },
 		{ "no provider", "{ \"m\": { \"on\": {} } }",
@@ -126,10 +128,10 @@ every_mistake_has_its_words(void **state)
 		  "on.replicate: model has to be a text", false },
 		{ "what the provider does not take",
 		  "{ \"m\": { \"on\": { \"replicate\": { \"model\": \"a/b\", \"input\": {}, \"inputs\": {} } } } }",
-		  "on.replicate: has an unknown member \"inputs\"", false },
+		  "on.replicate: has an unknown member \"inputs\"; known are model, deployment, input, price\n", false },
 		{ "limits no object", "{ \"m\": { \"limits\": 4, " ON " } }", "limits has to be an object", false },
 		{ "unknown limit", "{ \"m\": { \"limits\": { \"counts\": 4 }, " ON " } }",
-		  "limits has an unknown member \"counts\"", false },
+		  "limits has an unknown member \"counts\"; known are count, inputs\n", false },
 		{ "count of none", "{ \"m\": { \"limits\": { \"count\": 0 }, " ON " } }",
 		  "limits.count has to be a whole number from 1 to 100", false },
 		{ "count too large", "{ \"m\": { \"limits\": { \"count\": 101 }, " ON " } }",
@@ -149,7 +151,7 @@ every_mistake_has_its_words(void **state)
 		{ "timeout beyond 64 bits", "{ \"m\": { \"timeout\": \"99999999999999999999h\", " ON " } }",
 		  "timeout has to be a duration", false },
 		{ "timeout null", "{ \"m\": { \"timeout\": null, " ON " } }", "timeout has to be a duration", false },
-		{ "misspelt word", WITH_INPUT("\"$promt\""), "\"$promt\" stands for nothing in a request", false },
+		{ "misspelt word", WITH_INPUT("\"$promt\""), "on.replicate: \"$promt\" stands for nothing in a request", false },
 		{ "a sign alone", WITH_INPUT("\"$\""), "\"$\" stands for nothing", false },
 		{ "a price", WITH_INPUT("[{\"b\": \"$5\"}]"), "write \"$$5\" for the text itself", false },
 		{ "metadata is never sent", WITH_INPUT("\"$metadata\""), "\"$metadata\" stands for nothing", false },
@@ -166,11 +168,17 @@ every_mistake_has_its_words(void **state)
 		  "defaults has \"prompt\", which has none", false },
 		{ "a default of another kind", "{ \"m\": { \"defaults\": { \"count\": \"1\" }, " ON " } }",
 		  "defaults.count has to be a whole number", false },
+		{ "a default of more than may be asked for", "{ \"m\": { \"defaults\": { \"count\": 5 }, " ON " } }",
+		  "defaults.count has to be from 1 to limits.count, which is 4", false },
+		{ "a default of none", "{ \"m\": { \"limits\": { \"count\": 2 }, \"defaults\": { \"count\": 0 }, " ON " } }",
+		  "defaults.count has to be from 1 to limits.count, which is 2", false },
 		{ "a default without a word", "{ \"m\": { \"defaults\": { \"aspect_ratio\": \"2:1\" }, "
 		  "\"aspect_ratios\": { \"1:1\": [64, 64] }, " ON " } }", "defaults.aspect_ratio has to be one of: 1:1", false },
 		{ "ratios without a size", "{ \"m\": { \"aspect_ratios\": { \"1:1\": [64] }, " ON " } }",
 		  "aspect_ratios.1:1 has to be width and height", false },
 		{ "no ratios", "{ \"m\": { \"aspect_ratios\": [], " ON " } }", "aspect_ratios has to be an object", false },
+		{ "a default among no ratios", "{ \"m\": { \"aspect_ratios\": {}, \"defaults\": { \"aspect_ratio\": \"1:1\" }, " ON " } }",
+		  "aspect_ratios has to be an object", false },
 		{ "no order", "{ \"m\": { \"order\": [], " ON " } }", "order has to be a list of providers", false },
 		{ "an order of what is not there", "{ \"m\": { \"order\": [\"replicate\", \"x\"], " ON " } }",
 		  "order[1]: \"on\" has nothing for \"x\"", false },
@@ -180,6 +188,11 @@ every_mistake_has_its_words(void **state)
 		  "{ \"a\": { \"$b\": { \"c\": 1 } } } } } } }", "\"$b\" stands for nothing", false },
 		{ "a choice without words", "{ \"m\": { \"on\": { \"replicate\": { \"model\": \"a/b\", \"input\": "
 		  "{ \"a\": { \"$seed\": {} } } } } } }", "has to have an object behind it", false },
+		{ "a format that nobody can ask for", WITH_INPUT("{ \"$format\": { \"jpeg\": \"JPEG\", \"png\": \"PNG\" } }"),
+		  "on.replicate: \"$format\" has a word for \"jpeg\", which no request can ask for; formats are png, jpg, webp, ", false },
+		{ "a price in another word", "{ \"m\": { \"on\": { \"replicate\": { \"model\": \"a/b\", \"input\": {}, "
+		  "\"price\": { \"per\": \"image\", \"amount\": 1, \"currency\": \"USD\", \"each\": 1 } } } } }",
+		  "price has an unknown member \"each\"; known are per, amount, currency\n", false },
 		{ "a price by the dozen", "{ \"m\": { \"on\": { \"replicate\": { \"model\": \"a/b\", \"input\": {}, "
 		  "\"price\": { \"per\": \"dozen\", \"amount\": 1, \"currency\": \"USD\" } } } } }",
 		  "price.per has to be", false },
@@ -219,7 +232,7 @@ all_mistakes_are_told(void **state)
 		"  \"two\": { \"on\": { \"replicate\": { \"model\": \"a/b\", \"input\": { \"a\": \"$b\", \"c\": \"$d\" } } } } }\n";
 	static const char *const want[] = { "model \"one\": has an unknown member \"z\"", "model \"one\": timeout",
 		"model \"one\": limits.count", "model \"one\": limits has an unknown member \"y\"",
-		"model \"two\": \"$b\"", "model \"two\": \"$d\"" };
+		"model \"two\": on.replicate: \"$b\"", "model \"two\": on.replicate: \"$d\"" };
 	struct buf mistakes = BUF_INIT(4096);
 	struct models *models = NULL;
 
