@@ -45,6 +45,12 @@ static const struct profile_member profile[] = {
 	{ .name = NULL }
 };
 
+static void
+check_profile(const json_t *on, const char *where, struct buf *mistakes)
+{
+	call_check_path("model", reply_string(on, "model"), where, mistakes);
+}
+
 static json_t *
 first_secret(const char *list)
 {
@@ -252,6 +258,7 @@ const struct provider provider_bfl = {
 	.retention_ms = RETENTION_MS,
 	.profile = profile,
 	.check = check,
+	.check_profile = check_profile,
 	.submit = { .request = submit_request, .read = submit_read },
 	.get_status = { status_request, status_read },
 	.webhook_verify = webhook_verify,

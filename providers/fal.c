@@ -78,6 +78,7 @@ check_profile(const json_t *on, const char *where, struct buf *mistakes)
 
 	if (model && app_len(model) == 0)
 		cfg_mistake(mistakes, where, "model has to be an endpoint's id, such as fal-ai/flux/schnell");
+	call_check_path("model", model, where, mistakes);
 	if (expiration && json_integer_value(expiration) < EXPIRATION_MIN_S)
 		cfg_mistake(mistakes, where, "expiration_s has to be a number of seconds, %d at least",
 			EXPIRATION_MIN_S);

@@ -54,6 +54,8 @@ check_profile(const json_t *on, const char *where, struct buf *mistakes)
 {
 	if (!json_object_get(on, "deployment") && !json_object_get(on, "model"))
 		cfg_mistake(mistakes, where, "model has to be a text that is not empty");
+	call_check_path("model", reply_string(on, "model"), where, mistakes);
+	call_check_path("deployment", reply_string(on, "deployment"), where, mistakes);
 }
 
 /* How many are made, and paid for, is not params' to say. */
