@@ -41,6 +41,22 @@ check_node(const char *name, const json_t *node, const char *where, struct buf *
 			"use a node that loads those", name, class);
 }
 
+/* ["12", 0] is the first output of node 12.  What a request's word becomes is not known. */
+static void
+check_links(const json_t *workflow, const char *name, const json_t *node, const char *where, struct buf *mistakes)
+{
+	const char *input;
+	json_t *value;
+
+	json_object_foreach(json_object_get(node, "inputs"), input, value) {
+		const char *to = json_string_value(json_array_get(value, 0));
+		bool is_link = json_array_size(value) == 2 && to && to[0] != '$' && json_is_number(json_array_get(value, 1));
+
+		if (is_link && !json_object_get(workflow, to))
+			cfg_mistake(mistakes, where, "workflow.%s: %s is linked to node \"%s\", which is not there", name, input, to);
+	}
+}
+
 static void
 check_profile(const json_t *on, const char *where, struct buf *mistakes)
 {
@@ -49,8 +65,10 @@ check_profile(const json_t *on, const char *where, struct buf *mistakes)
 
 	if (json_is_object(workflow) && json_object_size(workflow) == 0)
 		cfg_mistake(mistakes, where, "workflow has no node");
-	json_object_foreach(workflow, name, node)
+	json_object_foreach(workflow, name, node) {
 		check_node(name, node, where, mistakes);
+		check_links(workflow, name, node, where, mistakes);
+	}
 }
 
 /* A sampler does not go without a seed.  Where nobody asked for one it gets the job's
