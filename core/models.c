@@ -191,6 +191,28 @@ check_template(const char *where, const json_t *tmpl, int depth, struct buf *mis
 		check_template(where, member, depth + 1, mistakes);
 }
 
+/* Does it send any of what a request is about?  Some models take no prompt, but a picture. */
+static bool
+sends_request(const json_t *tmpl, int depth)
+{
+	static const char *const asked[] = { "prompt", "input", "inputs", NULL };
+	const char *s = json_string_value(tmpl), *name;
+	json_t *member;
+	size_t i;
+
+	if (depth > DEPTH_MAX || choice_of(tmpl))
+		return false;
+	if (s && s[0] == '$' && is_one_of(s + 1, asked))
+		return true;
+	json_object_foreach((json_t *)(uintptr_t)tmpl, name, member)
+		if (sends_request(member, depth + 1))
+			return true;
+	json_array_foreach((json_t *)(uintptr_t)tmpl, i, member)
+		if (sends_request(member, depth + 1))
+			return true;
+	return false;
+}
+
 static void
 check_price(const char *where, const json_t *price, struct buf *mistakes)
 {
@@ -259,6 +281,7 @@ check_part(const char *where, const char *name, const json_t *part, const json_t
 	const struct provider *p = provider_by_name(name);
 	struct buf here = BUF_INIT(4096), known = BUF_INIT(4096);
 	json_t *own = own_part(part);
+	size_t before = mistakes->len;
 
 	buf_printf(&here, "%s: on.%s", where, name);
 	put_providers(&known);
@@ -273,6 +296,10 @@ check_part(const char *where, const char *name, const json_t *part, const json_t
 	check_beside(buf_str(&here), own, defaults, mistakes);
 	check_price(buf_str(&here), json_object_get(part, "price"), mistakes);
 	check_template(buf_str(&here), own, 0, mistakes);
+	/* A misspelt word is told already. */
+	if (mistakes->len == before && !sends_request(own, 0))
+		cfg_mistake(mistakes, buf_str(&here), "has neither \"$prompt\" nor \"$input\" in it: "
+			"nobody would get what was asked for");
 	json_decref(own);
 	buf_clear(&here);
 	buf_clear(&known);

@@ -52,13 +52,13 @@ static void
 profiles(void **state)
 {
 	static const char text[] =
-		"{ \"small\": { \"on\": { \"replicate\": { \"model\": \"a/b\", \"input\": {} } } },\n"
+		"{ \"small\": { \"on\": { \"replicate\": { \"model\": \"a/b\", \"input\": { \"p\": \"$prompt\" } } } },\n"
 		"  \"full\": { \"description\": \"all of it\", \"limits\": { \"count\": 100, \"inputs\": 2 },\n"
 		"    \"timeout\": \"5m\",\n"
 		"    \"on\": { \"replicate\": { \"model\": \"a/b\", \"input\": { \"p\": \"$prompt\" } } } },\n"
 		"  \"least\": { \"limits\": { \"count\": 1, \"inputs\": 0 }, \"timeout\": \"1s\",\n"
-		"    \"on\": { \"replicate\": { \"model\": \"a/b\", \"input\": {} } } },\n"
-		"  \"most\": { \"limits\": {}, \"timeout\": \"24h\", \"on\": { \"replicate\": { \"model\": \"a/b\", \"input\": {} } } } }\n";
+		"    \"on\": { \"replicate\": { \"model\": \"a/b\", \"input\": { \"p\": \"$prompt\" } } } },\n"
+		"  \"most\": { \"limits\": {}, \"timeout\": \"24h\", \"on\": { \"replicate\": { \"model\": \"a/b\", \"input\": { \"p\": \"$prompt\" } } } } }\n";
 	static const struct { const char *name; uint64_t timeout_ms, count, inputs; } rows[] = {
 		{ "small", 0, 4, 0 },
 		{ "full", 300000, 100, 2 },
@@ -93,8 +93,9 @@ profiles(void **state)
 	models_free(&models);	/* once more does no harm */
 }
 
-#define ON "\"on\": { \"replicate\": { \"model\": \"a/b\", \"input\": {} } }"
+#define ON "\"on\": { \"replicate\": { \"model\": \"a/b\", \"input\": { \"p\": \"$prompt\" } } }"
 #define WITH_INPUT(x) "{ \"m\": { \"on\": { \"replicate\": { \"model\": \"a/b\", \"input\": { \"a\": " x " } } } } }"
+#define NOTHING_ASKED "on.replicate: has neither \"$prompt\" nor \"$input\" in it"
 
 static void
 every_mistake_has_its_words(void **state)
@@ -161,7 +162,7 @@ every_mistake_has_its_words(void **state)
 		  "model cannot be \"$negative_prompt\", which not every request has", false },
 		{ "a choice for the input", "{ \"m\": { \"on\": { \"replicate\": { \"model\": \"a/b\", \"input\": { \"$count\": { \"1\": {} } } } } } }",
 		  "input cannot be \"$count\", which not every request has", false },
-		{ "a provider that is none", "{ \"m\": { \"on\": { \"replicat\": {}, \"replicate\": { \"model\": \"a/b\", \"input\": {} } } } }",
+		{ "a provider that is none", "{ \"m\": { \"on\": { \"replicat\": {}, \"replicate\": { \"model\": \"a/b\", \"input\": { \"p\": \"$prompt\" } } } } }",
 		  "on.replicat: there is no such provider; there are ", false },
 		{ "defaults no object", "{ \"m\": { \"defaults\": [], " ON " } }", "defaults has to be an object", false },
 		{ "a default of what has none", "{ \"m\": { \"defaults\": { \"prompt\": \"x\" }, " ON " } }",
@@ -202,6 +203,10 @@ every_mistake_has_its_words(void **state)
 		{ "a price in dollars", "{ \"m\": { \"on\": { \"replicate\": { \"model\": \"a/b\", \"input\": {}, "
 		  "\"price\": { \"per\": \"image\", \"amount\": 1, \"currency\": \"usd\" } } } } }",
 		  "price.currency has to be", false },
+		{ "nothing of the request", WITH_INPUT("\"$seed\""), NOTHING_ASKED, false },
+		{ "a prompt inside a text", WITH_INPUT("\"a $prompt\""), NOTHING_ASKED, false },
+		{ "the text of a prompt's word", WITH_INPUT("\"$$prompt\""), NOTHING_ASKED, false },
+		{ "a prompt among words", WITH_INPUT("{ \"$count\": { \"1\": \"$prompt\" } }"), NOTHING_ASKED, false },
 		{ "too deep", WITH_INPUT("[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]"), "nests deeper than 16", false },
 	};
 
@@ -266,11 +271,30 @@ files_that_are_not_there(void **state)
 
 /* ---- expanding ---- */
 
+/* With what a row does not say: which model, and a prompt, which is left out where the row's
+ * request has none. */
+static void
+put_whole_profile(const char *tmpl, struct buf *text)
+{
+	json_t *part = json_loads(tmpl, 0, NULL);
+	char *whole;
+
+	assert_non_null(part);
+	if (!json_object_get(part, "model"))
+		json_object_set_new(part, "model", json_string("a/b"));
+	if (!strstr(tmpl, "\"$prompt\"") && !strstr(tmpl, "\"$input"))
+		json_object_set_new(json_object_get(part, "input"), "asked", json_string("$prompt"));
+	whole = json_dumps(part, 0);
+	buf_printf(text, "{ \"m\": { \"on\": { \"replicate\": %s } } }", whole);
+	free(whole);
+	json_decref(part);
+}
+
 static void
 templates(void **state)
 {
 	static const struct { const char *name, *tmpl, *request, *want; } rows[] = {
-		{ "nothing to do", "{\"model\":\"a/b\",\"input\":{}}", "{\"prompt\":\"x\"}", "{\"model\":\"a/b\",\"input\":{}}" },
+		{ "nothing to do", "{\"model\":\"a/b\",\"input\":{}}", "{}", "{\"model\":\"a/b\",\"input\":{}}" },
 		{ "types are kept", "{\"input\":{\"p\":\"$prompt\",\"w\":\"$width\",\"s\":\"$seed\"}}",
 		  "{\"prompt\":\"x\",\"width\":512,\"seed\":0}", "{\"input\":{\"p\":\"x\",\"w\":512,\"s\":0}}" },
 		{ "constants are kept", "{\"input\":{\"a\":1,\"b\":1.5,\"c\":true,\"d\":null,\"e\":\"x\",\"f\":[],\"g\":{}}}",
@@ -284,7 +308,7 @@ templates(void **state)
 		{ "sixteen deep", "{\"input\":{\"a\":[[[[[[[[[[[[[\"$seed\"]]]]]]]]]]]]]}}", "{\"seed\":7}",
 		  "{\"input\":{\"a\":[[[[[[[[[[[[[7]]]]]]]]]]]]]}}" },
 		{ "a sign", "{\"input\":{\"a\":\"$$prompt\",\"b\":\"$$\",\"c\":\"$$$5\",\"d\":\"5$\",\"e\":\"a $prompt\"}}",
-		  "{\"prompt\":\"x\"}",
+		  "{}",
 		  "{\"input\":{\"a\":\"$prompt\",\"b\":\"$\",\"c\":\"$$5\",\"d\":\"5$\",\"e\":\"a $prompt\"}}" },
 		{ "first input", "{\"input\":{\"image\":\"$input\"}}", "{\"inputs\":[\"https://a/\",\"https://b/\"]}",
 		  "{\"input\":{\"image\":\"https://a/\"}}" },
@@ -326,8 +350,7 @@ templates(void **state)
 		/* Which model is no matter, where a row does not say it. */
 		if (!json_object_get(want, "model"))
 			json_object_set_new(want, "model", json_string("a/b"));
-		buf_printf(&text, "{ \"m\": { \"on\": { \"replicate\": { %s%s } } }",
-			strstr(rows[i].tmpl, "{\"model\":") ? "" : "\"model\": \"a/b\", ", rows[i].tmpl + 1);
+		put_whole_profile(rows[i].tmpl, &text);
 		if (load(buf_str(&text), &models, &mistakes))
 			fail_msg("%s: %s", rows[i].name, buf_str(&mistakes));
 		assert_true(models_find(models, "m", &m));
@@ -367,8 +390,8 @@ params_that_a_provider_takes(void **state)
 	struct model m;
 
 	(void)state;
-	assert_int_equal(load("{ \"m\": { \"on\": { \"replicate\": { \"model\": \"a/b\", \"input\": {} }, "
-		"\"openai\": { \"input\": {} } } } }", &models, &mistakes), ERR_OK);
+	assert_int_equal(load("{ \"m\": { \"on\": { \"replicate\": { \"model\": \"a/b\", \"input\": { \"p\": \"$prompt\" } }, "
+		"\"openai\": { \"input\": { \"p\": \"$prompt\" } } } } }", &models, &mistakes), ERR_OK);
 	assert_true(models_find(models, "m", &m));
 	for (size_t i = 0; i < N(rows); i++) {
 		json_t *want = json_loads(rows[i].want, 0, NULL), *on = NULL;
@@ -395,7 +418,7 @@ nothing_for_a_provider(void **state)
 	json_t *request = json_pack("{s{si}}", "params", "a", 1);
 
 	(void)state;
-	assert_int_equal(load("{ \"m\": { \"on\": { \"replicate\": { \"model\": \"a/b\", \"input\": {} } } } }",
+	assert_int_equal(load("{ \"m\": { \"on\": { \"replicate\": { \"model\": \"a/b\", \"input\": { \"p\": \"$prompt\" } } } } }",
 		&models, &mistakes), ERR_OK);
 	assert_true(models_find(models, "m", &m));
 	for (size_t i = 0; i < N(rows); i++) {
@@ -412,7 +435,7 @@ nothing_for_a_provider(void **state)
 
 /* ---- choices, defaults, sizes, prices ---- */
 
-#define PART(x) "\"replicate\": { \"model\": \"a/b\", \"input\": { " x " } }"
+#define PART(x) "\"replicate\": { \"model\": \"a/b\", \"input\": { \"p\": \"$prompt\", " x " } }"
 #define PROFILE(more, x) "{ \"m\": { " more " \"on\": { " PART(x) " } } }"
 #define SIZES "\"r\": \"$aspect_ratio\", \"w\": \"$width\", \"h\": \"$height\""
 #define RATIOS "\"aspect_ratios\": { \"1:1\": [1024, 1024], \"16:9\": [1344, 768] },"
@@ -467,8 +490,8 @@ static void
 what_a_model_takes(void **state)
 {
 	static const struct { const char *name, *profile, *member, *value, *words; } rows[] = {
-		{ "a ratio", PROFILE(RATIOS, ""), "aspect_ratio", "\"16:9\"", NULL },
-		{ "another ratio", PROFILE(RATIOS, ""), "aspect_ratio", "\"2:1\"", "1:1, 16:9" },
+		{ "a ratio", PROFILE(RATIOS, SIZES), "aspect_ratio", "\"16:9\"", NULL },
+		{ "another ratio", PROFILE(RATIOS, SIZES), "aspect_ratio", "\"2:1\"", "1:1, 16:9" },
 		{ "a ratio with a word", PROFILE("", CHOICE), "aspect_ratio", "\"1:1\"", NULL },
 		{ "one without", PROFILE("", CHOICE), "aspect_ratio", "\"2:1\"", "1:1, 16:9" },
 		{ "inside a list", PROFILE("", "\"a\": [[ {" CHOICE "} ]]"), "aspect_ratio", "\"2:1\"", "1:1, 16:9" },
@@ -499,7 +522,7 @@ what_a_model_takes(void **state)
 static void
 prices(void **state)
 {
-	static const char text[] = "{ \"m\": { \"order\": [\"replicate\"], \"on\": { \"replicate\": { \"model\": \"a/b\", \"input\": {}, "
+	static const char text[] = "{ \"m\": { \"order\": [\"replicate\"], \"on\": { \"replicate\": { \"model\": \"a/b\", \"input\": { \"p\": \"$prompt\" }, "
 		"\"price\": { \"per\": \"image\", \"amount\": 0.003, \"currency\": \"USD\" } } } } }";
 	struct buf mistakes = BUF_INIT(4096);
 	json_t *request = json_object(), *on = NULL;
@@ -590,8 +613,8 @@ static void
 what_is_offered(void **state)
 {
 	static const char text[] = "{ \"here\": { " ON " },\n"
-		"  \"there\": { \"on\": { \"fal\": { \"model\": \"a/b\", \"input\": {} } } },\n"
-		"  \"in order\": { \"order\": [\"fal\"], \"on\": { \"fal\": { \"model\": \"a/b\", \"input\": {} } } } }\n";
+		"  \"there\": { \"on\": { \"fal\": { \"model\": \"a/b\", \"input\": { \"p\": \"$prompt\" } } } },\n"
+		"  \"in order\": { \"order\": [\"fal\"], \"on\": { \"fal\": { \"model\": \"a/b\", \"input\": { \"p\": \"$prompt\" } } } } }\n";
 	struct buf mistakes = BUF_INIT(4096), names = BUF_INIT(100);
 	struct models *models;
 	struct model m;

@@ -18,8 +18,8 @@ static int
 load_models(void **state)
 {
 	static const char text[] =
-		"{ \"plain\": { \"on\": { \"replicate\": { \"model\": \"a/b\", \"input\": {} } } },\n"
-		"  \"edit\": { \"limits\": { \"count\": 2, \"inputs\": 3 }, \"on\": { \"replicate\": { \"model\": \"a/b\", \"input\": {} } } } }\n";
+		"{ \"plain\": { \"on\": { \"replicate\": { \"model\": \"a/b\", \"input\": { \"p\": \"$prompt\" } } } },\n"
+		"  \"edit\": { \"limits\": { \"count\": 2, \"inputs\": 3 }, \"on\": { \"replicate\": { \"model\": \"a/b\", \"input\": { \"p\": \"$prompt\" } } } } }\n";
 	char path[] = "/tmp/gengate-request-XXXXXX";
 	struct buf mistakes = BUF_INIT(4096);
 	int fd = mkstemp(path);
