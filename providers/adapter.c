@@ -64,6 +64,15 @@ adapter_check(const struct provider *p, const void *settings, struct buf *mistak
 		p->check(settings, mistakes);
 }
 
+static bool
+leads_elsewhere(const char *path)
+{
+	for (const char *segment = path; *segment; segment += strcspn(segment, "/"), segment += *segment == '/')
+		if (strncmp(segment, "..", 2) == 0 && strchr("/", segment[2]))
+			return true;
+	return strpbrk(path, "?# \t\r\n");
+}
+
 /* NULL: it is as it has to be. */
 static const char *
 wrong_with(const struct profile_member *m, const json_t *value)
@@ -75,6 +84,11 @@ wrong_with(const struct profile_member *m, const json_t *value)
 	switch (m->type) {
 	case PROFILE_TEXT:
 		return text && *text ? NULL : "has to be a text that is not empty";
+	case PROFILE_PATH:
+		if (!text || !*text)
+			return "has to be a text that is not empty";
+		return leads_elsewhere(text) ? "becomes a path below the API's URL: \"..\", \"?\", \"#\" and blanks "
+			"cannot be in it" : NULL;
 	case PROFILE_OBJECT:
 		return json_is_object(value) ? NULL : "has to be an object";
 	case PROFILE_OTHER:

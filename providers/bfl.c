@@ -40,16 +40,10 @@ check(const void *settings, struct buf *mistakes)
 }
 
 static const struct profile_member profile[] = {
-	{ "model", PROFILE_TEXT, false },
+	{ "model", PROFILE_PATH, false },
 	{ "input", PROFILE_OBJECT, false },
 	{ .name = NULL }
 };
-
-static void
-check_profile(const json_t *on, const char *where, struct buf *mistakes)
-{
-	call_check_path("model", reply_string(on, "model"), where, mistakes);
-}
 
 static json_t *
 first_secret(const char *list)
@@ -258,7 +252,6 @@ const struct provider provider_bfl = {
 	.retention_ms = RETENTION_MS,
 	.profile = profile,
 	.check = check,
-	.check_profile = check_profile,
 	.submit = { .request = submit_request, .read = submit_read },
 	.get_status = { status_request, status_read },
 	.webhook_verify = webhook_verify,

@@ -30,27 +30,6 @@ call_check_secret(const char *row, const char *secret, const char *url, struct b
 	url_clear(&parsed);
 }
 
-static bool
-leads_up(const char *path)
-{
-	while (*path) {
-		size_t len = strcspn(path, "/");
-
-		if (len == 2 && memcmp(path, "..", 2) == 0)
-			return true;
-		path += len + (path[len] == '/');
-	}
-	return false;
-}
-
-void
-call_check_path(const char *member, const char *path, const char *where, struct buf *mistakes)
-{
-	if (path && (leads_up(path) || strpbrk(path, "?# \t\r\n")))
-		cfg_mistake(mistakes, where, "%s becomes a path below the API's URL: \"..\", \"?\", \"#\" and blanks "
-			"cannot be in it", member);
-}
-
 void
 call_refuse(struct call *c, enum err_code rc, const char *why)
 {

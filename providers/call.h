@@ -50,10 +50,6 @@ void call_check_url(const char *row, const char *url, struct buf *mistakes);
  * loopback address.  secret may be NULL. */
 void call_check_secret(const char *row, const char *secret, const char *url, struct buf *mistakes);
 
-/* A mistake if a member of a profile that becomes a path below the API's URL would lead
- * elsewhere.  path may be NULL. */
-void call_check_path(const char *member, const char *path, const char *where, struct buf *mistakes);
-
 /* Is that text, "$input" say, anywhere in a template? */
 bool call_has_text(const json_t *tmpl, const char *text);
 

@@ -46,7 +46,7 @@ check(const void *settings, struct buf *mistakes)
 }
 
 static const struct profile_member profile[] = {
-	{ "model", PROFILE_TEXT, false },
+	{ "model", PROFILE_PATH, false },
 	{ "input", PROFILE_OBJECT, false },
 	{ "expiration_s", PROFILE_OTHER, true },
 	{ .name = NULL }
@@ -78,7 +78,6 @@ check_profile(const json_t *on, const char *where, struct buf *mistakes)
 
 	if (model && app_len(model) == 0)
 		cfg_mistake(mistakes, where, "model has to be an endpoint's id, such as fal-ai/flux/schnell");
-	call_check_path("model", model, where, mistakes);
 	if (expiration && json_integer_value(expiration) < EXPIRATION_MIN_S)
 		cfg_mistake(mistakes, where, "expiration_s has to be a number of seconds, %d at least",
 			EXPIRATION_MIN_S);

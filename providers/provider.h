@@ -170,6 +170,7 @@ struct profile_member {
 	const char *name;	/* NULL: the end of the table */
 	enum {
 		PROFILE_TEXT,	/* not empty */
+		PROFILE_PATH,	/* the same, and becomes a path below the API's URL */
 		PROFILE_OBJECT,
 		PROFILE_OTHER,	/* see check_profile */
 	} type;

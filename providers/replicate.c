@@ -43,8 +43,8 @@ check(const void *settings, struct buf *mistakes)
 
 /* A model is optional where a deployment is there. */
 static const struct profile_member profile[] = {
-	{ "model", PROFILE_TEXT, true },
-	{ "deployment", PROFILE_TEXT, true },
+	{ "model", PROFILE_PATH, true },
+	{ "deployment", PROFILE_PATH, true },
 	{ "input", PROFILE_OBJECT, false },
 	{ .name = NULL }
 };
@@ -54,8 +54,6 @@ check_profile(const json_t *on, const char *where, struct buf *mistakes)
 {
 	if (!json_object_get(on, "deployment") && !json_object_get(on, "model"))
 		cfg_mistake(mistakes, where, "model has to be a text that is not empty");
-	call_check_path("model", reply_string(on, "model"), where, mistakes);
-	call_check_path("deployment", reply_string(on, "deployment"), where, mistakes);
 }
 
 /* How many are made, and paid for, is not params' to say. */
