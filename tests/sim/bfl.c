@@ -428,12 +428,6 @@ static const struct sim_area files_area = {
 
 const struct sim_area bfl_area = {
 	.prefix = "/bfl/v1",
-	.wire = &wire,
-	.routes = routes,
-	.n_routes = sizeof(routes) / sizeof(routes[0]),
-	.before = wire_before,
-	.after = wire_after,
-	.not_found = wire_not_found,
-	.too_large = wire_too_large,
+	WIRE_ROUTES(wire, routes),
 	.files = &files_area,
 };

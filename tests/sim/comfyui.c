@@ -543,11 +543,5 @@ static const struct wire wire = {
 
 const struct sim_area comfyui_area = {
 	.prefix = "/comfyui",
-	.wire = &wire,
-	.routes = routes,
-	.n_routes = sizeof(routes) / sizeof(routes[0]),
-	.before = wire_before,
-	.after = wire_after,
-	.not_found = wire_not_found,
-	.too_large = wire_too_large,
+	WIRE_ROUTES(wire, routes),
 };

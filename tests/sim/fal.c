@@ -622,12 +622,6 @@ static const struct wire wire = {
 
 const struct sim_area fal_area = {
 	.prefix = "/fal",
-	.wire = &wire,
-	.routes = routes,
-	.n_routes = sizeof(routes) / sizeof(routes[0]),
-	.before = wire_before,
-	.after = wire_after,
-	.not_found = wire_not_found,
-	.too_large = wire_too_large,
+	WIRE_ROUTES(wire, routes),
 	.files = &fal_files_area,
 };

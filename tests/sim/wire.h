@@ -55,6 +55,11 @@ void wire_after(struct sim_rq *rq, struct sim_reply *rp);
 void wire_not_found(struct sim_rq *rq, struct sim_reply *rp);
 void wire_too_large(struct sim_rq *rq, struct sim_reply *rp);
 
+/* What the areas of all wires have in common; routes: an array. */
+#define WIRE_ROUTES(its_wire, its_routes) \
+	.wire = &(its_wire), .routes = (its_routes), .n_routes = sizeof (its_routes) / sizeof *(its_routes), \
+	.before = wire_before, .after = wire_after, .not_found = wire_not_found, .too_large = wire_too_large
+
 void wire_throttle(struct sim_rq *rq, struct sim_reply *rp, const struct fault_hit *hit);
 
 /* Counts a create and asks the switches that refuse one; true: rp is the answer. */
