@@ -35,15 +35,20 @@ static bool
 answer(struct conn *cn)
 {
 	struct upstream *up = cn->sv->ctx;
-	const char *text = NULL;
+	char *text = NULL;
 
+	/* Ours from here: who has read it sets the next while we may still be sending. */
 	pthread_mutex_lock(&cn->sv->lock);
-	if (up->n < N(up->answers))
-		text = up->answers[up->n++];
+	if (up->n < N(up->answers)) {
+		text = up->answers[up->n];
+		up->answers[up->n++] = NULL;
+	}
 	pthread_mutex_unlock(&cn->sv->lock);
-	if (text)
-		send_text(cn, text);
-	return text != NULL;
+	if (!text)
+		return false;
+	send_text(cn, text);
+	free(text);
+	return true;
 }
 
 /* A row {"http", "body"} as bytes. */
