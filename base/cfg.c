@@ -94,6 +94,21 @@ ends_with(const char *s, size_t len, const char *tail)
 	return len >= n && memcmp(s + len - n, tail, n) == 0;
 }
 
+/* What is no text, or could steer a terminal, becomes '?'. */
+static void
+make_safe(struct buf *line)
+{
+	for (size_t i = 0, n; i < line->len; i += n) {
+		const unsigned char *c = (const unsigned char *)line->p + i;
+		bool control = *c < 0x20 || *c == 0x7f || (*c == 0xc2 && c[1] < 0xa0);
+
+		n = utf8_len(line->p + i, line->len - i);
+		if (n == 0 || control)
+			memset(line->p + i, '?', n ? n : 1);
+		n += n == 0;
+	}
+}
+
 /*
  * One mistake, one line, whatever a path or name holds.  A full buffer would
  * lose all the mistakes that it has, so the last ones are left out instead.
@@ -109,9 +124,7 @@ put_mistake(struct buf *mistakes, struct buf *line)
 		buf_reset(line);
 		buf_puts(line, "a mistake that is too long to be told");
 	}
-	for (size_t i = 0; i < line->len; i++)
-		if ((unsigned char)line->p[i] < 0x20 || line->p[i] == 0x7f)
-			line->p[i] = '?';
+	make_safe(line);
 	buf_putc(line, '\n');
 	if (line->err) {
 		buf_clear(mistakes);

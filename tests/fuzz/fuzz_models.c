@@ -17,7 +17,8 @@ expand(const struct models *models, const char *name, const json_t *request)
 	json_t *on = NULL;
 	char *text;
 
-	if (!models_find(models, name, &model))
+	/* A name may have ", " in it. */
+	if (!models_offer(models, name, &model))
 		return;
 	MUST(strcmp(model.name, name) == 0 && model.timeout_ms <= 24 * 3600 * 1000);
 	MUST(model.max_count >= 1 && model.max_count <= 100 && model.max_inputs <= 100);

@@ -587,6 +587,8 @@ environment_mistakes_have_their_words(void **state)
 		{ "GENGATE_TOKEN_FILE=hush/hush", NULL, "GENGATE_TOKEN_FILE: its file cannot be read: No such file or directory" },
 		{ "GENGATE_TOKEN_FILE=", NULL, "GENGATE_TOKEN_FILE: its file cannot be read: No such file or directory" },
 		{ "GENGATE_NOTE_FILE=/nowhere\n/x", NULL, "GENGATE_NOTE_FILE: /nowhere?/x cannot be read: No such file or directory" },
+		{ "GENGATE_NOTE_FILE=/a\x90\xc2\x9b\xc3\xa4\xc2", NULL,
+		  "GENGATE_NOTE_FILE: /a???\xc3\xa4? cannot be read: No such file or directory" },
 		{ "GENGATE_NOTE_FILE=/", NULL, "GENGATE_NOTE_FILE: / cannot be read: Is a directory" },
 		{ "GENGATE_NOTE_FILE=/dev/zero", NULL, "GENGATE_NOTE_FILE: /dev/zero cannot be read: it has more than 64 kB" },
 	};
