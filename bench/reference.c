@@ -132,7 +132,7 @@ webhook(struct thread *t, FCGX_Request *rq)
 	if (!res)
 		return 500;
 	const char *move[] = {
-		owner, job, row_text(res, 0, "version"), "running", "10000", NULL, NULL, "0",
+		owner, job, row_text(res, 0, "version"), "running", "-1", NULL, NULL, "0",
 		"processing", "observed", FCGX_GetParam("HTTP_WEBHOOK_ID", rq->envp),
 		"{\"road\":\"webhook\",\"prediction\":\"q2w3e4r5t6y7u8i9\",\"provider_status\":\"processing\"}",
 		NULL, NULL, NULL, number, "0", "0", NULL, NULL, NULL, NULL, NULL,
