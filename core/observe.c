@@ -108,7 +108,7 @@ service_webhook(struct service *svc, const char *provider, const char *token,
 	if (!rc && uuid_is_nil(&id))
 		verdict = WEBHOOK_PROBED;
 	if (!rc && verdict != WEBHOOK_PROBED)
-		rc = adapter_webhook_parse(p, wh, &obs, err);
+		rc = adapter_webhook_parse(p, settings, wh, &obs, err);
 	if (!rc && verdict != WEBHOOK_PROBED)
 		rc = take_observation(svc, p, &owner, &id, &obs, delivery, &verdict, err);
 	if (verdict != WEBHOOK_PROBED)	/* that one is no provider's */

@@ -510,8 +510,8 @@ adapter_webhook_verify(const struct provider *p, const void *settings, const cha
 }
 
 enum err_code
-adapter_webhook_parse(const struct provider *p, const struct webhook *wh, struct gen_observation *ret,
-	struct err *err)
+adapter_webhook_parse(const struct provider *p, const void *settings, const struct webhook *wh,
+	struct gen_observation *ret, struct err *err)
 {
 	json_t *doc = NULL;
 	enum err_code rc = reply_document(wh->body, wh->body_len, &doc);
@@ -520,6 +520,7 @@ adapter_webhook_parse(const struct provider *p, const struct webhook *wh, struct
 	if (rc)
 		return err_set(err, rc, "the webhook's body is not a JSON object");
 	rc = p->webhook_read(doc, ret);
+	hide_secrets(api_of(settings), ret->message);
 	drop_surplus(ret->outputs);
 	json_decref(doc);
 	if (!rc && ret->prediction_id)

@@ -74,8 +74,8 @@ bool adapter_has_secret(const void *settings);
 enum err_code adapter_webhook_verify(const struct provider *p, const void *settings, const char *fetched,
 	const struct webhook *wh, int64_t now_s, char **ret_delivery, struct err *err) MUST_CHECK;
 /* After verify.  ERR_BAD_REQUEST: not what this provider sends. */
-enum err_code adapter_webhook_parse(const struct provider *p, const struct webhook *wh, struct gen_observation *ret,
-	struct err *err) MUST_CHECK;
+enum err_code adapter_webhook_parse(const struct provider *p, const void *settings, const struct webhook *wh,
+	struct gen_observation *ret, struct err *err) MUST_CHECK;
 /* Method, headers and body of a webhook signed as the provider would, by our own first
  * secret, and of that size at least: it says nothing.  ERR_CONFIG: there is no secret. */
 enum err_code adapter_webhook_probe(const struct provider *p, const void *settings, int64_t now_s,

@@ -348,12 +348,13 @@ try_heard(const struct trial *t, const char *body, size_t len)
 	const struct webhook wh = { .body = body, .body_len = len };
 	struct reading r = { .verifier = BUF_INIT(VERIFIER_MAX) };
 
-	r.rc = adapter_webhook_parse(t->a.p, &wh, &r.hook, NULL);
+	r.rc = adapter_webhook_parse(t->a.p, t->a.settings, &wh, &r.hook, NULL);
 	if (r.rc && r.rc != ERR_BAD_REQUEST)
 		wrong(t, "it fails", &r);
 	if (!r.rc != (r.hook.prediction_id != NULL))
 		wrong(t, "whose is it?", &r);
 	check_observation(t, &r.hook, &r);
+	assert_no_secret(&t->a, t->row, r.hook.message);
 	reading_clear(&r);
 }
 
@@ -689,7 +690,7 @@ try_webhook(const struct suite *s, size_t bytes)
 		assert_true(rq.method == HTTP_POST && wh.body_len >= bytes && wh.body_len < bytes + 300);
 		rc = adapter_webhook_verify(s->p, s->adapter.settings, NULL, &wh, TRIED_AT, &delivery, NULL);
 	}
-	if (!rc && adapter_webhook_parse(s->p, &wh, &obs, NULL) == ERR_OK)
+	if (!rc && adapter_webhook_parse(s->p, s->adapter.settings, &wh, &obs, NULL) == ERR_OK)
 		fail_msg("%s: what it does not send is read as a webhook of its own", s->p->name);
 	gen_observation_clear(&obs);
 	mem_free(delivery);
@@ -735,7 +736,7 @@ parse_beginnings(const struct suite *s, const json_t *row, const struct webhook 
 		struct gen_observation obs = GEN_OBSERVATION_INIT;
 		/* What is behind the document's end is a line's end at most. */
 		bool whole = strspn(wh->body + len, " \r\n") == wh->body_len - len;
-		enum err_code rc = adapter_webhook_parse(s->p, &cut, &obs, NULL);
+		enum err_code rc = adapter_webhook_parse(s->p, s->adapter.settings, &cut, &obs, NULL);
 
 		if (!whole && (rc != ERR_BAD_REQUEST || obs.prediction_id))
 			fail_msg("%s, cut after %zu bytes: %s", row_name(row), len, err_name(rc));

@@ -64,7 +64,7 @@ read_webhook(const struct adapter *a, const json_t *row, const struct webhook *w
 	*ret = (struct reading){ .verifier = BUF_INIT(VERIFIER_MAX), .err = ERR_INIT };
 	ret->rc = adapter_webhook_verify(a->p, a->settings, row_text(row, "fetched"), wh, now_s, &ret->delivery, &ret->err);
 	if (!ret->rc)
-		ret->rc = adapter_webhook_parse(a->p, wh, &ret->hook, &ret->err);
+		ret->rc = adapter_webhook_parse(a->p, a->settings, wh, &ret->hook, &ret->err);
 	check_words(a, row, ret);
 	if (ret->rc)
 		check_failed(row, ret);

@@ -186,7 +186,7 @@ try_webhook(const struct provider *p, const void *s, const struct http_response 
 	MUST(!delivery == (rc != ERR_OK));
 	mem_free(delivery);
 	err = (struct err)ERR_INIT;
-	rc = adapter_webhook_parse(p, &wh, &obs, &err);
+	rc = adapter_webhook_parse(p, s, &wh, &obs, &err);
 	MUST(rc == ERR_OK || rc == ERR_BAD_REQUEST);
 	MUST_SAY(rc, &err);
 	if (!rc) {
